@@ -1,0 +1,34 @@
+"""fastmlp: multilayer perceptrons, trained on a CPU by exact minibatch SGD in compiled kernels.
+
+>>> import fastmlp
+>>> mnist = fastmlp.load_mnist()
+>>> model = fastmlp.train(mnist.x_train[:2000], mnist.y_train[:2000], epochs=2, seed=0)
+>>> model.predict(mnist.x_test).shape
+(10000,)
+"""
+
+__version__ = "0.1.0"
+
+from fastmlp import reference
+from fastmlp.datasets import load_mnist
+from fastmlp.files import load
+from fastmlp.model import MLP, Metrics
+from fastmlp.notebook import reproduce
+from fastmlp.optimizers import SGD
+from fastmlp.schedules import Cosine, LinearDecay, Step
+from fastmlp.train import DivergenceError, train
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "Cosine",
+    "DivergenceError",
+    "LinearDecay",
+    "Metrics",
+    "Step",
+    "load",
+    "load_mnist",
+    "reference",
+    "reproduce",
+    "train",
+]

@@ -1,0 +1,6 @@
+"""Data sets: MNIST, which comes with the package, and readers of files."""
+
+from fastmlp.datasets.idx import load_idx
+from fastmlp.datasets.mnist_digits import MNIST, load_mnist
+
+__all__ = ["MNIST", "load_idx", "load_mnist"]

@@ -1,0 +1,125 @@
+"""Models as safetensors files: parameters as tensors, everything else needed to predict as JSON in the metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+
+import numpy as np
+
+from fastmlp.inputs import check_input_scale
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.model import MLP
+from fastmlp.parameters import Parameters
+
+KEY = "fastmlp"  # of the metadata
+FORMAT = 1
+
+
+def save(model: MLP, path) -> None:
+    """Write `model` to `path`: a new file, renamed into place once it is whole."""
+    from safetensors.numpy import save as to_bytes
+
+    from fastmlp import __version__
+
+    classes = model.classes
+    header = {
+        "format": FORMAT,
+        "version": __version__,
+        "widths": list(model.widths),
+        "activations": list(model.activations),
+        "loss": model.loss,
+        "classes": None if classes is None else classes.tolist(),
+        "classes_dtype": None if classes is None else classes.dtype.str,
+        "input_scale": model.input_scale,
+        "has_bias": model.has_bias,
+        "history": model.history,
+    }
+    tensors = {}
+    for layer, (weight, bias) in enumerate(zip(model.weights, model.biases)):
+        tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
+        tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
+    data = to_bytes(tensors, metadata={KEY: json.dumps(header)})
+    path = os.path.abspath(os.fspath(path))
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fastmlp-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # what a file opened in the ordinary way would have
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load(path: str | os.PathLike) -> MLP:
+    """Read a model that `MLP.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    MLP
+
+    Raises
+    ------
+    ValueError
+        If it is not a whole file of this kind, or its tensors do not fit its architecture.
+    OSError
+        If it can't be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = os.fspath(path)
+    with open(path, "rb"):  # the operating system's own error where it can't be read
+        pass
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
+    if KEY not in metadata:
+        raise ValueError(f"{path} is a safetensors file, but not a fastmlp model: its metadata has no {KEY!r}")
+    try:
+        return _model(json.loads(metadata[KEY]), tensors)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is not a fastmlp model that this version can read: {error}") from None
+
+
+def _model(header: dict, tensors: dict) -> MLP:
+    if header["format"] > FORMAT:
+        raise ValueError(f"it has format {header['format']}, of fastmlp {header['version']}; format {FORMAT} is known")
+    parameters = Parameters(header["widths"])
+    if len(header["activations"]) != len(parameters.widths) - 2:
+        raise ValueError(f"{len(header['activations'])} activations do not fit the widths {parameters.widths}")
+    for name, known in [(header["loss"], LOSSES), *((name, ACTIVATIONS) for name in header["activations"])]:
+        if name not in known:
+            raise ValueError(f"unknown name {name!r}")
+    for layer in range(len(parameters.weights)):
+        for kind, target in (("weight", parameters.weights[layer]), ("bias", parameters.biases[layer])):
+            name = f"layers.{layer}.{kind}"
+            tensor = tensors.pop(name, None)
+            if tensor is None or tensor.shape != target.shape or tensor.dtype != np.float32:
+                got = "none" if tensor is None else f"{tensor.dtype} of shape {tensor.shape}"
+                raise ValueError(f"tensor {name} must be float32 of shape {target.shape}, got {got}")
+            target[:] = tensor
+    if tensors:
+        raise ValueError(f"unknown tensors {sorted(tensors)}")
+    classes = header["classes"]
+    if classes is not None:
+        classes = np.array(classes, header["classes_dtype"])
+        if classes.shape != (parameters.widths[-1],):
+            raise ValueError(f"{classes.size} classes do not fit {parameters.widths[-1]} outputs")
+    elif header["loss"] != "mse":
+        raise ValueError(f"the loss {header['loss']!r} needs classes")
+    scale = check_input_scale(header["input_scale"])
+    model = MLP(parameters, header["activations"], header["loss"], classes, scale, bool(header["has_bias"]))
+    model.history = dict(header["history"])
+    return model

@@ -1,0 +1,238 @@
+"""The dense layer: forward, input gradient, and weight gradient with the update fused into it.
+
+Matrices lie in panels of PANEL columns (see `Matrix`).  All three kernels are one product: a tile of ROWS rows is
+summed up in registers, put into `scratch` (in L1), and finished there: bias and activation, the derivative, or the
+optimizer.  So no gradient of a weight ever exists outside of a tile.
+
+A tile always has ROWS rows.  Where a matrix ends within one, the tile reads and writes on in the matrix's own memory,
+which reaches to a whole tile; nobody reads what comes out there.  The same holds for the columns up to a multiple of
+NARROW.
+
+Every sum runs in order, from the bias (or 0) over the inputs (or the samples), one FMA each, whatever the tile.
+"""
+
+from collections import namedtuple
+
+from fastmlp.kernels.activations import activation_backward, activation_forward
+from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.optimizers import sgd_update
+from fastmlp.kernels.vector import (
+    NARROW,
+    PANEL,
+    ROWS,
+    WIDE,
+    add,
+    fma_rows,
+    load,
+    repeat_narrow,
+    repeat_wide,
+    store,
+    store_rows,
+    transpose_block,
+)
+
+# Where a matrix lies in a flat array: element (i, j) at start + j // PANEL * panel + i * row + j % PANEL.
+# Inputs, outputs and their gradients have row == PANEL; a row-major matrix of weights or logits has panel == PANEL.
+Matrix = namedtuple("Matrix", "start panel row rows columns")
+
+
+@inlined
+def ceil_div(n, size):
+    return (n + size - 1) // size
+
+
+@inlined
+def strips(matrix):
+    """Strips of WIDE columns, the last one perhaps of NARROW: a tile's width."""
+    return ceil_div(matrix.columns, WIDE)
+
+
+@inlined
+def strip_columns(matrix, strip):
+    """Columns of a strip: WIDE, or NARROW where that holds what is left."""
+    return NARROW if matrix.columns - strip * WIDE <= NARROW else WIDE
+
+
+@inlined
+def column_start(matrix, j):
+    """Where column j starts."""
+    return matrix.start + j // PANEL * matrix.panel + j % PANEL
+
+
+@inlined
+def place(matrix, i, j):
+    """Where element (i, j) lies."""
+    return column_start(matrix, j) + i * matrix.row
+
+
+@inlined
+def multiply_rows(tile, a, start, panel, b, first, row, length):
+    """tile + a @ b, in order; a has ROWS rows and `length` columns in panels, b's rows lie `row` apart"""
+    for k in range(0, length, PANEL):
+        for q in range(min(PANEL, length - k)):
+            tile = fma_rows(tile, a, start + q, PANEL, b, first)
+            first += row
+        start += panel
+    return tile
+
+
+@inlined
+def multiply_columns(tile, a, start, b, first, length):
+    """tile + a.T @ b, in order; a has `length` rows and ROWS columns, both lie in panels"""
+    for _ in range(length):
+        tile = fma_rows(tile, a, start, 1, b, first)
+        start += PANEL
+        first += PANEL
+    return tile
+
+
+@kernel
+def tile_of_rows(scratch, to, columns, initial, zero, a, start, panel, b, first, row, length):
+    """scratch = initial + a @ b, for ROWS rows of a and one strip of columns of b
+
+    scratch  (ROWS, WIDE)       overwritten, from `to` on
+    initial  (columns,)         read from `zero` on: what every row's sums start from
+    a        (ROWS, length)     read, in panels
+    b        (length, columns)  read from `first` on, its rows `row` apart
+    """
+    if columns == WIDE:
+        wide = multiply_rows(repeat_wide(initial, zero), a, start, panel, b, first, row, length)
+        store_rows(wide, scratch, to, WIDE)
+    else:
+        narrow = multiply_rows(repeat_narrow(initial, zero), a, start, panel, b, first, row, length)
+        store_rows(narrow, scratch, to, WIDE)
+
+
+@kernel
+def tile_of_columns(workspace, to, columns, zeros, start, first, length):
+    """scratch = a.T @ b, for ROWS columns of a and one strip of columns of b
+
+    scratch  (ROWS, WIDE)       overwritten, from `to` on
+    a        (length, ROWS)     read from `start` on, in a panel
+    b        (length, columns)  read from `first` on, in a panel
+    """
+    if columns == WIDE:
+        wide = multiply_columns(repeat_wide(workspace, zeros), workspace, start, workspace, first, length)
+        store_rows(wide, workspace, to, WIDE)
+    else:
+        narrow = multiply_columns(repeat_narrow(workspace, zeros), workspace, start, workspace, first, length)
+        store_rows(narrow, workspace, to, WIDE)
+
+
+@inlined
+def tiles(matrix):
+    """Tiles of a matrix, strip by strip: what callers split over threads."""
+    return strips(matrix) * ceil_div(matrix.rows, ROWS)
+
+
+@kernel
+def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scratch, first, last):
+    """out = activation(inp @ weight + bias), for the tiles first..last-1 of out
+
+    out      (batch_size, n_out)   overwritten
+    inp      (batch_size, n_in)    read
+    weight   (n_in, n_out)         read, in parameters
+    bias     (n_out,)              read, in parameters
+    scratch  (ROWS, WIDE)          overwritten, in workspace
+
+    Tiles are independent.  2 * batch_size * n_in * n_out flop.
+    """
+    in_strip = ceil_div(out.rows, ROWS)
+    for tile in range(first, last):
+        strip, i = tile // in_strip, tile % in_strip * ROWS
+        columns = strip_columns(out, strip)
+        tile_of_rows(
+            workspace, scratch, columns, parameters, bias + strip * WIDE,
+            workspace, inp.start + i * inp.row, inp.panel,
+            parameters, column_start(weight, strip * WIDE), weight.row, weight.rows,
+        )  # fmt: skip
+        at = place(out, i, strip * WIDE)
+        for r in range(ROWS):
+            for c in range(0, columns, NARROW):
+                z = load(workspace, scratch + r * WIDE + c)
+                store(activation_forward(z, activation), workspace, at + r * out.row + c)
+
+
+@kernel
+def dense_backward_input(workspace, inp, dout, weight_t, zeros, activation, scratch, first, last):
+    """inp = (dout @ weight.T) * activation'(inp), for the tiles first..last-1 of inp
+
+    inp       (batch_size, n_in)    the layer's input, itself the output of `activation`; overwritten by its gradient
+    dout      (batch_size, n_out)   read
+    weight_t  (n_out, n_in)         read: the weights from before their update, transposed
+    zeros     (WIDE,)               read: zeros
+    scratch   (ROWS, WIDE)          overwritten
+
+    All in workspace.  Tiles are independent.  2 * batch_size * n_in * n_out flop.
+    """
+    in_strip = ceil_div(inp.rows, ROWS)
+    for tile in range(first, last):
+        strip, i = tile // in_strip, tile % in_strip * ROWS
+        columns = strip_columns(inp, strip)
+        tile_of_rows(
+            workspace, scratch, columns, workspace, zeros,
+            workspace, dout.start + i * dout.row, dout.panel,
+            workspace, column_start(weight_t, strip * WIDE), weight_t.row, weight_t.rows,
+        )  # fmt: skip
+        at = place(inp, i, strip * WIDE)
+        for r in range(ROWS):
+            for c in range(0, columns, NARROW):
+                out = load(workspace, at + r * inp.row + c)
+                dout_vector = load(workspace, scratch + r * WIDE + c)
+                store(activation_backward(dout_vector, out, activation), workspace, at + r * inp.row + c)
+
+
+@kernel
+def dense_update(workspace, inp, dout, parameters, state, weight, zeros, rule, scratch, first, last):
+    """weight -= the optimizer's step for dweight = inp.T @ dout, for the tiles first..last-1 of weight
+
+    inp      (batch_size, n_in)    read
+    dout     (batch_size, n_out)   read
+    weight   (n_in, n_out)         updated in place, in parameters; the optimizer's state likewise, at the same place
+    zeros    (WIDE,)               read: zeros
+    scratch  (ROWS, WIDE)          overwritten, in workspace
+
+    Tiles are independent.  2 * batch_size * n_in * n_out flop, and 2 * n_in * n_out for the update.
+    """
+    in_strip = ceil_div(weight.rows, ROWS)
+    for tile in range(first, last):
+        strip, k = tile // in_strip, tile % in_strip * ROWS
+        columns = strip_columns(weight, strip)
+        start, first = column_start(inp, k), column_start(dout, strip * WIDE)
+        tile_of_columns(workspace, scratch, columns, zeros, start, first, dout.rows)
+        at = place(weight, k, strip * WIDE)
+        for r in range(min(ROWS, weight.rows - k)):
+            sgd_update(parameters, state, at + r * weight.row, workspace, scratch + r * WIDE, columns, rule)
+
+
+@kernel
+def bias_update(workspace, dout, parameters, state, bias, rule, scratch, first, last):
+    """bias -= the optimizer's step for dbias = the sum of dout's rows, for the strips first..last-1
+
+    dout  (batch_size, n_out)   read, in workspace
+    bias  (n_out,)              updated in place, in parameters; the optimizer's state likewise, at the same place
+
+    Weight decay is the caller's to leave out of the rule.
+    """
+    for strip in range(first, last):
+        columns = strip_columns(dout, strip)
+        at = column_start(dout, strip * WIDE)
+        for c in range(0, columns, NARROW):
+            total = load(workspace, at + c)
+            for i in range(1, dout.rows):
+                total = add(total, load(workspace, at + i * dout.row + c))
+            store(total, workspace, scratch + c)
+        sgd_update(parameters, state, bias + strip * WIDE, workspace, scratch, columns, rule)
+
+
+@kernel
+def transpose(workspace, weight_t, parameters, weight, first, last):
+    """weight_t = weight.T, for the blocks of 16 rows first..last-1 of weight
+
+    weight_t  (n_out, n_in)   overwritten, in workspace
+    weight    (n_in, n_out)   read, in parameters
+    """
+    for block in range(first, last):
+        i = block * 16
+        for j in range(0, weight.columns, 16):
+            transpose_block(workspace, place(weight_t, j, i), weight_t.row, parameters, place(weight, i, j), weight.row)

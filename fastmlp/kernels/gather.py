@@ -1,0 +1,88 @@
+"""Rows of a batch, from where they lie in the data set to the panels of the first layer's input."""
+
+from collections import namedtuple
+
+import numpy as np
+
+from fastmlp.kernels.dense import ceil_div, place
+from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.vector import (
+    NARROW,
+    PANEL,
+    load_float32,
+    load_float64,
+    load_uint8,
+    mul,
+    prefetch,
+    splat,
+    store,
+)
+
+UINT8, FLOAT32, FLOAT64 = range(3)
+KINDS = {np.dtype(np.uint8): UINT8, np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64}
+CACHE_LINE = 64
+
+# A data set of dense rows: the bytes of its array, the kind and size of its elements, the bytes of a row and from one
+# row to the next, and what its elements are multiplied by (float32).
+Rows = namedtuple("Rows", "data kind itemsize row_bytes stride scale")
+
+
+@kernel
+def load_element(rows, at):
+    """The element at byte `at`, as float32"""
+    if rows.kind == UINT8:
+        return np.float32(rows.data[at])
+    if rows.kind == FLOAT32:
+        return rows.data[at : at + 4].view(np.float32)[0]
+    return np.float32(rows.data[at : at + 8].view(np.float64)[0])
+
+
+@kernel
+def gather(workspace, inp, rows, samples, start, first, last):
+    """inp = data[samples[start:]] * scale, for the rows first..last-1 of the batch
+
+    inp      (batch_size, n_in)   overwritten, in workspace
+    rows     see Rows             read
+    samples  (n,)                 read from `start` on
+    """
+    scale = splat(rows.scale)
+    for i in range(first, last):
+        at = samples[start + i] * rows.stride
+        whole = at + ceil_div(inp.columns, NARROW) * NARROW * rows.itemsize <= rows.data.size
+        for k in range(0, inp.columns, PANEL):
+            to = place(inp, i, k)
+            columns = min(PANEL, inp.columns - k)
+            if not whole:  # at the data's end, where a vector would read on behind it
+                for c in range(columns):
+                    workspace[to + c] = rows.scale * load_element(rows, at + (k + c) * rows.itemsize)
+            elif rows.kind == UINT8:
+                for c in range(0, columns, NARROW):
+                    store(mul(scale, load_uint8(rows.data, at + k + c)), workspace, to + c)
+            elif rows.kind == FLOAT32:
+                for c in range(0, columns, NARROW):
+                    store(mul(scale, load_float32(rows.data, at + (k + c) * 4)), workspace, to + c)
+            else:
+                for c in range(0, columns, NARROW):
+                    store(mul(scale, load_float64(rows.data, at + (k + c) * 8)), workspace, to + c)
+
+
+@inlined
+def cache_lines(rows):
+    """Cache lines of a row, for `prefetch_lines`."""
+    return ceil_div(rows.row_bytes, CACHE_LINE)
+
+
+@kernel
+def prefetch_lines(rows, samples, start, first, last):
+    """Ask for the lines first..last-1 of samples[start:] to come into the second-level cache.
+
+    Rows of a shuffled batch lie at random places in memory.  Fetched all at once they would fill the queues of the
+    memory system; callers spread them over the tiles of the step before.
+    """
+    per_row = cache_lines(rows)
+    i, line = first // per_row, first % per_row
+    for _ in range(first, last):
+        prefetch(rows.data, samples[start + i] * rows.stride + line * CACHE_LINE)
+        line += 1
+        if line == per_row:
+            i, line = i + 1, 0

@@ -1,0 +1,83 @@
+"""The one place that states Numba's flags and where compiled code is kept.
+
+Numba's own cache looks at the file of the cached function alone, so an edit of ``vector.py`` would leave stale kernels
+behind, and a folder that can't be written is an error.  Here the folder's name is a digest of everything that machine
+code depends on, and where no folder can be written kernels are compiled in memory.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding
+import numba
+from numba.core import config
+
+
+def _host() -> tuple[str, str]:
+    """Processor and instruction sets that Numba compiles for."""
+    name = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    features = config.CPU_FEATURES
+    if features is None:
+        features = llvmlite.binding.get_host_cpu_features().flatten()
+    return name, features
+
+
+CPU_NAME, CPU_FEATURES = _host()
+
+
+def _digest() -> str:
+    """Digest of all that machine code depends on: sources, compiler versions, host and flags."""
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parent.parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    versions = (numba.__version__, llvmlite.__version__, sys.version_info[:2], CPU_NAME, CPU_FEATURES)
+    digest.update(repr((versions, config.BOUNDSCHECK, config.OPT, config.DEBUGINFO_DEFAULT)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _cache_root() -> Path:
+    if config.CACHE_DIR:
+        return Path(config.CACHE_DIR)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fastmlp"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fastmlp"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastmlp"
+
+
+def _cache_folder() -> Path | None:
+    """The folder of this version's compiled code, made if need be; None where none can be written."""
+    try:
+        folder = _cache_root() / f"kernels-{_digest()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError):  # RuntimeError: no home folder
+        return None
+
+
+CACHE_FOLDER = _cache_folder()
+
+# No fastmath: sums of vectors have one order wherever they run, and NaN and infinity stay visible.
+_FLAGS = {"nogil": True, "error_model": "numpy"}
+
+
+def kernel(function):
+    """Compile `function` in nopython mode, without the GIL, and keep its machine code in CACHE_FOLDER."""
+    # Numba reads the setting when a function is decorated: set it for ours alone.
+    outside = config.CACHE_DIR
+    config.CACHE_DIR = "" if CACHE_FOLDER is None else str(CACHE_FOLDER)
+    try:
+        return numba.njit(cache=CACHE_FOLDER is not None, **_FLAGS)(function)
+    finally:
+        config.CACHE_DIR = outside
+
+
+def inlined(function):
+    """Compile `function` into its callers."""
+    return numba.njit(forceinline=True, **_FLAGS)(function)

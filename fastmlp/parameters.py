@@ -1,0 +1,81 @@
+"""The parameters of a network: one contiguous, aligned float32 buffer with named views into it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmlp.kernels.vector import NARROW
+
+ALIGNMENT = 64  # bytes: a cache line.  The weight gradient took 1.7 times as long on buffers that lay askew.
+
+
+def aligned_zeros(size: int) -> np.ndarray:
+    """A flat float32 array of `size` zeros that starts at a cache line."""
+    raw = np.zeros(size * 4 + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size * 4].view(np.float32)
+
+
+def round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+class Parameters:
+    """Weights and biases of all layers, row-major, rows padded to whole vectors.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Number of inputs, of units of every hidden layer, and of outputs.
+
+    Attributes
+    ----------
+    buffer : ndarray of float32
+        All of them.  The padding is zero.
+    weights, biases : list of ndarray of float32
+        Views of shape (n_in, n_out) and (n_out,).
+    places : list of (int, int, int)
+        Of every layer: where its weights and its bias start in `buffer`, and the elements from row to row.
+    """
+
+    def __init__(self, widths):
+        self.widths = tuple(int(width) for width in widths)
+        self.places = []
+        size = 0
+        for n_in, n_out in self.layer_shapes():
+            row = round_up(n_out, NARROW)
+            self.places.append((size, size + n_in * row, row))
+            size += n_in * row + row
+        self.buffer = aligned_zeros(size)
+        self.weights, self.biases = [], []
+        for (n_in, n_out), (weight, bias, row) in zip(self.layer_shapes(), self.places):
+            self.weights.append(self.buffer[weight:bias].reshape(n_in, row)[:, :n_out])
+            self.biases.append(self.buffer[bias : bias + n_out])
+
+    def layer_shapes(self):
+        """(n_in, n_out) of every layer."""
+        return list(zip(self.widths, self.widths[1:]))
+
+    def set(self, weights, biases):
+        """Copy weights and biases in."""
+        for target, value in zip(self.weights + self.biases, [*weights, *biases]):
+            target[:] = value
+
+
+def initial_parameters(widths, init: str, rng: np.random.Generator) -> Parameters:
+    """Parameters drawn at random; biases are zero.
+
+    "he": normal with variance 2 / n_in (He et al. 2015, eq. 10); "glorot": uniform in +-sqrt(6 / (n_in + n_out))
+    (Glorot and Bengio 2010, eq. 16); "notebook": uniform in [-1, 1) / sqrt(n_in * n_out).
+    """
+    parameters = Parameters(widths)
+    for (n_in, n_out), weight in zip(parameters.layer_shapes(), parameters.weights):
+        if init == "he":
+            weight[:] = rng.standard_normal((n_in, n_out)) * np.sqrt(2 / n_in)
+        else:
+            scale = np.sqrt(6 / (n_in + n_out)) if init == "glorot" else 1 / np.sqrt(n_in * n_out)
+            weight[:] = rng.uniform(-1, 1, (n_in, n_out)) * scale
+    return parameters
+
+
+INITS = ("he", "glorot", "notebook")

@@ -1,0 +1,393 @@
+"""The same network in NumPy alone: the oracle of the tests and the baseline of the benchmarks.
+
+Functions have the names of the kernels that they check, and take ordinary arrays.  They work in the dtype of their
+arguments, float32 or float64.  This module imports nothing of fastmlp.
+
+>>> import numpy as np
+>>> from fastmlp import reference
+>>> x, y = np.random.default_rng(0).random((100, 4), np.float32), np.arange(100) % 2
+>>> model = reference.train(x, y, hidden=(8,), epochs=2, seed=0)
+>>> model.predict(x).shape
+(100,)
+"""
+
+from __future__ import annotations
+
+import time
+from collections import namedtuple
+
+import numpy as np
+
+Metrics = namedtuple("Metrics", "loss accuracy")
+Rule = namedtuple("Rule", "rule learning_rate momentum weight_decay")
+
+# ---------------------------------------------------------------------------------------------- layers
+
+
+def activation_forward(z, activation):
+    """activation(z), (batch_size, n)"""
+    if activation == "relu":
+        return np.maximum(z, 0)
+    if activation == "sigmoid":
+        return 1 / (1 + np.exp(-z))
+    if activation == "tanh":
+        return np.tanh(z)
+    return z
+
+
+def activation_backward(dout, out, activation):
+    """Gradient of z from that of out = activation(z), (batch_size, n)"""
+    if activation == "relu":
+        return dout * (out > 0)
+    if activation == "sigmoid":
+        return dout * (out * (1 - out))
+    if activation == "tanh":
+        return dout * (1 - out * out)
+    return dout
+
+
+def gather(data, samples, scale, dtype=np.float32):
+    """Rows of a batch, (len(samples), n_in), multiplied by scale"""
+    rows = data[samples]
+    if rows.dtype == dtype:
+        return rows if scale == 1 else rows * dtype(scale)
+    return np.multiply(rows, dtype(scale), dtype=dtype, casting="unsafe")
+
+
+def dense_forward(inp, weight, bias, activation):
+    """activation(inp @ weight + bias): (batch_size, n_in), (n_in, n_out), (n_out,) -> (batch_size, n_out)"""
+    z = inp @ weight
+    z += bias
+    return activation_forward(z, activation)
+
+
+def dense_backward_input(inp, dout, weight, activation):
+    """(dout @ weight.T) * activation'(inp), where inp (batch_size, n_in) is the output of `activation`"""
+    return activation_backward(dout @ weight.T, inp, activation)
+
+
+def dense_update(inp, dout, weight, velocity, rule):
+    """weight -= the optimizer's step for dweight = inp.T @ dout, in place"""
+    sgd_update(weight, velocity, inp.T @ dout, rule)
+
+
+def bias_update(dout, bias, velocity, rule):
+    """bias -= the optimizer's step for the sum of dout's rows, in place"""
+    sgd_update(bias, velocity, dout.sum(axis=0), rule)
+
+
+def sgd_update(parameter, velocity, gradient, rule):
+    """SGD in place, in PyTorch's form: v = momentum * v + g; the step is g + momentum * v with Nesterov, else v"""
+    dtype = parameter.dtype.type
+    if rule.weight_decay:
+        gradient = gradient + dtype(rule.weight_decay) * parameter
+    if rule.rule != "plain":
+        velocity *= dtype(rule.momentum)
+        velocity += gradient
+        gradient = gradient + dtype(rule.momentum) * velocity if rule.rule == "nesterov" else velocity
+    parameter -= dtype(rule.learning_rate) * gradient
+
+
+# ---------------------------------------------------------------------------------------------- losses
+#
+# Each returns the losses of the samples (batch_size,), the predicted classes (batch_size,), and dlogits.
+
+
+def softmax(logits):
+    """exp(logits) over its sum, row by row"""
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def batch_softmax(logits):
+    """exp(logits - their maximum), each class over its sum over the batch"""
+    e = np.exp(logits - logits.max())
+    return e / e.sum(axis=0)
+
+
+def cross_entropy(logits, labels):
+    """loss = -log softmax(logits)[label]; dlogits = (softmax(logits) - onehot) / batch_size"""
+    n = len(logits)
+    rows = np.arange(n)
+    predicted = logits.argmax(axis=1)
+    shifted = logits - logits[rows, predicted][:, None]
+    e = np.exp(shifted)
+    total = e.sum(axis=1)
+    loss = np.log(total) - shifted[rows, labels]
+    e /= total[:, None]
+    e[rows, labels] -= 1
+    e /= n
+    return loss, predicted, e
+
+
+def _square_backward(p, labels):
+    onehot = np.zeros_like(p)
+    onehot[np.arange(len(p)), labels] = 1
+    difference = p - onehot
+    dlogits = 2 * difference / len(p) * p * (1 - p)
+    return (difference * difference).sum(axis=1), p.argmax(axis=1), dlogits
+
+
+def softmax_mse(logits, labels):
+    """loss = the sum over classes of (p - onehot)**2; dlogits = 2 (p - onehot) / batch_size * p * (1 - p)
+
+    p = softmax(logits).  Only the diagonal of the softmax's Jacobian enters, as in the notebook.
+    """
+    return _square_backward(softmax(logits), labels)
+
+
+def notebook(logits, labels):
+    """softmax_mse with the softmax over the batch, as in the notebook"""
+    return _square_backward(batch_softmax(logits), labels)
+
+
+def mse(out, targets):
+    """loss = the mean over outputs of (out - target)**2; dout = 2 (out - target) / (batch_size * n_outputs)"""
+    difference = out - targets
+    return (difference * difference).mean(axis=1), np.zeros(len(out), np.int64), difference * (2 / difference.size)
+
+
+LOSSES = {"cross_entropy": cross_entropy, "softmax_mse": softmax_mse, "notebook": notebook, "mse": mse}
+
+# ---------------------------------------------------------------------------------------------- network
+
+
+def forward(x, weights, biases, activations):
+    """Outputs of all layers for one batch, the input first"""
+    outputs = [x]
+    for weight, bias, activation in zip(weights, biases, activations):
+        outputs.append(dense_forward(outputs[-1], weight, bias, activation))
+    return outputs
+
+
+def train_step(x, target, weights, biases, velocities, activations, loss, rule, update_biases=True):
+    """One step of SGD, in place; returns the samples' losses and their predicted classes"""
+    outputs = forward(x, weights, biases, activations)
+    losses, predicted, dout = LOSSES[loss](outputs[-1], target)
+    bias_rule = rule._replace(weight_decay=0)
+    for layer in reversed(range(len(weights))):
+        inp = outputs[layer]
+        if layer > 0:  # from the weights before their update
+            dinp = dense_backward_input(inp, dout, weights[layer], activations[layer - 1])
+        dense_update(inp, dout, weights[layer], velocities[layer][0], rule)
+        if update_biases:
+            bias_update(dout, biases[layer], velocities[layer][1], bias_rule)
+        if layer > 0:
+            dout = dinp
+    return losses, predicted
+
+
+def initialise(widths, init, rng):
+    """Weights (n_in, n_out) and biases (n_out,) in float32
+
+    "he": normal with variance 2 / n_in (He et al. 2015); "glorot": uniform in +-sqrt(6 / (n_in + n_out)) (Glorot and
+    Bengio 2010); "notebook": uniform in [-1, 1) / sqrt(n_in * n_out).  Biases are zero.
+    """
+    weights = []
+    for n_in, n_out in zip(widths, widths[1:]):
+        if init == "he":
+            weight = rng.standard_normal((n_in, n_out)) * np.sqrt(2 / n_in)
+        elif init == "glorot":
+            weight = rng.uniform(-1, 1, (n_in, n_out)) * np.sqrt(6 / (n_in + n_out))
+        else:
+            weight = rng.uniform(-1, 1, (n_in, n_out)) / np.sqrt(n_in * n_out)
+        weights.append(weight.astype(np.float32))
+    return weights, [np.zeros(n_out, np.float32) for n_out in widths[1:]]
+
+
+def epoch_order(samples, shuffle, rng):
+    """The samples of one epoch, in the order of training"""
+    if shuffle == "replacement":
+        return samples[rng.integers(0, len(samples), len(samples))]
+    return rng.permutation(samples) if shuffle else samples
+
+
+class MLP:
+    """What `train` returns: the parameters and the history, with the methods of `fastmlp.MLP`"""
+
+    def __init__(self, weights, biases, activations, loss, classes, input_scale, history):
+        self.weights, self.biases, self.activations = weights, biases, activations
+        self.loss, self.classes, self.input_scale, self.history = loss, classes, input_scale, history
+
+    def _outputs(self, x, chunk=4096):
+        dtype = self.weights[0].dtype.type
+        scale = _resolve_scale(self.input_scale, x)
+        logits = [
+            forward(gather(x, slice(i, i + chunk), scale, dtype), self.weights, self.biases, self.activations)[-1]
+            for i in range(0, len(x), chunk)
+        ]
+        return np.concatenate(logits)
+
+    def predict_proba(self, x):
+        logits = self._outputs(np.asarray(x))
+        return batch_softmax(logits) if self.loss == "notebook" else softmax(logits)
+
+    def predict(self, x):
+        if self.loss == "mse":
+            return self._outputs(np.asarray(x))
+        return self.classes[self.predict_proba(x).argmax(axis=1)]
+
+    def evaluate(self, x, y):
+        target = _target(y, self.classes, self.weights[0].dtype)
+        losses, predicted, _ = LOSSES[self.loss](self._outputs(np.asarray(x)), target)
+        accuracy = float("nan") if self.loss == "mse" else float(np.mean(predicted == target))
+        return Metrics(float(np.mean(losses, dtype=np.float64)), accuracy)
+
+
+def _resolve_scale(input_scale, x):
+    if input_scale == "auto":
+        return 1 / 255 if x.dtype == np.uint8 else 1.0
+    return input_scale
+
+
+def _target(y, classes, dtype):
+    y = np.asarray(y)
+    if classes is None:
+        return y.reshape(len(y), -1).astype(dtype)
+    return np.searchsorted(classes, y)
+
+
+def train(
+    x,
+    y,
+    *,
+    hidden=(128,),
+    activation="relu",
+    loss=None,
+    optimizer="sgd",
+    learning_rate=0.1,
+    batch_size=128,
+    epochs=10,
+    shuffle=True,
+    validation=None,
+    init="he",
+    input_scale="auto",
+    seed=None,
+    threads=None,
+    callbacks=(),
+    progress="auto",
+    dtype=np.float32,
+):
+    """Train a multilayer perceptron in NumPy, with the arguments of `fastmlp.train` and the same random numbers.
+
+    Parameters
+    ----------
+    dtype : float32 or float64
+        What to compute in.  The other arguments are those of `fastmlp.train`; callbacks are functions of the model;
+        `threads` and `progress` are accepted and have no effect (NumPy's BLAS has its own threads).
+
+    Returns
+    -------
+    MLP
+        With `weights`, `biases`, `history`, `predict`, `predict_proba` and `evaluate`.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if loss is None:
+        loss = "mse" if y.dtype.kind == "f" else "cross_entropy"
+    dtype = np.dtype(dtype).type
+    classes = None if loss == "mse" else np.unique(y)
+    target = _target(y, classes, dtype)
+    n_out = target.shape[1] if loss == "mse" else len(classes)
+    scale = _resolve_scale(input_scale, x)
+
+    init_rng, split_rng, order_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    samples = np.arange(len(x))
+    if isinstance(validation, float):
+        shuffled = split_rng.permutation(len(x))
+        n_validation = round(len(x) * validation)
+        samples, held_out = np.sort(shuffled[n_validation:]), np.sort(shuffled[:n_validation])
+        validation = x[held_out], y[held_out]
+
+    hidden = tuple(hidden)
+    widths = (x.shape[1], *hidden, n_out)
+    names = [activation] * len(hidden) if isinstance(activation, str) else list(activation)
+    activations = [*names, "identity"]
+    update_biases = True
+    if hasattr(init, "weights"):
+        init = list(zip(init.weights, init.biases))
+    if isinstance(init, str):
+        update_biases = init != "notebook"
+        weights, biases = initialise(widths, init, init_rng)
+    else:
+        weights, biases = zip(*init)
+    weights = [np.array(w, dtype, order="C") for w in weights]
+    biases = [np.array(b, dtype) for b in biases]
+    velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in zip(weights, biases)]
+
+    momentum = getattr(optimizer, "momentum", 0)
+    nesterov = getattr(optimizer, "nesterov", False)
+    kind = "plain" if momentum == 0 else "nesterov" if nesterov else "momentum"
+    rule = Rule(kind, None, momentum, getattr(optimizer, "weight_decay", 0))
+
+    names = ("epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+    history = {name: [] for name in (*names, "learning_rate")}
+    model = MLP(weights, biases, activations, loss, classes, input_scale, history)
+    steps = -(-len(samples) // batch_size)
+    for epoch in range(epochs):
+        start = time.perf_counter()
+        order = epoch_order(samples, shuffle, order_rng)
+        progress_of_steps = epoch + np.arange(steps) / steps
+        if hasattr(learning_rate, "rate"):
+            rates = learning_rate.rate(progress_of_steps, epochs)
+        else:
+            rates = np.full(steps, learning_rate)
+        total_loss, correct = 0.0, 0
+        for step in range(steps):
+            batch = order[step * batch_size : (step + 1) * batch_size]
+            losses, predicted = train_step(
+                gather(x, batch, scale, dtype), target[batch], weights, biases, velocities, activations, loss,
+                rule._replace(learning_rate=np.float32(rates[step])), update_biases,
+            )  # fmt: skip
+            total_loss += float(losses.sum(dtype=np.float64))
+            if loss != "mse":
+                correct += int((predicted == target[batch]).sum())
+        history["epoch"].append(epoch + 1)
+        history["seconds"].append(time.perf_counter() - start)
+        history["train_loss"].append(total_loss / len(order))
+        history["train_accuracy"].append(correct / len(order) if loss != "mse" else float("nan"))
+        metrics = Metrics(float("nan"), float("nan")) if validation is None else model.evaluate(*validation)
+        history["validation_loss"].append(metrics.loss)
+        history["validation_accuracy"].append(metrics.accuracy)
+        history["learning_rate"].append(float(rates[0]))
+        for callback in callbacks:
+            callback(model)
+    return model
+
+
+def reproduce(x, y, x_validation, y_validation, weights, order_rng, iterations=10_000, corrected=False):
+    """The notebook's run (see `fastmlp.reproduce`) on given data, from given weights; the baseline of its time.
+
+    Parameters
+    ----------
+    x, y, x_validation, y_validation : ndarray
+        Raw pixels (n, 784) uint8, and labels (n,).
+    weights : list of ndarray of float32
+        (784, 128) and (128, 10); updated in place.
+    order_rng : numpy.random.Generator
+        Draws the batches.
+
+    Returns
+    -------
+    train_accuracy, train_loss, validation_accuracy : list of float
+        The three curves, as in `fastmlp.reproduce`.
+    """
+    loss = "softmax_mse" if corrected else "notebook"
+    biases = [np.zeros(w.shape[1], w.dtype) for w in weights]
+    model = MLP(weights, biases, ["sigmoid", "identity"], loss, np.arange(10), 1.0, {})
+    rule = Rule("plain", np.float32(0.001), 0, 0)
+    train_accuracy, train_loss, validation_accuracy = [], [], []
+    done = 0
+    while done < iterations:
+        steps = min(1 if done == 0 else 100, iterations - done)
+        for batch in order_rng.integers(0, len(x), steps * 128).reshape(steps, 128):
+            target = y[batch]
+            _, predicted = train_step(
+                gather(x, batch, 1.0), target, weights, biases, [(None, None)] * 2, model.activations, loss, rule,
+                update_biases=False,
+            )  # fmt: skip
+            difference = predicted - target.astype(np.int64)
+            train_accuracy.append(float(np.mean(difference == 0)))
+            train_loss.append(float(np.mean(difference * difference)))
+        done += steps
+        validation_accuracy.append(float(np.mean(model.predict(x_validation) == y_validation)))
+    return train_accuracy, train_loss, validation_accuracy
