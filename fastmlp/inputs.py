@@ -9,8 +9,11 @@ import numbers
 
 import numpy as np
 
-from fastmlp.kernels.gather import KINDS, Rows
-from fastmlp.kernels.network import Targets
+from fastmlp.kernels.epoch import Targets
+from fastmlp.kernels.gather import CACHE_LINE, CODED, KINDS, Rows
+from fastmlp.kernels.predict import SPARSE_BELOW
+from fastmlp.kernels.sparse import GROUP
+from fastmlp.parameters import round_up
 
 _CHECK_BYTES = 1 << 22  # how much of x is checked for NaN at a time: the answer's own memory stays small
 
@@ -75,6 +78,40 @@ def rows_of(x: np.ndarray, input_scale) -> Rows:
     data = np.lib.stride_tricks.as_strided(x[:, :1].view(np.uint8), (size,), (1,), writeable=False)
     scale = np.float32(resolve_scale(input_scale, x.dtype))
     return Rows(data, KINDS[x.dtype], x.itemsize, x.shape[1] * x.itemsize, x.strides[0], scale)
+
+
+def coded_buffer(n_samples: int, n_features: int) -> Rows:
+    """Room for `n_samples` rows of bytes for the sparse kernels: rows padded to whole cache lines, and a row of zeros."""
+    # the kernels read 64 bytes from the first of every 48 on
+    stride = round_up(round_up(n_features, 48) + 16, CACHE_LINE) if n_features else 0
+    raw = np.zeros((n_samples + 1) * stride + CACHE_LINE, np.uint8)
+    data = raw[-raw.ctypes.data % CACHE_LINE :][: (n_samples + 1) * stride]
+    return Rows(data, CODED, 1, n_features, stride, np.float32(1))
+
+
+def coded_table(input_scale, dtype: np.dtype) -> np.ndarray:
+    """What the bytes of coded rows stand for, (256,) float32."""
+    return np.arange(256, dtype=np.float32) * np.float32(resolve_scale(input_scale, dtype))
+
+
+def coded_rows(x: np.ndarray) -> Rows:
+    """A checked array of uint8 as rows for the sparse kernels."""
+    rows = coded_buffer(*x.shape)
+    rows.data.reshape(len(x) + 1, rows.stride)[: len(x), : x.shape[1]] = x
+    rows.data.flags.writeable = False
+    return rows
+
+
+_SAMPLED_ROWS = 1000
+
+
+def is_sparse(x: np.ndarray) -> bool:
+    """Whether the sparse kernels are faster on a checked array, judged by a thousand of its rows."""
+    if x.dtype != np.uint8:
+        return False
+    sample = x[:: max(1, len(x) // _SAMPLED_ROWS)]
+    groups = np.add.reduceat(sample != 0, np.arange(0, x.shape[1], int(GROUP)), axis=1)
+    return float(np.mean(groups > 0)) < SPARSE_BELOW
 
 
 def is_classes(y) -> bool:

@@ -8,10 +8,10 @@ from collections import namedtuple
 import numpy as np
 
 from fastmlp import inputs
-from fastmlp.kernels import network as kernels
+from fastmlp.kernels import predict as kernels
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.parameters import Parameters
-from fastmlp.workspace import prediction_network
+from fastmlp.workspace import CHUNK, prediction_network, set_table, sparse_lists
 
 Metrics = namedtuple("Metrics", "loss accuracy")
 Metrics.__doc__ = """Mean loss per sample, and the share of right predictions (NaN for a regression)."""
@@ -70,7 +70,12 @@ class MLP:
         """Network and outputs (n, n_out) of the last layer, a view into the network's workspace."""
         x = inputs.check_features(x, self.n_features)
         network, outputs = prediction_network(self._parameters, (*self.activations, "identity"), len(x))
-        kernels.predict_logits(network, inputs.rows_of(x, self.input_scale), np.arange(len(x)))
+        sparse = x.dtype == np.uint8 and len(x) >= CHUNK
+        lists = sparse_lists(x.shape[1] if sparse else 0, CHUNK)
+        coded = inputs.coded_buffer(CHUNK, x.shape[1] if sparse else 0)
+        if sparse:
+            set_table(network, inputs.coded_table(self.input_scale, x.dtype))
+        kernels.predict_logits(network, inputs.rows_of(x, self.input_scale), lists, coded, np.arange(len(x)))
         return network, outputs
 
     def predict_proba(self, x) -> np.ndarray:

@@ -12,10 +12,11 @@ import numpy as np
 
 from fastmlp import inputs
 from fastmlp.datasets import load_mnist
-from fastmlp.kernels.network import RECORD_CORRECT, RECORD_LABEL_ERROR
+from fastmlp.kernels.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR
 from fastmlp.model import MLP
 from fastmlp.optimizers import SGD
 from fastmlp.parameters import initial_parameters
+from fastmlp.threads import resolve
 from fastmlp.train import DivergenceError, Run
 
 BATCH_SIZE, HIDDEN, LEARNING_RATE, VALIDATION_SIZE, VALIDATE_EVERY = 128, 128, 0.001, 10_000, 100
@@ -53,6 +54,7 @@ def reproduce(
     seed: int | None = None,
     corrected: bool = False,
     on_validation: Callable[[MLP], None] | None = None,
+    threads: int | None = None,
 ) -> MLP:
     """Train the notebook's network as the notebook does.
 
@@ -65,6 +67,8 @@ def reproduce(
         Take the softmax over the classes, not over the batch.
     on_validation : callable, optional
         Called with the model after every validation.
+    threads : int, optional
+        As in `fastmlp.train`.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def reproduce(
     history: dict[str, list] = {"iteration": list(range(iterations)), "train_accuracy": [], "train_loss": []}
     history |= {"validation_iteration": [], "validation_accuracy": []}
     model.history = history
-    run = Run(model, x, inputs.encode_labels(y, model.classes), SGD(), BATCH_SIZE)
+    run = Run(model, x, inputs.encode_labels(y, model.classes), SGD(), BATCH_SIZE, threads=resolve(threads))
     done = 0
     while done < iterations:  # up to and with the iterations 0, 100, 200, ... and the last
         n_steps = min(1 if done == 0 else VALIDATE_EVERY, iterations - done)

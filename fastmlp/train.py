@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp import inputs
 from fastmlp.batches import SHUFFLES, epoch_order, split
-from fastmlp.kernels import network as kernels
+from fastmlp.kernels import epoch as kernels
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.optimizers import PLAIN
@@ -18,7 +18,8 @@ from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import OPTIMIZERS, SGD
 from fastmlp.parameters import INITS, Parameters, initial_parameters
 from fastmlp.schedules import learning_rates
-from fastmlp.workspace import training_network, unpack
+from fastmlp.threads import resolve, team
+from fastmlp.workspace import set_table, sparse_lists, training_network, unpack
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
 FLOP_PER_CALL = 5e10
@@ -57,20 +58,28 @@ class Run:
         Checked features and encoded targets, see `inputs`.
     optimizer : SGD
     batch_size : int
+    sparse : bool, optional
+        Which kernels the first layer takes; by default those that are faster on `x`.
+    threads : int
     """
 
-    def __init__(self, model: MLP, x, targets, optimizer: SGD, batch_size: int):
-        self.model, self.targets, self.batch_size = model, targets, min(batch_size, len(x))
-        self.rows = inputs.rows_of(x, model.input_scale)
+    def __init__(
+        self, model: MLP, x, targets, optimizer: SGD, batch_size: int, sparse: bool | None = None, threads: int = 1
+    ):
+        self.model, self.batch_size, self.threads = model, min(batch_size, x.shape[0]), threads
+        sparse = inputs.is_sparse(x) if sparse is None else sparse
+        rows = inputs.coded_rows(x) if sparse else inputs.rows_of(x, model.input_scale)
+        self.data = kernels.Data(rows, sparse_lists(x.shape[1] if sparse else 0, self.batch_size), targets)
         self.recipe = kernels.Recipe(
             LOSSES[model.loss], optimizer.rule, np.float32(optimizer.momentum), np.float32(optimizer.weight_decay)
         )
         activations = (*model.activations, "identity")
         self.network = training_network(
-            model._parameters, activations, model.has_bias, self.batch_size, optimizer.rule != PLAIN
+            model._parameters, activations, model.has_bias, self.batch_size, optimizer.rule != PLAIN, threads
         )
-        flop = 6 * self.batch_size * sum(weight.size for weight in model.weights)
-        self.steps_per_call = max(1, int(FLOP_PER_CALL / flop))
+        set_table(self.network, inputs.coded_table(model.input_scale, x.dtype))
+        self.flop = 6 * self.batch_size * sum(weight.size for weight in model.weights)
+        self.steps_per_call = max(1, int(FLOP_PER_CALL / self.flop))
 
     def n_steps(self, n_samples: int) -> int:
         return -(-n_samples // self.batch_size)
@@ -88,9 +97,12 @@ class Run:
         records = np.zeros((n_steps, 3))
         for first in range(0, n_steps, self.steps_per_call):
             last = min(first + self.steps_per_call, n_steps)
-            reached = kernels.train_steps(
-                self.network, self.rows, self.targets, order, self.batch_size, first, last, rates, self.recipe, records
-            )
+            arguments = self.network, self.data, order, self.batch_size, first, last, rates, self.recipe, records
+            with team(self.threads, self.flop) as threads:
+                if threads == 1:
+                    reached = kernels.train_steps(*arguments)
+                else:
+                    reached = kernels.train_steps_parallel(*arguments, threads)
             if reached < last:
                 records[reached, 0] = np.nan
                 return records[: reached + 1]
@@ -153,7 +165,8 @@ def train(
     seed : int, optional
         The same seed, data and arguments give bitwise the same model.
     threads : int, optional
-        Accepted; training runs on one thread.
+        How many to train on at most; by default as many as the process may use physical cores.  The result does not
+        depend on it, and small steps are done on one thread, where they are faster.
     callbacks : iterable
         Functions of the model, called after every epoch, or objects with any of the methods ``on_train_begin(model)``,
         ``on_epoch_end(model)`` and ``on_train_end(model)``.
@@ -184,8 +197,7 @@ def train(
     input_scale = inputs.check_input_scale(input_scale)
     if seed is not None:
         seed = inputs.check_integer(seed, "seed", 0)
-    if threads is not None:
-        inputs.check_integer(threads, "threads", 1)
+    threads = resolve(threads)
     callbacks = _check_callbacks(callbacks)
 
     if loss is None:
@@ -203,7 +215,7 @@ def train(
         inputs.check_features(validation[0], x.shape[1], "validation x")
         model._encode(validation[1], len(validation[0]), "validation y")
 
-    run = Run(model, x, targets, optimizer, batch_size)
+    run = Run(model, x, targets, optimizer, batch_size, threads=threads)
     n_steps = run.n_steps(len(samples))
     _call(callbacks, "on_train_begin", model)
     with _progress_bar(progress, epochs) as advance:

@@ -10,7 +10,8 @@ import numpy as np
 
 from fastmlp.kernels import network as kernels
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.vector import NARROW, PANEL, ROWS, WIDE
+from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
+from fastmlp.kernels.vector import NARROW, PANEL
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 
 # Rows of a chunk in prediction: its activations in one panel are 32 KB, and stay in the first-level cache.
@@ -32,18 +33,15 @@ def _panels(n_columns: int) -> int:
     return -(-n_columns // PANEL)
 
 
-def _places(allocator: _Allocator, widths, capacity: int, loss_rows: int) -> kernels.Places:
+def _places(allocator: _Allocator, widths, capacity: int, loss_rows: int, threads: int) -> kernels.Places:
     input_panel = capacity * PANEL
-    transposed = max(
-        (_panels(n_in) * PANEL * round_up(n_out, NARROW) for n_in, n_out in zip(widths[1:], widths[2:])), default=0
-    )
     return kernels.Places(
         capacity=capacity,
         input=allocator.take(_panels(widths[0]) * input_panel),
         input_panel=input_panel,
-        transposed=allocator.take(transposed),
+        table=allocator.take(256),
         zeros=allocator.take(PANEL),
-        scratch=allocator.take(ROWS * WIDE),
+        scratch=allocator.take(threads * kernels.SCRATCH),
         rows=allocator.take(3 * loss_rows),
     )
 
@@ -57,29 +55,59 @@ def _table(widths, activations, has_bias: bool) -> np.ndarray:
     return table
 
 
-def training_network(parameters: Parameters, activations, has_bias: bool, batch_size: int, with_state: bool):
+def _packed_layout(table, parameters: Parameters) -> np.ndarray:
+    """Fill in the places of weights in panels and of biases; returns an array with room for them."""
+    allocator = _Allocator()
+    for row, (n_in, n_out) in zip(table, parameters.layer_shapes()):
+        # whole blocks of the transpose, and whole groups of the sparse kernels
+        rows = round_up(n_in + int(GROUP) - 1, NARROW)
+        row[kernels.WEIGHT_PANEL], row[kernels.WEIGHT_ROW] = rows * PANEL, PANEL
+        row[kernels.WEIGHT] = allocator.take(_panels(n_out) * row[kernels.WEIGHT_PANEL])
+        row[kernels.BIAS] = allocator.take(_panels(n_out) * PANEL)
+    return aligned_zeros(allocator.size)
+
+
+def training_network(
+    parameters: Parameters, activations, has_bias: bool, batch_size: int, with_state: bool, threads: int = 1
+):
     """A Network for batches of up to `batch_size` samples, with the weights of `parameters` in panels.
 
-    `with_state`: whether the optimizer has state, which starts at zero.
+    `with_state`: whether the optimizer has state, which starts at zero; `threads`: how many work on it.
     """
     widths = parameters.widths
     capacity = round_up(batch_size, NARROW)
-    table, memory, packed = _table(widths, activations, has_bias), _Allocator(), _Allocator()
-    for row, (n_in, n_out) in zip(table, parameters.layer_shapes()):
-        row[kernels.WEIGHT_PANEL], row[kernels.WEIGHT_ROW] = round_up(n_in, NARROW) * PANEL, PANEL
-        row[kernels.WEIGHT] = packed.take(_panels(n_out) * row[kernels.WEIGHT_PANEL])
-        row[kernels.BIAS] = packed.take(_panels(n_out) * PANEL)
+    table, memory = _table(widths, activations, has_bias), _Allocator()
+    weights = _packed_layout(table, parameters)
+    for row in table:
         row[kernels.OUTPUT_PANEL], row[kernels.OUTPUT_ROW] = capacity * PANEL, PANEL
-        row[kernels.OUTPUT] = memory.take(_panels(n_out) * capacity * PANEL)
-    places = _places(memory, widths, capacity, capacity)
-    state = aligned_zeros(packed.size if with_state else 0)
-    network = kernels.Network(table, aligned_zeros(packed.size), state, aligned_zeros(memory.size), places)
+        row[kernels.OUTPUT] = memory.take(_panels(row[kernels.N_OUT]) * capacity * PANEL)
+    for row in table[1:]:
+        row[kernels.TRANSPOSED] = memory.take(_panels(row[kernels.N_IN]) * PANEL * round_up(row[kernels.N_OUT], NARROW))
+    places = _places(memory, widths, capacity, capacity, threads)
+    state = aligned_zeros(weights.size if with_state else 0)
+    network = kernels.Network(table, weights, state, aligned_zeros(memory.size), places)
     pack(network, parameters)
     return network
 
 
+def sparse_lists(n_features: int, batch_size: int) -> Lists:
+    """Room for the lists of batches of up to `batch_size` samples; for no features, of the lists' type alone."""
+    groups = round_up(-(-n_features // int(GROUP)), ALL_GROUPS)
+    blocks = -(-batch_size // int(BLOCK)) if n_features else 0
+    offsets = np.zeros(blocks * BLOCK, np.int64)
+    count = np.zeros(blocks * groups, np.int64)
+    return Lists(offsets, count, np.zeros(blocks * groups * LIST, np.uint32), groups)
+
+
+def set_table(network, table: np.ndarray):
+    """Put the table of coded input where the sparse kernels look for it."""
+    network.workspace[network.places.table : network.places.table + len(table)] = table
+
+
 def prediction_network(parameters: Parameters, activations, n_samples: int):
-    """A Network that computes the outputs of `n_samples` samples from `parameters` themselves.
+    """A Network that computes the outputs of `n_samples` samples.
+
+    For a few samples it works on `parameters` themselves; for many it has its weights in panels, as in training.
 
     Returns the network, and the outputs: a view (n_samples, n_out) into its workspace.
     """
@@ -87,18 +115,25 @@ def prediction_network(parameters: Parameters, activations, n_samples: int):
     capacity = min(CHUNK, round_up(n_samples, NARROW))
     all_rows = round_up(n_samples, NARROW)
     table, memory = _table(widths, activations, True), _Allocator()
-    for row, (weight, bias, stride) in zip(table, parameters.places):
-        row[kernels.WEIGHT], row[kernels.WEIGHT_PANEL], row[kernels.WEIGHT_ROW] = weight, PANEL, stride
-        row[kernels.BIAS] = bias
+    packed = n_samples >= CHUNK
+    if packed:
+        weights = _packed_layout(table, parameters)
+    else:
+        weights = parameters.buffer
+        for row, (weight, bias, stride) in zip(table, parameters.places):
+            row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW, kernels.BIAS]] = weight, PANEL, stride, bias
+    for row in table[:-1]:
         row[kernels.OUTPUT_PANEL], row[kernels.OUTPUT_ROW] = capacity * PANEL, PANEL
         row[kernels.OUTPUT] = memory.take(_panels(row[kernels.N_OUT]) * capacity * PANEL)
-    stride = parameters.places[-1][2]
-    table[-1, kernels.OUTPUT_PANEL], table[-1, kernels.OUTPUT_ROW] = PANEL, stride
-    start = table[-1, kernels.OUTPUT] = memory.take(all_rows * stride)
-    places = _places(memory, widths, capacity, all_rows)
+    stride = NARROW if widths[-1] <= NARROW else round_up(widths[-1], PANEL)  # room for whole strips
+    start = memory.take(all_rows * stride)
+    table[-1, [kernels.OUTPUT, kernels.OUTPUT_PANEL, kernels.OUTPUT_ROW]] = start, PANEL, stride
+    places = _places(memory, widths, capacity, all_rows, 1)
     workspace = aligned_zeros(memory.size)
-    outputs = workspace[start : start + n_samples * stride].reshape(n_samples, stride)[:, : widths[-1]]
-    return kernels.Network(table, parameters.buffer, aligned_zeros(0), workspace, places), outputs
+    network = kernels.Network(table, weights, aligned_zeros(0), workspace, places)
+    if packed:
+        pack(network, parameters)
+    return network, workspace[start : start + n_samples * stride].reshape(n_samples, stride)[:, : widths[-1]]
 
 
 def _views(network, parameters: Parameters):

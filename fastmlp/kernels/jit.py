@@ -67,15 +67,24 @@ CACHE_FOLDER = _cache_folder()
 _FLAGS = {"nogil": True, "error_model": "numpy"}
 
 
-def kernel(function):
-    """Compile `function` in nopython mode, without the GIL, and keep its machine code in CACHE_FOLDER."""
+def _cached(function, **flags):
     # Numba reads the setting when a function is decorated: set it for ours alone.
     outside = config.CACHE_DIR
     config.CACHE_DIR = "" if CACHE_FOLDER is None else str(CACHE_FOLDER)
     try:
-        return numba.njit(cache=CACHE_FOLDER is not None, **_FLAGS)(function)
+        return numba.njit(cache=CACHE_FOLDER is not None, **_FLAGS, **flags)(function)
     finally:
         config.CACHE_DIR = outside
+
+
+def kernel(function):
+    """Compile `function` in nopython mode, without the GIL, and keep its machine code in CACHE_FOLDER."""
+    return _cached(function)
+
+
+def parallel(function):
+    """A kernel whose loops over `numba.prange` run on several threads."""
+    return _cached(function, parallel=True)
 
 
 def inlined(function):

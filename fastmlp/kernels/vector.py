@@ -32,6 +32,7 @@ PANEL = np.int64(64)  # columns of a panel of activations, deltas or weights
 NARROW = np.int64(16)  # columns of a narrow tile, and lanes of elementwise vectors
 WIDE = np.int64(32 if AVX512 else 16)  # columns of a wide tile
 ROWS = np.int64(8 if AVX512 else 4)  # rows of a tile; divides PANEL
+STRIP = np.int64(64 if AVX512 else 32)  # columns that a sparse kernel takes at once, in 3 rows; divides PANEL
 
 _FLOAT, _I8, _I16, _I32, _I64 = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
@@ -481,3 +482,113 @@ def transpose_block(typingctx, target, to, to_stride, source, start, stride):
         return context.get_dummy_value()
 
     return types.void(target, types.intp, types.intp, source, types.intp, types.intp), codegen
+
+
+# ---------------------------------------------------------------------------------------------- sparse kernels
+#
+# Vectors of STRIP or NARROW columns: these operations take their width from a vector that is passed along.
+
+
+def _make_zero(n):
+    @operation(lambda: np.zeros(n, np.float32))
+    def zero(typingctx):
+        return Vector(n)(), lambda context, builder, signature, args: _constant(Vector(n).ir, 0.0)
+
+    return zero
+
+
+zero_strip, zero_narrow = _make_zero(STRIP), _make_zero(NARROW)
+
+
+@operation(lambda like, array, offset: array[offset : offset + len(like)].copy())
+def load_like(typingctx, like, array, offset):
+    """array[offset : offset + n], n of the vector `like`"""
+
+    def codegen(context, builder, signature, args):
+        pointer = _address(context, builder, signature.args[1], *args[1:], count=like.n)
+        return _load(builder, pointer, like.ir, 4)
+
+    return like(like, array, types.intp), codegen
+
+
+@operation(lambda like, array, offset: np.full(len(like), array[offset], np.float32))
+def broadcast_like(typingctx, like, array, offset):
+    """array[offset] in every lane, as many as `like` has"""
+
+    def codegen(context, builder, signature, args):
+        value = builder.load(_address(context, builder, signature.args[1], *args[1:]))
+        return _splat(builder, value, like.n)
+
+    return like(like, array, types.intp), codegen
+
+
+@operation(lambda like, value: np.full(len(like), value, np.float32))
+def splat_like(typingctx, like, value):
+    """`value` (float32) in every lane, as many as `like` has"""
+    return like(like, types.float32), lambda context, builder, signature, args: _splat(builder, args[1], like.n)
+
+
+@operation(lambda array, offset: int(array[offset]))
+def get_word(typingctx, array, offset):
+    """array[offset] of an array of unsigned integers, as int64"""
+
+    def codegen(context, builder, signature, args):
+        return builder.zext(builder.load(_address(context, builder, signature.args[0], *args)), _I64)
+
+    return types.intp(array, types.intp), codegen
+
+
+def _append_words_python(data, offsets, i, group, count, words, to, stride):
+    for g in range(group, group + 16):
+        for k in range(i, i + 16):
+            x = data[offsets[k] + 3 * g : offsets[k] + 3 * g + 3].astype(np.uint32)
+            if x.any():
+                words[to + g * stride + count[to // stride + g]] = (k & 127) | x[0] << 8 | x[1] << 16 | x[2] << 24
+                count[to // stride + g] += 1
+
+
+@operation(_append_words_python)
+def append_words(typingctx, data, offsets, i, group, count, words, to, stride):
+    """Append the words (sample, three bytes) of samples i..i+15 and groups group..group+15 that are not empty
+
+    data     bytes; sample k's row starts at offsets[k], group g of it 3 * g further on   read, 64 bytes a row
+    count    lengths of the lists; that of group g at to // stride + g                   updated
+    words    the lists; that of group g at to + g * stride                               16 words written behind its end
+
+    16 rows of 16 words are made by a byte shuffle, transposed in registers, and compressed.
+    """
+    bytes_type, words_type = ir.VectorType(_I8, 64), ir.VectorType(_I32, 16)
+
+    def codegen(context, builder, signature, args):
+        data_value, offsets_value, first, group_value, count_value, words_value, to_value, stride_value = args
+        types_ = signature.args
+        spread = _indices([k for q in range(16) for k in (64, 3 * q, 3 * q + 1, 3 * q + 2)])
+        byte = builder.mul(group_value, _I64(3))
+        rows = []
+        for k in range(16):
+            sample = builder.add(first, _I64(k))
+            start = builder.load(_address(context, builder, types_[1], offsets_value, sample))
+            pointer = _address(context, builder, types_[0], data_value, builder.add(start, byte), count=64)
+            row = _load(builder, pointer, bytes_type, 1)
+            row = builder.bitcast(builder.shuffle_vector(row, _constant(bytes_type, 0), spread), words_type)
+            tag = builder.trunc(builder.and_(sample, _I64(127)), _I32)
+            rows.append(builder.or_(row, _splat(builder, tag, 16)))
+        list_of_group = builder.add(builder.sdiv(to_value, stride_value), group_value)
+        for g, column in enumerate(_emit_transpose(builder, rows)):
+            at = builder.add(list_of_group, _I64(g))
+            length_pointer = _address(context, builder, types_[4], count_value, at)
+            length = builder.load(length_pointer)
+            full = builder.icmp_unsigned(
+                "!=", builder.and_(column, _constant(words_type, -256)), _constant(words_type, 0)
+            )
+            packed = _call(
+                builder, "llvm.experimental.vector.compress.v16i32", words_type, column, full, _undefined(words_type)
+            )
+            end = builder.add(builder.mul(at, stride_value), length)
+            _store(builder, packed, _address(context, builder, types_[5], words_value, end, count=16))
+            bits = builder.zext(builder.bitcast(full, ir.IntType(16)), _I64)
+            builder.store(builder.add(length, _call(builder, "llvm.ctpop.i64", _I64, bits)), length_pointer)
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(data, offsets, intp, intp, count, words, intp, intp), codegen

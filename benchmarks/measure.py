@@ -1,0 +1,155 @@
+"""Measure fastmlp against NumPy on this machine, and print a table.
+
+    python benchmarks/measure.py [--threads N] [--repeats N] [ROW ...]
+
+Every ratio is the median of alternating pairs, after a warm-up, with the same data, the same number of steps and the
+same number of threads on both sides.  Leave the machine alone meanwhile.  ROWs are names of the first column.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("rows", nargs="*", metavar="ROW")
+parser.add_argument("--threads", type=int, default=1, help="of fastmlp and of NumPy's BLAS (default: 1)")
+parser.add_argument("--repeats", type=int, default=11, help="pairs of each ratio (default: 11)")
+options = parser.parse_args()
+for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they make BLAS slower: never win by that
+    os.environ.pop(variable, None)
+for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = str(options.threads)
+
+import numpy as np  # noqa: E402, after the settings that it reads
+
+import fastmlp  # noqa: E402
+from fastmlp import reference  # noqa: E402
+from fastmlp.notebook import notebook_data  # noqa: E402
+
+mnist = fastmlp.load_mnist()
+normal = np.random.default_rng(0).standard_normal((60_000, 784), np.float32)
+pixels = mnist.x_train.astype(np.float32) / np.float32(255)
+
+
+def seconds(function) -> float:
+    """What a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def pairs(ours, theirs, repeats=None):
+    """Median ratio of alternating runs, and the median seconds of both."""
+    ours(), theirs()
+    times = []
+    for _ in range(repeats or options.repeats):
+        a, b = ours(), theirs()
+        # threads of BLAS spin on for a while after a product, and would take a core from what is timed next
+        time.sleep(0.2 if options.threads > 1 else 0)
+        times.append((a, b))
+    a, b = np.array(times).T
+    return np.median(a / b), np.median(a), np.median(b)
+
+
+def epoch(x, y=mnist.y_train, repeats=None, their_samples=None, **arguments):
+    """An epoch's training time, fastmlp over the reference.
+
+    `their_samples`: how many samples the reference is timed on, its time scaled up, where the batch is so small that it
+    takes long.
+    """
+    arguments = {"epochs": 1, "seed": 0, "hidden": (128,), "progress": False, **arguments}
+    n = their_samples or len(y)
+
+    def theirs():
+        model = reference.train(x[:n] if hasattr(x, "dtype") else x, y[:n], **arguments)
+        return model.history["seconds"][0] * len(y) / n
+
+    def ours():
+        return fastmlp.train(x, y, threads=options.threads, **arguments).history["seconds"][0]
+
+    ratio, a, b = pairs(ours, theirs, repeats)
+    return f"{ratio:.3f}", f"{1e3 * a:.1f} ms against {1e3 * b:.1f} ms"
+
+
+def dot_rate() -> float:
+    """GFLOP/s of numpy.dot, 2048 x 2048 in float32."""
+    a = np.random.default_rng(0).standard_normal((2048, 2048), np.float32)
+    return 2 * 2048**3 / seconds(lambda: a @ a) / 1e9
+
+
+def rate(x):
+    """GFLOP/s of training steps of 784-512-512-10, counting dense arithmetic, over those of numpy.dot."""
+    layers = 784 * 512 + 512 * 512 + 512 * 10
+    flop = len(x) * 2 * (3 * layers - 784 * 512)
+
+    def ours():
+        model = fastmlp.train(
+            x, mnist.y_train, hidden=(512, 512), epochs=1, seed=0, threads=options.threads, progress=False
+        )
+        return flop / model.history["seconds"][0] / 1e9
+
+    ratio, a, b = pairs(ours, dot_rate, 5)
+    return f"{ratio:.2f}", f"{a:.0f} against {b:.0f} GFLOP/s"
+
+
+def reproduce():
+    """The notebook's 10,000 iterations, data loading apart, fastmlp over NumPy."""
+
+    def theirs():
+        train, validation, init_rng, order_rng = notebook_data(18)
+        weights, _ = reference.initialise((784, 128, 10), "notebook", init_rng)
+        return seconds(lambda: reference.reproduce(*train, *validation, weights, order_rng))
+
+    def ours():
+        loading = seconds(lambda: notebook_data(18))
+        return seconds(lambda: fastmlp.reproduce(seed=18, threads=options.threads)) - loading
+
+    ratio, a, b = pairs(ours, theirs, 3)
+    return f"{ratio:.3f}", f"{a:.2f} s against {b:.2f} s"
+
+
+def notebook_accuracy():
+    """The largest distance from the notebook's published validation accuracy at 1000, 2000, ... 6000."""
+    from fastmlp.notebook import PUBLISHED
+
+    history = fastmlp.reproduce(6001, seed=18).history
+    ours = dict(zip(history["validation_iteration"], history["validation_accuracy"]))
+    return f"{max(abs(ours[i] - PUBLISHED[i][1]) for i in range(1000, 6001, 1000)):.3f}", "seed 18"
+
+
+def process(*command):
+    """Seconds of a new process, the median of five."""
+    run = [sys.executable, *command]
+    times = [seconds(lambda: subprocess.run(run, check=True, capture_output=True)) for _ in range(6)]
+    return float(np.median(times[1:]))
+
+
+def train_command():
+    """`fastmlp train` from the start of the process, compiled code cached."""
+    return f"{process('-m', 'fastmlp', 'train'):.2f} s", ""
+
+
+ROWS = {
+    "dense": ("epoch, 784-128-10, batch 128, standard-normal input, over the reference", lambda: epoch(normal)),
+    "dense-rate": ("GFLOP/s of 784-512-512-10, same input, over numpy.dot's", lambda: rate(normal)),
+    "mnist": ("epoch, 784-128-10, batch 128, MNIST uint8, over the reference", lambda: epoch(mnist.x_train)),
+    "reproduce": ("the notebook's 10,000 iterations over the same in NumPy", reproduce),
+    "notebook": ("distance from the notebook's validation accuracy", notebook_accuracy),
+    "train-command": ("`fastmlp train`, whole process", train_command),
+}
+
+if __name__ == "__main__":
+    unknown = set(options.rows) - set(ROWS)
+    if unknown:
+        parser.error(f"unknown rows {sorted(unknown)}; known are {', '.join(ROWS)}")
+    print(f"{options.threads} thread(s), NumPy {np.__version__}, numpy.dot {dot_rate():.0f} GFLOP/s")
+    for name in options.rows or ROWS:
+        title, measurement = ROWS[name]
+        value, details = measurement()
+        print(
+            f"{name:15} {value:>8}  {title}  ({details})" if details else f"{name:15} {value:>8}  {title}", flush=True
+        )
