@@ -11,7 +11,6 @@ import numpy as np
 
 from fastmlp.kernels.epoch import Targets
 from fastmlp.kernels.gather import CACHE_LINE, CODED, KINDS, Rows
-from fastmlp.kernels.predict import SPARSE_BELOW
 from fastmlp.kernels.sparse import GROUP
 from fastmlp.parameters import round_up
 
@@ -80,12 +79,14 @@ def rows_of(x: np.ndarray, input_scale) -> Rows:
     return Rows(data, KINDS[x.dtype], x.itemsize, x.shape[1] * x.itemsize, x.strides[0], scale)
 
 
-def coded_buffer(n_samples: int, n_features: int) -> Rows:
-    """Room for `n_samples` rows of bytes for the sparse kernels: rows padded to whole cache lines, and a row of zeros."""
+def coded_rows(x: np.ndarray) -> Rows:
+    """A checked array of uint8 as rows for the sparse kernels: padded to whole cache lines, and a row of zeros behind."""
+    n, n_features = x.shape
     # the kernels read 64 bytes from the first of every 48 on
-    stride = round_up(round_up(n_features, 48) + 16, CACHE_LINE) if n_features else 0
-    raw = np.zeros((n_samples + 1) * stride + CACHE_LINE, np.uint8)
-    data = raw[-raw.ctypes.data % CACHE_LINE :][: (n_samples + 1) * stride]
+    stride = round_up(round_up(n_features, 48) + 16, int(CACHE_LINE))
+    raw = np.zeros((n + 1) * stride + int(CACHE_LINE), np.uint8)
+    data = raw[-raw.ctypes.data % int(CACHE_LINE) :][: (n + 1) * stride]
+    data.reshape(n + 1, stride)[:n, :n_features] = x
     return Rows(data, CODED, 1, n_features, stride, np.float32(1))
 
 
@@ -94,24 +95,20 @@ def coded_table(input_scale, dtype: np.dtype) -> np.ndarray:
     return np.arange(256, dtype=np.float32) * np.float32(resolve_scale(input_scale, dtype))
 
 
-def coded_rows(x: np.ndarray) -> Rows:
-    """A checked array of uint8 as rows for the sparse kernels."""
-    rows = coded_buffer(*x.shape)
-    rows.data.reshape(len(x) + 1, rows.stride)[: len(x), : x.shape[1]] = x
-    rows.data.flags.writeable = False
-    return rows
-
-
-_SAMPLED_ROWS = 1000
+# The sparse kernels are taken where less than this share of the groups of features of a sample hold a non-zero one.
+SPARSE_BELOW = 0.6
+_SAMPLED_ROWS = 256
 
 
 def is_sparse(x: np.ndarray) -> bool:
-    """Whether the sparse kernels are faster on a checked array, judged by a thousand of its rows."""
+    """Whether the sparse kernels are faster on a checked array, judged by some of its rows."""
     if x.dtype != np.uint8:
         return False
-    sample = x[:: max(1, len(x) // _SAMPLED_ROWS)]
-    groups = np.add.reduceat(sample != 0, np.arange(0, x.shape[1], int(GROUP)), axis=1)
-    return float(np.mean(groups > 0)) < SPARSE_BELOW
+    sample = x[:: -(-len(x) // _SAMPLED_ROWS)]
+    padded = np.zeros((len(sample), -(-x.shape[1] // int(GROUP)) * int(GROUP)), np.uint8)
+    padded[:, : x.shape[1]] = sample
+    groups = padded[:, 0::3] | padded[:, 1::3] | padded[:, 2::3]
+    return np.count_nonzero(groups) < SPARSE_BELOW * groups.size
 
 
 def is_classes(y) -> bool:

@@ -8,10 +8,16 @@ from collections import namedtuple
 import numpy as np
 
 from fastmlp import inputs
-from fastmlp.kernels import predict as kernels
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.predict import probabilities
 from fastmlp.parameters import Parameters
-from fastmlp.workspace import CHUNK, prediction_network, set_table, sparse_lists
+from fastmlp.run import Run, padded_outputs
+from fastmlp.threads import resolve
+
+# Samples of a step of prediction: their activations in one panel are 32 KB, and stay in the first-level cache.
+CHUNK = 128
+# Samples whose bytes are copied at a time for the sparse kernels: a few MB, which stay in the last-level cache.
+SLICE = 32 * CHUNK
 
 Metrics = namedtuple("Metrics", "loss accuracy")
 Metrics.__doc__ = """Mean loss per sample, and the share of right predictions (NaN for a regression)."""
@@ -66,17 +72,29 @@ class MLP:
     def __repr__(self) -> str:
         return f"<fastmlp.MLP {'-'.join(map(str, self.widths))}, {self.loss}>"
 
-    def _outputs(self, x):
-        """Network and outputs (n, n_out) of the last layer, a view into the network's workspace."""
+    def _run(self, x: np.ndarray) -> Run:
+        """What computes with this model on checked features: for a few samples without copying the weights."""
+        # the notebook's softmax takes all samples at once
+        batch_size = len(x) if self.loss == "notebook" else min(len(x), CHUNK)
+        return Run(
+            self._parameters, self.activations, self.loss, batch_size, packed=len(x) >= CHUNK, threads=resolve(None)
+        )
+
+    def _slices(self, x: np.ndarray):
+        """Parts of `x` for which the sparse kernels' copy of their bytes stays small."""
+        step = len(x) if self.loss == "notebook" else SLICE
+        return [slice(start, start + step) for start in range(0, len(x), step)]
+
+    def _outputs(self, x) -> np.ndarray:
+        """Outputs of the last layer, a view (n, n_out) into a flat array with padded rows."""
         x = inputs.check_features(x, self.n_features)
-        network, outputs = prediction_network(self._parameters, (*self.activations, "identity"), len(x))
-        sparse = x.dtype == np.uint8 and len(x) >= CHUNK
-        lists = sparse_lists(x.shape[1] if sparse else 0, CHUNK)
-        coded = inputs.coded_buffer(CHUNK, x.shape[1] if sparse else 0)
-        if sparse:
-            set_table(network, inputs.coded_table(self.input_scale, x.dtype))
-        kernels.predict_logits(network, inputs.rows_of(x, self.input_scale), lists, coded, np.arange(len(x)))
-        return network, outputs
+        run = self._run(x)
+        flat, outputs = padded_outputs(len(x), self.widths[-1])
+        row = len(flat) // len(x)
+        for part in self._slices(x):
+            run.set_data(x[part], self.input_scale, sparse=None if len(x) >= CHUNK else False)
+            run.predict(len(x[part]), flat[part.start * row :])
+        return outputs
 
     def predict_proba(self, x) -> np.ndarray:
         """Probabilities of the classes.
@@ -97,8 +115,8 @@ class MLP:
         """
         if self.classes is None:
             raise ValueError("predict_proba needs a classifier; this model is a regression, use predict")
-        network, outputs = self._outputs(x)
-        kernels.probabilities(network, len(outputs), LOSSES[self.loss])
+        outputs = self._outputs(x)
+        probabilities(outputs.base.reshape(-1), outputs.strides[0] // 4, *outputs.shape, LOSSES[self.loss])
         return outputs.copy()
 
     def predict(self, x) -> np.ndarray:
@@ -114,10 +132,10 @@ class MLP:
             If `x` is not such an array.
         """
         if self.classes is None:
-            return self._outputs(x)[1].copy()
+            return self._outputs(x).copy()
         if self.loss == "notebook":  # the classes' scales differ, each is normalised over the samples
             return self.classes[self.predict_proba(x).argmax(axis=1)]
-        return self.classes[self._outputs(x)[1].argmax(axis=1)]
+        return self.classes[self._outputs(x).argmax(axis=1)]
 
     def evaluate(self, x, y) -> Metrics:
         """Mean loss and accuracy.
@@ -137,13 +155,22 @@ class MLP:
         ValueError, TypeError
             If `x` or `y` are not such arrays, or `y` holds a label that is not among `classes`.
         """
-        n = len(np.asarray(y)) if not hasattr(x, "shape") else x.shape[0]
-        targets = self._encode(y, n)
-        network, outputs = self._outputs(x)
-        records = np.zeros((1, 3))
-        kernels.evaluate_losses(network, len(outputs), LOSSES[self.loss], targets, np.arange(len(outputs)), records)
-        loss, correct, _ = records[0] / len(outputs)
+        x = inputs.check_features(x, self.n_features)
+        targets = self._encode(y, len(x))
+        run = self._run(x)
+        total = np.zeros(3)
+        for part in self._slices(x):
+            run.set_data(x[part], self.input_scale, self._part(targets, part), None if len(x) >= CHUNK else False)
+            total += run.evaluate(len(x[part]))
+        loss, correct, _ = total / len(x)
         return Metrics(float(loss), float("nan") if self.classes is None else float(correct))
+
+    def _part(self, targets, part: slice):
+        """The targets of a slice of the samples."""
+        if self.classes is not None:
+            return targets._replace(labels=targets.labels[part])
+        n_out = self.widths[-1]
+        return targets._replace(values=targets.values[part.start * n_out : part.stop * n_out])
 
     def _encode(self, y, n_samples: int, name: str = "y"):
         if self.classes is None:

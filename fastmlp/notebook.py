@@ -12,12 +12,12 @@ import numpy as np
 
 from fastmlp import inputs
 from fastmlp.datasets import load_mnist
-from fastmlp.kernels.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR
+from fastmlp.kernels.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR, RECORD_LOSS
 from fastmlp.model import MLP
-from fastmlp.optimizers import SGD
 from fastmlp.parameters import initial_parameters
+from fastmlp.run import Run
 from fastmlp.threads import resolve
-from fastmlp.train import DivergenceError, Run
+from fastmlp.train import DivergenceError
 
 BATCH_SIZE, HIDDEN, LEARNING_RATE, VALIDATION_SIZE, VALIDATE_EVERY = 128, 128, 0.001, 10_000, 100
 
@@ -87,13 +87,14 @@ def reproduce(
     history: dict[str, list] = {"iteration": list(range(iterations)), "train_accuracy": [], "train_loss": []}
     history |= {"validation_iteration": [], "validation_accuracy": []}
     model.history = history
-    run = Run(model, x, inputs.encode_labels(y, model.classes), SGD(), BATCH_SIZE, threads=resolve(threads))
+    run = Run(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=resolve(threads))
+    run.set_data(x, 1.0, inputs.encode_labels(y, np.arange(10, dtype=np.uint8)))
     done = 0
     while done < iterations:  # up to and with the iterations 0, 100, 200, ... and the last
         n_steps = min(1 if done == 0 else VALIDATE_EVERY, iterations - done)
         order = order_rng.integers(0, len(x), n_steps * BATCH_SIZE)
-        records = run.steps(order, np.full(n_steps, LEARNING_RATE, np.float32))
-        if np.isnan(records[-1, 0]):
+        records = run.train(order, np.full(n_steps, LEARNING_RATE, np.float32))
+        if not np.isfinite(records[-1, RECORD_LOSS]):
             raise DivergenceError(1, LEARNING_RATE, model)
         done += n_steps
         history["train_accuracy"] += (records[:, RECORD_CORRECT] / BATCH_SIZE).tolist()

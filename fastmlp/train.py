@@ -10,19 +10,14 @@ import numpy as np
 
 from fastmlp import inputs
 from fastmlp.batches import SHUFFLES, epoch_order, split
-from fastmlp.kernels import epoch as kernels
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.optimizers import PLAIN
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import OPTIMIZERS, SGD
 from fastmlp.parameters import INITS, Parameters, initial_parameters
+from fastmlp.run import Run
 from fastmlp.schedules import learning_rates
-from fastmlp.threads import resolve, team
-from fastmlp.workspace import set_table, sparse_lists, training_network, unpack
-
-# Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
-FLOP_PER_CALL = 5e10
+from fastmlp.threads import resolve
 
 HISTORY = (
     "epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate",
@@ -46,68 +41,6 @@ class DivergenceError(ArithmeticError):
             "try a smaller learning_rate. The weights from before that epoch are in this error's .model"
         )
         self.epoch, self.model = epoch, model
-
-
-class Run:
-    """A model in training: its network in the kernels' layout, and the data.
-
-    Parameters
-    ----------
-    model : MLP
-    x, targets
-        Checked features and encoded targets, see `inputs`.
-    optimizer : SGD
-    batch_size : int
-    sparse : bool, optional
-        Which kernels the first layer takes; by default those that are faster on `x`.
-    threads : int
-    """
-
-    def __init__(
-        self, model: MLP, x, targets, optimizer: SGD, batch_size: int, sparse: bool | None = None, threads: int = 1
-    ):
-        self.model, self.batch_size, self.threads = model, min(batch_size, x.shape[0]), threads
-        sparse = inputs.is_sparse(x) if sparse is None else sparse
-        rows = inputs.coded_rows(x) if sparse else inputs.rows_of(x, model.input_scale)
-        self.data = kernels.Data(rows, sparse_lists(x.shape[1] if sparse else 0, self.batch_size), targets)
-        self.recipe = kernels.Recipe(
-            LOSSES[model.loss], optimizer.rule, np.float32(optimizer.momentum), np.float32(optimizer.weight_decay)
-        )
-        activations = (*model.activations, "identity")
-        self.network = training_network(
-            model._parameters, activations, model.has_bias, self.batch_size, optimizer.rule != PLAIN, threads
-        )
-        set_table(self.network, inputs.coded_table(model.input_scale, x.dtype))
-        self.flop = 6 * self.batch_size * sum(weight.size for weight in model.weights)
-        self.steps_per_call = max(1, int(FLOP_PER_CALL / self.flop))
-
-    def n_steps(self, n_samples: int) -> int:
-        return -(-n_samples // self.batch_size)
-
-    def steps(self, order: np.ndarray, rates: np.ndarray) -> np.ndarray:
-        """Train on the samples of `order`, a batch a step, and bring the model up to date.
-
-        Returns
-        -------
-        ndarray (n_steps, 3)
-            Sums over each batch of the loss, of right predictions, and of squared label differences; NaN in the first
-            column where training stopped because of a loss that is not finite.  The model is then left as it was.
-        """
-        n_steps = self.n_steps(len(order))
-        records = np.zeros((n_steps, 3))
-        for first in range(0, n_steps, self.steps_per_call):
-            last = min(first + self.steps_per_call, n_steps)
-            arguments = self.network, self.data, order, self.batch_size, first, last, rates, self.recipe, records
-            with team(self.threads, self.flop) as threads:
-                if threads == 1:
-                    reached = kernels.train_steps(*arguments)
-                else:
-                    reached = kernels.train_steps_parallel(*arguments, threads)
-            if reached < last:
-                records[reached, 0] = np.nan
-                return records[: reached + 1]
-        unpack(self.network, self.model._parameters)
-        return records
 
 
 def train(
@@ -215,14 +148,15 @@ def train(
         inputs.check_features(validation[0], x.shape[1], "validation x")
         model._encode(validation[1], len(validation[0]), "validation y")
 
-    run = Run(model, x, targets, optimizer, batch_size, threads=threads)
+    run = Run(parameters, activations, loss, min(batch_size, len(x)), has_bias, optimizer, threads)
+    run.set_data(x, input_scale, targets)
     n_steps = run.n_steps(len(samples))
     _call(callbacks, "on_train_begin", model)
     with _progress_bar(progress, epochs) as advance:
         for epoch in range(epochs):
             start = time.perf_counter()
             rates = learning_rates(learning_rate, epoch, epochs, n_steps)
-            records = run.steps(epoch_order(samples, shuffle, order_rng), rates)
+            records = run.train(epoch_order(samples, shuffle, order_rng), rates)
             seconds = time.perf_counter() - start
             total_loss, correct, _ = records.sum(axis=0)
             if not np.isfinite(total_loss):

@@ -1,7 +1,7 @@
 """Memory that kernels work in: sized once, laid out in one aligned float32 buffer, and used for ever.
 
-Two layouts of the same `Network`: for training, weights in panels and everything for one batch; for prediction, the
-model's own row-major weights, activations of one chunk of samples, and the outputs of all.
+Activations lie in panels, and so do the weights of a network that trains, or predicts for many samples; for a few, the
+kernels work on the model's own row-major weights.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
 from fastmlp.kernels.vector import NARROW, PANEL
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
-
-# Rows of a chunk in prediction: its activations in one panel are 32 KB, and stay in the first-level cache.
-CHUNK = 128
 
 
 class _Allocator:
@@ -33,7 +30,7 @@ def _panels(n_columns: int) -> int:
     return -(-n_columns // PANEL)
 
 
-def _places(allocator: _Allocator, widths, capacity: int, loss_rows: int, threads: int) -> kernels.Places:
+def _places(allocator: _Allocator, widths, capacity: int, threads: int) -> kernels.Places:
     input_panel = capacity * PANEL
     return kernels.Places(
         capacity=capacity,
@@ -42,7 +39,7 @@ def _places(allocator: _Allocator, widths, capacity: int, loss_rows: int, thread
         table=allocator.take(256),
         zeros=allocator.take(PANEL),
         scratch=allocator.take(threads * kernels.SCRATCH),
-        rows=allocator.take(3 * loss_rows),
+        rows=allocator.take(3 * capacity),
     )
 
 
@@ -67,26 +64,49 @@ def _packed_layout(table, parameters: Parameters) -> np.ndarray:
     return aligned_zeros(allocator.size)
 
 
-def training_network(
-    parameters: Parameters, activations, has_bias: bool, batch_size: int, with_state: bool, threads: int = 1
+def network_for(
+    parameters: Parameters,
+    activations,
+    has_bias: bool,
+    batch_size: int,
+    with_state: bool,
+    threads: int = 1,
+    packed: bool = True,
 ):
-    """A Network for batches of up to `batch_size` samples, with the weights of `parameters` in panels.
+    """A Network for batches of up to `batch_size` samples.
 
-    `with_state`: whether the optimizer has state, which starts at zero; `threads`: how many work on it.
+    Parameters
+    ----------
+    activations : sequence of str
+        Of all layers.
+    has_bias : bool
+        Whether biases are updated.
+    with_state : bool
+        Whether the optimizer has state, which starts at zero.
+    threads : int
+        How many work on it.
+    packed : bool
+        With a copy of the weights in panels; else on `parameters` themselves.
     """
     widths = parameters.widths
     capacity = round_up(batch_size, NARROW)
     table, memory = _table(widths, activations, has_bias), _Allocator()
-    weights = _packed_layout(table, parameters)
+    if packed:
+        weights = _packed_layout(table, parameters)
+    else:
+        weights = parameters.buffer
+        for row, (weight, bias, stride) in zip(table, parameters.places):
+            row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW, kernels.BIAS]] = weight, PANEL, stride, bias
     for row in table:
         row[kernels.OUTPUT_PANEL], row[kernels.OUTPUT_ROW] = capacity * PANEL, PANEL
         row[kernels.OUTPUT] = memory.take(_panels(row[kernels.N_OUT]) * capacity * PANEL)
     for row in table[1:]:
         row[kernels.TRANSPOSED] = memory.take(_panels(row[kernels.N_IN]) * PANEL * round_up(row[kernels.N_OUT], NARROW))
-    places = _places(memory, widths, capacity, capacity, threads)
+    places = _places(memory, widths, capacity, threads)
     state = aligned_zeros(weights.size if with_state else 0)
-    network = kernels.Network(table, weights, state, aligned_zeros(memory.size), places)
-    pack(network, parameters)
+    network = kernels.Network(table.reshape(-1), weights, state, aligned_zeros(memory.size), places)
+    if packed:
+        pack(network, parameters)
     return network
 
 
@@ -104,41 +124,11 @@ def set_table(network, table: np.ndarray):
     network.workspace[network.places.table : network.places.table + len(table)] = table
 
 
-def prediction_network(parameters: Parameters, activations, n_samples: int):
-    """A Network that computes the outputs of `n_samples` samples.
-
-    For a few samples it works on `parameters` themselves; for many it has its weights in panels, as in training.
-
-    Returns the network, and the outputs: a view (n_samples, n_out) into its workspace.
-    """
-    widths = parameters.widths
-    capacity = min(CHUNK, round_up(n_samples, NARROW))
-    all_rows = round_up(n_samples, NARROW)
-    table, memory = _table(widths, activations, True), _Allocator()
-    packed = n_samples >= CHUNK
-    if packed:
-        weights = _packed_layout(table, parameters)
-    else:
-        weights = parameters.buffer
-        for row, (weight, bias, stride) in zip(table, parameters.places):
-            row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW, kernels.BIAS]] = weight, PANEL, stride, bias
-    for row in table[:-1]:
-        row[kernels.OUTPUT_PANEL], row[kernels.OUTPUT_ROW] = capacity * PANEL, PANEL
-        row[kernels.OUTPUT] = memory.take(_panels(row[kernels.N_OUT]) * capacity * PANEL)
-    stride = NARROW if widths[-1] <= NARROW else round_up(widths[-1], PANEL)  # room for whole strips
-    start = memory.take(all_rows * stride)
-    table[-1, [kernels.OUTPUT, kernels.OUTPUT_PANEL, kernels.OUTPUT_ROW]] = start, PANEL, stride
-    places = _places(memory, widths, capacity, all_rows, 1)
-    workspace = aligned_zeros(memory.size)
-    network = kernels.Network(table, weights, aligned_zeros(0), workspace, places)
-    if packed:
-        pack(network, parameters)
-    return network, workspace[start : start + n_samples * stride].reshape(n_samples, stride)[:, : widths[-1]]
-
-
 def _views(network, parameters: Parameters):
     """Pairs of a panel of a layer's packed weights and the columns of `parameters` that it holds; biases likewise."""
-    for row, weight, bias in zip(network.layers, parameters.weights, parameters.biases):
+    for row, weight, bias in zip(
+        network.layers.reshape(-1, kernels.TABLE_COLUMNS), parameters.weights, parameters.biases
+    ):
         n_in, n_out = weight.shape
         for panel in range(_panels(n_out)):
             start = row[kernels.WEIGHT] + panel * row[kernels.WEIGHT_PANEL]

@@ -1,6 +1,6 @@
 """Training steps: regions of work that threads do side by side, one after the other.
 
-A step of a network of L layers is max(2, 2 L - 1) regions and the making of its input.  Within a region no thread reads
+A step of a network of L layers is 2 L regions, at least three.  Within a region no thread reads
 what another one writes:
 
 INPUT     rows of the input gathered, or lists of some groups of features made
@@ -15,9 +15,9 @@ from collections import namedtuple
 import numba
 import numpy as np
 
-from fastmlp.kernels.dense import ceil_div, strips
-from fastmlp.kernels.gather import CODED, gather
-from fastmlp.kernels.jit import inlined, kernel, parallel
+from fastmlp.kernels.dense import ceil_div, place, strips
+from fastmlp.kernels.gather import CODED, Rows, gather
+from fastmlp.kernels.jit import entry, inlined, kernel, parallel
 from fastmlp.kernels.losses import (
     CROSS_ENTROPY,
     LOSS,
@@ -31,8 +31,11 @@ from fastmlp.kernels.losses import (
     softmax_mse,
 )
 from fastmlp.kernels.network import (
+    N_IN,
+    TABLE_COLUMNS,
     Batch,
     Network,
+    Places,
     backward_bias,
     backward_first,
     backward_first_sparse,
@@ -40,38 +43,37 @@ from fastmlp.kernels.network import (
     forward_dense,
     forward_rows,
     forward_sparse,
+    layer_row,
     network_input,
     output_of,
     share,
     transpose_weight,
 )
 from fastmlp.kernels.optimizers import Rule
-from fastmlp.kernels.sparse import ALL_GROUPS, locate, make_lists, sparse_strips
-from fastmlp.kernels.vector import NARROW, ROWS, STRIP, WIDE
+from fastmlp.kernels.sparse import ALL_GROUPS, Lists, locate, make_lists, sparse_strips
+from fastmlp.kernels.vector import (
+    NARROW,
+    ROWS,
+    STRIP,
+    WIDE,
+    address_of,
+    bytes_at,
+    call_at,
+    floats_at,
+    int32s_at,
+    int64s_at,
+    load,
+    store,
+    words_at,
+)
 
 # labels (n,) int32 for the losses of classes, values (n * n_outputs,) float32 for regression; the other empty.
 Targets = namedtuple("Targets", "labels values")
 Data = namedtuple("Data", "rows lists targets")
 
-# What a step does with a gradient: codes of loss and update rule, and the rule's numbers.
-Recipe = namedtuple("Recipe", "loss rule momentum weight_decay")
-
 RECORD_LOSS, RECORD_CORRECT, RECORD_LABEL_ERROR = range(3)
 
-INPUT, FORWARD, OUTPUT, BACKWARD = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
-
-
-@kernel
-def loss_and_gradient(workspace, logits, loss, targets, samples, start, rows, capacity, first, last):
-    """The losses of the rows first..last-1 of a batch, and their gradients in place of the logits."""
-    if loss == CROSS_ENTROPY:
-        cross_entropy(workspace, logits, targets.labels, samples, start, rows, capacity, first, last)
-    elif loss == SOFTMAX_MSE:
-        softmax_mse(workspace, logits, targets.labels, samples, start, rows, capacity, first, last)
-    elif loss == MSE:
-        mse(workspace, logits, targets.values, samples, start, rows, capacity, first, last)
-    else:
-        notebook(workspace, logits, targets.labels, samples, start, rows, capacity)
+INPUT, FORWARD, OUTPUT, BACKWARD = (np.int64(kind) for kind in range(4))
 
 
 @kernel
@@ -96,6 +98,7 @@ def record(records, step, workspace, loss, labels, samples, start, n, rows, capa
 def make_input(network, data, batch, thread, threads):
     """INPUT"""
     if data.rows.kind == CODED:
+        locate(data.lists, data.rows, batch.samples, batch.start, batch.size, data.rows.data.size - data.rows.stride)
         first, last = share(data.lists.groups // ALL_GROUPS, thread, threads)
         make_lists(data.lists, data.rows, batch.size, first * ALL_GROUPS, last * ALL_GROUPS)
     else:
@@ -105,30 +108,28 @@ def make_input(network, data, batch, thread, threads):
 
 
 @inlined
-def forward(network, data, batch, layer, thread, threads):
+def forward(network, data, batch, layer, training, thread, threads):
     """FORWARD"""
     if layer == 0 and data.rows.kind == CODED:
         forward_sparse(network, data.rows, data.lists, batch, thread, threads)
     else:
         forward_dense(network, layer, batch.size, thread, threads)
-    if layer > 0:
+    if layer > 0 and training:
         transpose_weight(network, layer, thread, threads)
 
 
 @inlined
-def output(network, data, batch, layer, recipe, thread, threads):
+def output(network, batch, layer, context, thread, threads):
     """OUTPUT"""
     first, last = share(ceil_div(batch.size, NARROW), thread, threads)
     first, last = first * NARROW, min(last * NARROW, batch.size)
     if layer > 0:  # else a FORWARD region was before
         forward_rows(network, layer, batch.size, first, last, thread)
-        transpose_weight(network, layer, thread, threads)
-    if recipe.loss != NOTEBOOK:  # whose softmax needs the whole batch: the caller computes it, when all rows are there
-        places = network.places
-        loss_and_gradient(
-            network.workspace, output_of(network, layer, batch.size), recipe.loss, data.targets,
-            batch.samples, batch.start, places.rows, places.capacity, first, last,
-        )  # fmt: skip
+        if context[MODE] == TRAIN:
+            transpose_weight(network, layer, thread, threads)
+    # the notebook's softmax needs the whole batch, and predictions need no loss
+    if context[LOSS_CODE] != NOTEBOOK and context[MODE] != PREDICT:
+        call_at(context[LOSS_ADDRESS], address_of(context), layer, first, last, thread)
 
 
 @inlined
@@ -136,7 +137,7 @@ def backward(network, data, batch, layer, rule, thread, threads):
     """BACKWARD"""
     sparse = data.rows.kind == CODED
     if layer > 0:
-        n_columns = network.layers[layer, 0]
+        n_columns = layer_row(network, layer)[N_IN]
         unit = STRIP if layer == 1 and sparse else WIDE
         first, last = share(ceil_div(n_columns, unit), thread, threads)
         first, last = first * unit, min(last * unit, n_columns)
@@ -144,108 +145,205 @@ def backward(network, data, batch, layer, rule, thread, threads):
             backward_inner(network, layer, batch.size, rule, first, last, thread)
         first_strip, last_strip = share(strips(output_of(network, layer, batch.size)), thread, threads)
         backward_bias(network, layer, batch.size, rule, first_strip, last_strip, thread)
-        if layer > 1 or first >= last:
-            return
-        in_strip = ceil_div(network.layers[0, 0], ROWS)
+        in_strip = ceil_div(network.layers[N_IN], ROWS)
         first_tile, last_tile = first // WIDE * in_strip, ceil_div(last, WIDE) * in_strip
         first_strip, last_strip = first // WIDE, ceil_div(last, WIDE)
         first_sparse, last_sparse = first // STRIP, ceil_div(last, STRIP)
     else:  # a single layer
         out = output_of(network, layer, batch.size)
-        first_tile, last_tile = share(strips(out) * ceil_div(network.layers[0, 0], ROWS), thread, threads)
+        first_tile, last_tile = share(strips(out) * ceil_div(network.layers[N_IN], ROWS), thread, threads)
         first_strip, last_strip = share(strips(out), thread, threads)
         first_sparse, last_sparse = share(sparse_strips(out), thread, threads)
-    if sparse:
-        backward_first_sparse(network, data.lists, batch.size, rule, first_sparse, last_sparse, thread)
-    else:
-        backward_first(network, data.rows, batch, rule, first_tile, last_tile, thread)
-    backward_bias(network, np.int64(0), batch.size, rule, first_strip, last_strip, thread)
+    if layer <= 1 and first_strip < last_strip:
+        if sparse:
+            backward_first_sparse(network, data.lists, batch.size, rule, first_sparse, last_sparse, thread)
+        else:
+            backward_first(network, data.rows, batch, rule, first_tile, last_tile, thread)
+        backward_bias(network, np.int64(0), batch.size, rule, first_strip, last_strip, thread)
 
 
-@kernel
-def region(kind, layer, network, data, batch, recipe, rule, thread, threads):
+# The context of a region: where the arrays lie that it works on, and how long they are (pairs of numbers), and what is in
+# the tuples beside them.  A region is called by address and gets its context by address, and so is compiled once, for
+# serial and parallel use, and not again in its callers.
+(
+    PARAMETERS, STATE, WORKSPACE, LAYERS, DATA, OFFSETS, COUNT, WORDS, LABELS, VALUES, SAMPLES, SETTINGS,
+) = range(0, 24, 2)  # fmt: skip
+PLACES = 24
+ROWS_KIND, ROWS_ITEMSIZE, ROWS_BYTES, ROWS_STRIDE, GROUPS, LOSS_CODE, RULE_CODE = range(PLACES + 7, PLACES + 14)
+BATCH_SIZE, START, SIZE, MODE, LOSS_ADDRESS = range(PLACES + 14, PLACES + 19)
+CONTEXT = np.int64(PLACES + 19)
+# MODE: what a step does; EVALUATE leaves out the way back, PREDICT the losses too
+TRAIN, EVALUATE, PREDICT = range(3)
+# of SETTINGS, float32
+SCALE, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = range(4)
+
+
+@inlined
+def network_of(context):
+    """The network of a region."""
+    places = Places(
+        context[PLACES], context[PLACES + 1], context[PLACES + 2], context[PLACES + 3], context[PLACES + 4],
+        context[PLACES + 5], context[PLACES + 6],
+    )  # fmt: skip
+    return Network(
+        int64s_at(context[LAYERS], context[LAYERS + 1]),
+        floats_at(context[PARAMETERS], context[PARAMETERS + 1]),
+        floats_at(context[STATE], context[STATE + 1]),
+        floats_at(context[WORKSPACE], context[WORKSPACE + 1]),
+        places,
+    )
+
+
+@inlined
+def data_of(context):
+    """The data of a region."""
+    settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
+    data = bytes_at(context[DATA], context[DATA + 1])
+    rows = Rows(
+        data, context[ROWS_KIND], context[ROWS_ITEMSIZE], context[ROWS_BYTES], context[ROWS_STRIDE], settings[SCALE]
+    )
+    lists = Lists(
+        int64s_at(context[OFFSETS], context[OFFSETS + 1]),
+        int64s_at(context[COUNT], context[COUNT + 1]),
+        words_at(context[WORDS], context[WORDS + 1]),
+        context[GROUPS],
+    )
+    labels = int32s_at(context[LABELS], context[LABELS + 1])
+    return Data(rows, lists, Targets(labels, floats_at(context[VALUES], context[VALUES + 1])))
+
+
+@inlined
+def batch_of(context):
+    """The batch of a region."""
+    samples = int64s_at(context[SAMPLES], context[SAMPLES + 1])
+    return Batch(samples, context[START], context[SIZE], context[START] + context[SIZE])
+
+
+@entry(5)
+def region(kind, layer, context_address, thread, threads):
     """A thread's share of a region"""
+    context = int64s_at(context_address, CONTEXT)
+    network, data, batch = network_of(context), data_of(context), batch_of(context)
     if kind == INPUT:
         make_input(network, data, batch, thread, threads)
     elif kind == FORWARD:
-        forward(network, data, batch, layer, thread, threads)
+        forward(network, data, batch, layer, context[MODE] == TRAIN, thread, threads)
     elif kind == OUTPUT:
-        output(network, data, batch, layer, recipe, thread, threads)
+        output(network, batch, layer, context, thread, threads)
     else:
+        settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
+        rule = Rule(context[RULE_CODE], settings[LEARNING_RATE], settings[MOMENTUM], settings[WEIGHT_DECAY])
         backward(network, data, batch, layer, rule, thread, threads)
 
 
-@kernel
-def serial(kind, layer, network, data, batch, recipe, rule, threads):
+# The losses are called by address too, so that only those in use are compiled.
+
+
+@entry(5)
+def cross_entropy_rows(context_address, layer, first, last, _):
+    """`cross_entropy` of the rows first..last-1 of a batch"""
+    context = int64s_at(context_address, CONTEXT)
+    network, labels, batch = network_of(context), data_of(context).targets.labels, batch_of(context)
+    logits, rows, capacity = output_of(network, layer, batch.size), network.places.rows, network.places.capacity
+    cross_entropy(network.workspace, logits, labels, batch.samples, batch.start, rows, capacity, first, last)
+
+
+@entry(5)
+def softmax_mse_rows(context_address, layer, first, last, _):
+    """`softmax_mse` of the rows first..last-1 of a batch"""
+    context = int64s_at(context_address, CONTEXT)
+    network, labels, batch = network_of(context), data_of(context).targets.labels, batch_of(context)
+    logits, rows, capacity = output_of(network, layer, batch.size), network.places.rows, network.places.capacity
+    softmax_mse(network.workspace, logits, labels, batch.samples, batch.start, rows, capacity, first, last)
+
+
+@entry(5)
+def notebook_rows(context_address, layer, first, last, _):
+    """`notebook` of a whole batch"""
+    context = int64s_at(context_address, CONTEXT)
+    network, labels, batch = network_of(context), data_of(context).targets.labels, batch_of(context)
+    logits, rows, capacity = output_of(network, layer, batch.size), network.places.rows, network.places.capacity
+    notebook(network.workspace, logits, labels, batch.samples, batch.start, rows, capacity)
+
+
+@entry(5)
+def mse_rows(context_address, layer, first, last, _):
+    """`mse` of the rows first..last-1 of a batch"""
+    context = int64s_at(context_address, CONTEXT)
+    network, values, batch = network_of(context), data_of(context).targets.values, batch_of(context)
+    logits, rows, capacity = output_of(network, layer, batch.size), network.places.rows, network.places.capacity
+    mse(network.workspace, logits, values, batch.samples, batch.start, rows, capacity, first, last)
+
+
+LOSS_ENTRIES = {
+    CROSS_ENTROPY: cross_entropy_rows, SOFTMAX_MSE: softmax_mse_rows, NOTEBOOK: notebook_rows, MSE: mse_rows,
+}  # fmt: skip
+
+
+@inlined
+def serial(address, kind, layer, context_address, threads):
     """A region on the calling thread alone"""
-    region(kind, layer, network, data, batch, recipe, rule, np.int64(0), np.int64(1))
+    call_at(address, kind, layer, context_address, np.int64(0), np.int64(1))
 
 
 @parallel
-def parallel_region(
-    kind, layer, layers, parameters, state, workspace, places, rows, lists, targets, batch, recipe, rule, threads
-):
-    """A region on several threads; its arguments are apart because Numba takes no nested tuples into a parallel loop"""
-    for thread in numba.prange(threads):
-        network = Network(layers, parameters, state, workspace, places)
-        region(kind, layer, network, Data(rows, lists, targets), batch, recipe, rule, np.int64(thread), threads)
-
-
-@inlined
-def side_by_side(kind, layer, network, data, batch, recipe, rule, threads):
+def side_by_side(address, kind, layer, context_address, threads):
     """A region on several threads"""
-    parallel_region(
-        kind, layer, network.layers, network.parameters, network.state, network.workspace, network.places,
-        data.rows, data.lists, data.targets, batch, recipe, rule, threads,
-    )  # fmt: skip
+    for thread in numba.prange(threads):
+        call_at(address, kind, layer, context_address, np.int64(thread), threads)
 
 
 @inlined
-def steps(run, network, data, samples, batch_size, first, last, learning_rates, recipe, records, threads):
+def steps(run, address, context, first, last, learning_rates, records, outputs, threads):
     """The steps of `train_steps`; `run` does a region"""
-    workspace, places = network.workspace, network.places
-    last_layer, zero = np.int64(network.layers.shape[0] - 1), np.int64(0)
+    where = address_of(context)
+    network, data, settings = network_of(context), data_of(context), floats_at(context[SETTINGS], np.int64(4))
+    places, loss, mode, n_samples = network.places, context[LOSS_CODE], context[MODE], context[SAMPLES + 1]
+    last_layer = network.layers.size // TABLE_COLUMNS - 1
     for step in range(first, last):
-        start = step * batch_size
-        n = min(batch_size, samples.size - start)
-        batch = Batch(samples, start, n, start + n)
-        rule = Rule(recipe.rule, learning_rates[step], recipe.momentum, recipe.weight_decay)
-        if data.rows.kind == CODED:
-            locate(data.lists, data.rows, samples, start, n, data.rows.data.size - data.rows.stride)
-        run(INPUT, zero, network, data, batch, recipe, rule, threads)
+        start = step * context[BATCH_SIZE]
+        n = min(context[BATCH_SIZE], n_samples - start)
+        context[START], context[SIZE] = start, n
+        settings[LEARNING_RATE] = learning_rates[step]
+        run(address, INPUT, np.int64(0), where, threads)
         for layer in range(max(last_layer, 1)):
-            run(FORWARD, layer, network, data, batch, recipe, rule, threads)
-        run(OUTPUT, last_layer, network, data, batch, recipe, rule, threads)
-        if recipe.loss == NOTEBOOK:
-            loss_and_gradient(
-                workspace, output_of(network, last_layer, n), recipe.loss, data.targets, samples, start,
-                places.rows, places.capacity, zero, n,
-            )  # fmt: skip
-        labels = data.targets.labels
-        record(records, step, workspace, recipe.loss, labels, samples, start, n, places.rows, places.capacity)
+            run(address, FORWARD, layer, where, threads)
+        run(address, OUTPUT, last_layer, where, threads)
+        if mode == PREDICT:
+            logits = output_of(network, last_layer, n)
+            row = ceil_div(logits.columns, NARROW) * NARROW
+            for i in range(n):
+                for j in range(0, logits.columns, NARROW):
+                    store(load(network.workspace, place(logits, i, j)), outputs, (start + i) * row + j)
+            continue
+        if loss == NOTEBOOK:  # its softmax needs the whole batch
+            call_at(context[LOSS_ADDRESS], where, last_layer, np.int64(0), n, np.int64(0))
+        samples, labels = int64s_at(context[SAMPLES], n_samples), data.targets.labels
+        record(records, step, network.workspace, loss, labels, samples, start, n, places.rows, places.capacity)
         if not np.isfinite(records[step, RECORD_LOSS]):
             return step
-        for layer in range(last_layer, min(last_layer, 1) - 1, -1):
-            run(BACKWARD, layer, network, data, batch, recipe, rule, threads)
+        if mode == TRAIN:
+            for layer in range(last_layer, min(last_layer, 1) - 1, -1):
+                run(address, BACKWARD, layer, where, threads)
     return last
 
 
 @kernel
-def train_steps(network, data, samples, batch_size, first, last, learning_rates, recipe, records):
-    """The steps first..last-1 of an epoch of exact minibatch SGD; returns `last`, or the step whose loss is not finite
+def train_steps(address, context, first, last, learning_rates, records, outputs):
+    """The steps first..last-1 of an epoch of exact minibatch SGD; returns `last`, or the step whose loss is not finite.
+    In other modes, the same steps without what they leave out.
 
-    network         see Network          parameters, state and workspace updated in place
-    data            see Data             rows and targets read, lists overwritten where rows are CODED
-    samples         (n,) int64           read: the order of the epoch; step s takes batch_size of them from s * batch_size on
+    address         int64: that of `region`
+    context         (CONTEXT,) int64     read; its batch is overwritten, and what its arrays hold is updated in place:
+                                         step s takes BATCH_SIZE of the SAMPLES from s * BATCH_SIZE on
     learning_rates  (n_steps,) float32   read
-    records         (n_steps, 3)         overwritten, see `record`
+    records         (n_steps, 3)         overwritten, see `record`; not touched in the mode PREDICT
+    outputs         flat                 the last layer's, in the mode PREDICT alone: rows padded to whole vectors
     """
-    return steps(serial, network, data, samples, batch_size, first, last, learning_rates, recipe, records, np.int64(1))
+    return steps(serial, address, context, first, last, learning_rates, records, outputs, np.int64(1))
 
 
 @kernel
-def train_steps_parallel(network, data, samples, batch_size, first, last, learning_rates, recipe, records, threads):
+def train_steps_parallel(address, context, first, last, learning_rates, records, outputs, threads):
     """`train_steps` on several threads, with bitwise the same result"""
-    return steps(
-        side_by_side, network, data, samples, batch_size, first, last, learning_rates, recipe, records, threads
-    )
+    return steps(side_by_side, address, context, first, last, learning_rates, records, outputs, threads)

@@ -9,6 +9,8 @@ from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.vector import (
     NARROW,
     PANEL,
+    get_float32,
+    get_float64,
     load_float32,
     load_float64,
     load_uint8,
@@ -27,14 +29,14 @@ CACHE_LINE = np.int64(64)
 Rows = namedtuple("Rows", "data kind itemsize row_bytes stride scale")
 
 
-@kernel
+@inlined
 def load_element(rows, at):
     """The element at byte `at`, as float32"""
     if rows.kind == UINT8:
         return np.float32(rows.data[at])
     if rows.kind == FLOAT32:
-        return rows.data[at : at + 4].view(np.float32)[0]
-    return np.float32(rows.data[at : at + 8].view(np.float64)[0])
+        return get_float32(rows.data, at)
+    return get_float64(rows.data, at)
 
 
 @kernel

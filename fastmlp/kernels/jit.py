@@ -5,6 +5,8 @@ behind, and a folder that can't be written is an error.  Here the folder's name 
 code depends on, and where no folder can be written kernels are compiled in memory.
 """
 
+import ctypes
+import functools
 import hashlib
 import os
 import sys
@@ -67,14 +69,18 @@ CACHE_FOLDER = _cache_folder()
 _FLAGS = {"nogil": True, "error_model": "numpy"}
 
 
-def _cached(function, **flags):
+def _with_cache_folder(decorate):
     # Numba reads the setting when a function is decorated: set it for ours alone.
     outside = config.CACHE_DIR
     config.CACHE_DIR = "" if CACHE_FOLDER is None else str(CACHE_FOLDER)
     try:
-        return numba.njit(cache=CACHE_FOLDER is not None, **_FLAGS, **flags)(function)
+        return decorate()
     finally:
         config.CACHE_DIR = outside
+
+
+def _cached(function, **flags):
+    return _with_cache_folder(lambda: numba.njit(cache=CACHE_FOLDER is not None, **_FLAGS, **flags)(function))
 
 
 def kernel(function):
@@ -88,5 +94,31 @@ def parallel(function):
 
 
 def inlined(function):
-    """Compile `function` into its callers."""
-    return numba.njit(forceinline=True, **_FLAGS)(function)
+    """Compile `function` into its callers, where Numba sees one function: that compiles faster than LLVM's inlining."""
+    return numba.njit(inline="always", **_FLAGS)(function)
+
+
+class entry:
+    """Decorate a function of `n` int64 that kernels call by its `address`.
+
+    What is called by address is compiled once, and not again in each of its callers.  It is compiled, or loaded from
+    CACHE_FOLDER, when its address is asked for first.
+    """
+
+    def __init__(self, n: int):
+        self.n = n
+
+    def __call__(self, function):
+        self.function = function
+        return self
+
+    @functools.cached_property
+    def address(self) -> int:
+        if config.DISABLE_JIT:
+            self.callback = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * self.n)(self.function)
+            return ctypes.cast(self.callback, ctypes.c_void_p).value
+        signature = numba.void(*[numba.int64] * self.n)
+        self.callback = _with_cache_folder(
+            lambda: numba.cfunc(signature, cache=CACHE_FOLDER is not None, **_FLAGS)(self.function)
+        )
+        return self.callback.address

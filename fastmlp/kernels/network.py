@@ -1,6 +1,6 @@
 """A network as the kernels see it, and each layer's part of a training step.
 
-A network is a table of layers and three flat arrays, so that one compiled set of kernels serves them all:
+A network is a table of layers, flat too, and three flat arrays, so that one compiled set of kernels serves them all:
 
 parameters  weights in panels and biases          state  the optimizer's, laid out like parameters
 workspace   activations, which their gradients overwrite, and scratch
@@ -25,7 +25,7 @@ from fastmlp.kernels.dense import (
     transpose,
 )
 from fastmlp.kernels.gather import cache_lines, prefetch_lines
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inlined
 from fastmlp.kernels.optimizers import Rule
 from fastmlp.kernels.sparse import (
     BLOCK,
@@ -43,7 +43,7 @@ from fastmlp.kernels.vector import NARROW, PANEL, ROWS, WIDE
 # transposed weights lie there.
 N_IN, N_OUT, ACTIVATION, HAS_BIAS, WEIGHT, WEIGHT_PANEL, WEIGHT_ROW, BIAS = range(8)
 OUTPUT, OUTPUT_PANEL, OUTPUT_ROW, TRANSPOSED = range(8, 12)
-TABLE_COLUMNS = 12
+TABLE_COLUMNS = np.int64(12)
 
 # places: where in workspace the first layer's input lies, the table of coded input, PANEL zeros, the threads' scratch,
 # and the losses' rows; and how many rows each matrix has room for.
@@ -62,10 +62,16 @@ TILES_PER_FETCH, GROUPS_PER_FETCH = np.int64(4), np.int64(16)
 
 
 @inlined
+def layer_row(network, layer):
+    """A layer's row of the table."""
+    return network.layers[layer * TABLE_COLUMNS : (layer + 1) * TABLE_COLUMNS]
+
+
+@inlined
 def network_input(network, batch_size):
     """The input of the first layer, a Matrix in workspace."""
     places = network.places
-    return Matrix(places.input, places.input_panel, PANEL, batch_size, network.layers[0, N_IN])
+    return Matrix(places.input, places.input_panel, PANEL, batch_size, network.layers[N_IN])
 
 
 @inlined
@@ -77,21 +83,21 @@ def input_of(network, layer, batch_size):
 @inlined
 def output_of(network, layer, batch_size):
     """The output of a layer, a Matrix in workspace."""
-    row = network.layers[layer]
+    row = layer_row(network, layer)
     return Matrix(row[OUTPUT], row[OUTPUT_PANEL], row[OUTPUT_ROW], batch_size, row[N_OUT])
 
 
 @inlined
 def weight_of(network, layer):
     """The weights of a layer, a Matrix in parameters."""
-    row = network.layers[layer]
+    row = layer_row(network, layer)
     return Matrix(row[WEIGHT], row[WEIGHT_PANEL], row[WEIGHT_ROW], row[N_IN], row[N_OUT])
 
 
 @inlined
 def transposed_of(network, layer):
     """The transposed weights of a layer, a Matrix in workspace."""
-    row = network.layers[layer]
+    row = layer_row(network, layer)
     panel = ceil_div(row[N_OUT], NARROW) * NARROW * PANEL
     return Matrix(row[TRANSPOSED], panel, PANEL, row[N_OUT], row[N_IN])
 
@@ -102,10 +108,10 @@ def share(units, thread, threads):
     return units * thread // threads, units * (thread + 1) // threads
 
 
-@kernel
+@inlined
 def forward_dense(network, layer, batch_size, thread, threads):
     """Output of a layer from its input: a share of the tiles."""
-    row, out = network.layers[layer], output_of(network, layer, batch_size)
+    row, out = layer_row(network, layer), output_of(network, layer, batch_size)
     first, last = share(tiles(out), thread, threads)
     dense_forward(
         network.workspace, out, input_of(network, layer, batch_size), network.parameters, weight_of(network, layer),
@@ -113,10 +119,10 @@ def forward_dense(network, layer, batch_size, thread, threads):
     )  # fmt: skip
 
 
-@kernel
+@inlined
 def forward_rows(network, layer, batch_size, first_row, last_row, thread):
     """Output of a layer for the rows first_row..last_row-1, multiples of NARROW (or the end)."""
-    row, out = network.layers[layer], output_of(network, layer, batch_size)
+    row, out = layer_row(network, layer), output_of(network, layer, batch_size)
     in_strip = ceil_div(batch_size, ROWS)
     for strip in range(strips(out)):
         first, last = strip * in_strip + first_row // ROWS, strip * in_strip + ceil_div(last_row, ROWS)
@@ -126,14 +132,14 @@ def forward_rows(network, layer, batch_size, first_row, last_row, thread):
         )  # fmt: skip
 
 
-@kernel
+@inlined
 def forward_sparse(network, rows, lists, batch, thread, threads):
     """Output of the first layer from lists: a share of the strips.
 
     The rows of the next batch are fetched into cache meanwhile: fetching them all at once would fill the queues of the
     memory system.
     """
-    layer = network.layers[0]
+    first_row = layer_row(network, np.int64(0))
     out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
     groups, blocks, n_strips = ceil_div(weight.rows, GROUP), ceil_div(batch.size, BLOCK), sparse_strips(out)
     chunks = ceil_div(groups, GROUPS_PER_FETCH)
@@ -141,7 +147,7 @@ def forward_sparse(network, rows, lists, batch, thread, threads):
     shares = n_strips * blocks * chunks
     first, last = share(n_strips, thread, threads)
     for strip in range(first, last):
-        sparse_start(network.workspace, out, network.parameters, layer[BIAS], strip)
+        sparse_start(network.workspace, out, network.parameters, first_row[BIAS], strip)
         for block in range(blocks):
             for chunk in range(chunks):
                 part = (strip * blocks + block) * chunks + chunk
@@ -154,10 +160,10 @@ def forward_sparse(network, rows, lists, batch, thread, threads):
                     network.workspace, out, network.places.table, lists, block, first_group, last_group,
                     network.parameters, weight, strip,
                 )  # fmt: skip
-        sparse_finish(network.workspace, out, layer[ACTIVATION], strip)
+        sparse_finish(network.workspace, out, first_row[ACTIVATION], strip)
 
 
-@kernel
+@inlined
 def transpose_weight(network, layer, thread, threads):
     """A layer's weights transposed, for `backward_input` after they have been updated: a share of the rows."""
     weight = weight_of(network, layer)
@@ -165,10 +171,10 @@ def transpose_weight(network, layer, thread, threads):
     transpose(network.workspace, transposed_of(network, layer), network.parameters, weight, first, last)
 
 
-@kernel
+@inlined
 def backward_bias(network, layer, batch_size, rule, first_strip, last_strip, thread):
     """Biases updated, from the gradient of the layer's output: the strips first_strip..last_strip-1."""
-    row = network.layers[layer]
+    row = layer_row(network, layer)
     if row[HAS_BIAS]:
         bias_rule = Rule(rule.rule, rule.learning_rate, rule.momentum, np.float32(0))
         bias_update(
@@ -177,7 +183,7 @@ def backward_bias(network, layer, batch_size, rule, first_strip, last_strip, thr
         )  # fmt: skip
 
 
-@kernel
+@inlined
 def backward_inner(network, layer, batch_size, rule, first_column, last_column, thread):
     """Weights updated, and the layer's input overwritten by its gradient: for the columns of the input (rows of the
     weights) first_column..last_column-1, multiples of WIDE (or the end)
@@ -195,13 +201,13 @@ def backward_inner(network, layer, batch_size, rule, first_column, last_column, 
         )
     in_strip = ceil_div(batch_size, ROWS)
     first, last = first_column // WIDE * in_strip, ceil_div(last_column, WIDE) * in_strip
-    activation = network.layers[layer - 1, ACTIVATION]
+    activation = layer_row(network, layer - 1)[ACTIVATION]
     dense_backward_input(
         workspace, inp, dout, transposed_of(network, layer), places.zeros, activation, scratch, first, last
     )
 
 
-@kernel
+@inlined
 def backward_first(network, rows, batch, rule, first_tile, last_tile, thread):
     """The first layer's weights updated: the tiles first_tile..last_tile-1; the next batch is fetched meanwhile."""
     places, weight = network.places, weight_of(network, np.int64(0))
@@ -217,7 +223,7 @@ def backward_first(network, rows, batch, rule, first_tile, last_tile, thread):
         )  # fmt: skip
 
 
-@kernel
+@inlined
 def backward_first_sparse(network, lists, batch_size, rule, first_strip, last_strip, thread):
     """The first layer's weights updated from lists: the strips first_strip..last_strip-1 of STRIP columns."""
     dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))

@@ -58,15 +58,6 @@ def is_wide(matrix, strip):
 
 
 @kernel
-def copy_rows(coded, rows, samples, start, n):
-    """coded's rows 0..n-1 = the bytes of samples[start : start + n], and the next row = 0"""
-    for i in range(n):
-        at = samples[start + i] * rows.stride
-        coded.data[i * coded.stride : i * coded.stride + rows.row_bytes] = rows.data[at : at + rows.row_bytes]
-    coded.data[n * coded.stride : (n + 1) * coded.stride] = 0
-
-
-@kernel
 def locate(lists, rows, samples, start, batch_size, zero_row):
     """lists.offsets = where the rows of samples[start : start + batch_size] start, and zero_row up to a multiple of 16"""
     for i in range(batch_size):

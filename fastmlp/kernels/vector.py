@@ -11,11 +11,15 @@ Loads and stores take a flat array and the offset of the first element.  They do
 ``NUMBA_BOUNDSCHECK=1``.  Arrays are validated once, in `fastmlp.inputs`, before a kernel sees them.
 """
 
+import ctypes
+
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic, models, register_model
+from numba.np.arrayobj import populate_array
 
 from fastmlp.kernels.jit import CPU_FEATURES
 
@@ -206,6 +210,25 @@ def prefetch(typingctx, array, offset):
 
     return types.void(array, types.intp), codegen
 
+
+def _converting_get(dtype):
+    size = np.dtype(dtype).itemsize
+    element = {np.float32: _FLOAT, np.float64: ir.DoubleType()}[dtype]
+
+    @operation(lambda array, offset: np.float32(array[offset : offset + size].view(dtype)[0]))
+    def get(typingctx, array, offset):
+        def codegen(context, builder, signature, args):
+            pointer = _address(context, builder, signature.args[0], *args, count=size)
+            value = builder.load(builder.bitcast(pointer, element.as_pointer()))
+            value.align = 1
+            return builder.fptrunc(value, _FLOAT) if dtype is np.float64 else value
+
+        return types.float32(array, types.intp), codegen
+
+    return get
+
+
+get_float32, get_float64 = _converting_get(np.float32), _converting_get(np.float64)
 
 # ---------------------------------------------------------------------------------------------- arithmetic
 
@@ -482,6 +505,69 @@ def transpose_block(typingctx, target, to, to_stride, source, start, stride):
         return context.get_dummy_value()
 
     return types.void(target, types.intp, types.intp, source, types.intp, types.intp), codegen
+
+
+# ---------------------------------------------------------------------------------------------- calls and addresses
+
+
+def _make_array_at(dtype):
+    numba_type = types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C")
+    c_type = np.ctypeslib.as_ctypes_type(dtype)
+
+    def python(address, size):
+        return np.ctypeslib.as_array((c_type * size).from_address(address)) if size else np.zeros(0, dtype)
+
+    @operation(python)
+    def array_at(typingctx, address, size):
+        """The array of `size` elements that lies at `address`; whoever passed the address keeps it alive."""
+
+        def codegen(context, builder, signature, args):
+            array = context.make_array(numba_type)(context, builder)
+            item = context.get_abi_sizeof(context.get_data_type(numba_type.dtype))
+            pointer = builder.inttoptr(args[0], context.get_data_type(numba_type.dtype).as_pointer())
+            size, itemsize = args[1], ir.Constant(_I64, item)
+            none = ir.Constant(array.meminfo.type, None)
+            populate_array(array, pointer, [size], [itemsize], itemsize, none)
+            return array._getvalue()
+
+        return numba_type(types.intp, types.intp), codegen
+
+    return array_at
+
+
+floats_at, bytes_at = _make_array_at(np.float32), _make_array_at(np.uint8)
+int32s_at, int64s_at, words_at = _make_array_at(np.int32), _make_array_at(np.int64), _make_array_at(np.uint32)
+
+
+def _address_of_python(array):
+    return array.ctypes.data
+
+
+@operation(_address_of_python)
+def address_of(typingctx, array):
+    """Where the array's elements start in memory"""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.ptrtoint(data, _I64)
+
+    return types.intp(array), codegen
+
+
+def _call_at_python(address, a, b, c, d, e):
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(address)(a, b, c, d, e)
+
+
+@operation(_call_at_python)
+def call_at(typingctx, address, a, b, c, d, e):
+    """Call the function of five int64 at `address`."""
+
+    def codegen(context, builder, signature, args):
+        function_type = ir.FunctionType(ir.VoidType(), [_I64] * 5)
+        builder.call(builder.inttoptr(args[0], function_type.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 6), codegen
 
 
 # ---------------------------------------------------------------------------------------------- sparse kernels
