@@ -85,8 +85,8 @@ class MLP:
         step = len(x) if self.loss == "notebook" else SLICE
         return [slice(start, start + step) for start in range(0, len(x), step)]
 
-    def _outputs(self, x) -> np.ndarray:
-        """Outputs of the last layer, a view (n, n_out) into a flat array with padded rows."""
+    def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
+        """Outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
         x = inputs.check_features(x, self.n_features)
         run = self._run(x)
         flat, outputs = padded_outputs(len(x), self.widths[-1])
@@ -94,7 +94,7 @@ class MLP:
         for part in self._slices(x):
             run.set_data(x[part], self.input_scale, sparse=None if len(x) >= CHUNK else False)
             run.predict(len(x[part]), flat[part.start * row :])
-        return outputs
+        return flat, outputs
 
     def predict_proba(self, x) -> np.ndarray:
         """Probabilities of the classes.
@@ -115,8 +115,8 @@ class MLP:
         """
         if self.classes is None:
             raise ValueError("predict_proba needs a classifier; this model is a regression, use predict")
-        outputs = self._outputs(x)
-        probabilities(outputs.base.reshape(-1), outputs.strides[0] // 4, *outputs.shape, LOSSES[self.loss])
+        flat, outputs = self._outputs(x)
+        probabilities(flat, len(flat) // len(outputs), *outputs.shape, LOSSES[self.loss])
         return outputs.copy()
 
     def predict(self, x) -> np.ndarray:
@@ -132,10 +132,10 @@ class MLP:
             If `x` is not such an array.
         """
         if self.classes is None:
-            return self._outputs(x).copy()
+            return self._outputs(x)[1].copy()
         if self.loss == "notebook":  # the classes' scales differ, each is normalised over the samples
             return self.classes[self.predict_proba(x).argmax(axis=1)]
-        return self.classes[self._outputs(x).argmax(axis=1)]
+        return self.classes[self._outputs(x)[1].argmax(axis=1)]
 
     def evaluate(self, x, y) -> Metrics:
         """Mean loss and accuracy.

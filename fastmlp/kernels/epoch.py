@@ -17,7 +17,7 @@ import numpy as np
 
 from fastmlp.kernels.dense import ceil_div, place, strips
 from fastmlp.kernels.gather import CODED, Rows, gather
-from fastmlp.kernels.jit import entry, inlined, kernel, parallel
+from fastmlp.kernels.jit import entry, inlined, kernel, merged, parallel
 from fastmlp.kernels.losses import (
     CROSS_ENTROPY,
     LOSS,
@@ -94,7 +94,7 @@ def record(records, step, workspace, loss, labels, samples, start, n, rows, capa
     records[step, RECORD_LABEL_ERROR] = label_error
 
 
-@inlined
+@merged
 def make_input(network, data, batch, thread, threads):
     """INPUT"""
     if data.rows.kind == CODED:
@@ -107,7 +107,7 @@ def make_input(network, data, batch, thread, threads):
         gather(network.workspace, inp, data.rows, batch.samples, batch.start, first, last)
 
 
-@inlined
+@merged
 def forward(network, data, batch, layer, training, thread, threads):
     """FORWARD"""
     if layer == 0 and data.rows.kind == CODED:
@@ -118,7 +118,7 @@ def forward(network, data, batch, layer, training, thread, threads):
         transpose_weight(network, layer, thread, threads)
 
 
-@inlined
+@merged
 def output(network, batch, layer, context, thread, threads):
     """OUTPUT"""
     first, last = share(ceil_div(batch.size, NARROW), thread, threads)
@@ -132,7 +132,7 @@ def output(network, batch, layer, context, thread, threads):
         call_at(context[LOSS_ADDRESS], address_of(context), layer, first, last, thread)
 
 
-@inlined
+@merged
 def backward(network, data, batch, layer, rule, thread, threads):
     """BACKWARD"""
     sparse = data.rows.kind == CODED
@@ -280,7 +280,7 @@ LOSS_ENTRIES = {
 }  # fmt: skip
 
 
-@inlined
+@merged
 def serial(address, kind, layer, context_address, threads):
     """A region on the calling thread alone"""
     call_at(address, kind, layer, context_address, np.int64(0), np.int64(1))
@@ -293,7 +293,7 @@ def side_by_side(address, kind, layer, context_address, threads):
         call_at(address, kind, layer, context_address, np.int64(thread), threads)
 
 
-@inlined
+@merged
 def steps(run, address, context, first, last, learning_rates, records, outputs, threads):
     """The steps of `train_steps`; `run` does a region"""
     where = address_of(context)

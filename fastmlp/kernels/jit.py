@@ -94,7 +94,15 @@ def parallel(function):
 
 
 def inlined(function):
-    """Compile `function` into its callers, where Numba sees one function: that compiles faster than LLVM's inlining."""
+    """Compile `function` into its callers, by LLVM: for small ones, called in many places."""
+    return numba.njit(forceinline=True, **_FLAGS)(function)
+
+
+def merged(function):
+    """Compile `function` into its callers, which Numba sees as one: for those that put kernels together.
+
+    Machine code of kernels is optimised once more in each function on the way up; this leaves out the functions between.
+    """
     return numba.njit(inline="always", **_FLAGS)(function)
 
 

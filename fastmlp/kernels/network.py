@@ -25,7 +25,7 @@ from fastmlp.kernels.dense import (
     transpose,
 )
 from fastmlp.kernels.gather import cache_lines, prefetch_lines
-from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.jit import inlined, merged
 from fastmlp.kernels.optimizers import Rule
 from fastmlp.kernels.sparse import (
     BLOCK,
@@ -108,7 +108,7 @@ def share(units, thread, threads):
     return units * thread // threads, units * (thread + 1) // threads
 
 
-@inlined
+@merged
 def forward_dense(network, layer, batch_size, thread, threads):
     """Output of a layer from its input: a share of the tiles."""
     row, out = layer_row(network, layer), output_of(network, layer, batch_size)
@@ -119,7 +119,7 @@ def forward_dense(network, layer, batch_size, thread, threads):
     )  # fmt: skip
 
 
-@inlined
+@merged
 def forward_rows(network, layer, batch_size, first_row, last_row, thread):
     """Output of a layer for the rows first_row..last_row-1, multiples of NARROW (or the end)."""
     row, out = layer_row(network, layer), output_of(network, layer, batch_size)
@@ -132,7 +132,7 @@ def forward_rows(network, layer, batch_size, first_row, last_row, thread):
         )  # fmt: skip
 
 
-@inlined
+@merged
 def forward_sparse(network, rows, lists, batch, thread, threads):
     """Output of the first layer from lists: a share of the strips.
 
@@ -163,7 +163,7 @@ def forward_sparse(network, rows, lists, batch, thread, threads):
         sparse_finish(network.workspace, out, first_row[ACTIVATION], strip)
 
 
-@inlined
+@merged
 def transpose_weight(network, layer, thread, threads):
     """A layer's weights transposed, for `backward_input` after they have been updated: a share of the rows."""
     weight = weight_of(network, layer)
@@ -171,7 +171,7 @@ def transpose_weight(network, layer, thread, threads):
     transpose(network.workspace, transposed_of(network, layer), network.parameters, weight, first, last)
 
 
-@inlined
+@merged
 def backward_bias(network, layer, batch_size, rule, first_strip, last_strip, thread):
     """Biases updated, from the gradient of the layer's output: the strips first_strip..last_strip-1."""
     row = layer_row(network, layer)
@@ -183,7 +183,7 @@ def backward_bias(network, layer, batch_size, rule, first_strip, last_strip, thr
         )  # fmt: skip
 
 
-@inlined
+@merged
 def backward_inner(network, layer, batch_size, rule, first_column, last_column, thread):
     """Weights updated, and the layer's input overwritten by its gradient: for the columns of the input (rows of the
     weights) first_column..last_column-1, multiples of WIDE (or the end)
@@ -207,7 +207,7 @@ def backward_inner(network, layer, batch_size, rule, first_column, last_column, 
     )
 
 
-@inlined
+@merged
 def backward_first(network, rows, batch, rule, first_tile, last_tile, thread):
     """The first layer's weights updated: the tiles first_tile..last_tile-1; the next batch is fetched meanwhile."""
     places, weight = network.places, weight_of(network, np.int64(0))
@@ -223,7 +223,7 @@ def backward_first(network, rows, batch, rule, first_tile, last_tile, thread):
         )  # fmt: skip
 
 
-@inlined
+@merged
 def backward_first_sparse(network, lists, batch_size, rule, first_strip, last_strip, thread):
     """The first layer's weights updated from lists: the strips first_strip..last_strip-1 of STRIP columns."""
     dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))
