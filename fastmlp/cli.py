@@ -165,7 +165,8 @@ def _reproduce(options) -> None:
     start = time.perf_counter()
     train, validation, init_rng, order_rng = notebook.notebook_data(options.seed)
     weights, _ = reference.initialise((784, notebook.HIDDEN, 10), "notebook", init_rng)
-    reference.reproduce(*train, *validation, weights, order_rng, options.iterations, options.corrected)
+    (x, y), (x_validation, y_validation) = train, validation
+    reference.reproduce(x, y, x_validation, y_validation, weights, order_rng, options.iterations, options.corrected)
     baseline = time.perf_counter() - start
     print(f"; the same run in NumPy took {baseline:.2f} s: {baseline / seconds:.1f} times as long")
 

@@ -80,7 +80,7 @@ def rows_of(x: np.ndarray, input_scale) -> Rows:
 
 
 def coded_rows(x: np.ndarray) -> Rows:
-    """A checked array of uint8 as rows for the sparse kernels: padded to whole cache lines, and a row of zeros behind."""
+    """A checked array of uint8 as rows for the sparse kernels: padded to whole cache lines, then a row of zeros."""
     n, n_features = x.shape
     # the kernels read 64 bytes from the first of every 48 on
     stride = round_up(round_up(n_features, 48) + 16, int(CACHE_LINE))
@@ -108,7 +108,7 @@ def is_sparse(x: np.ndarray) -> bool:
     padded = np.zeros((len(sample), -(-x.shape[1] // int(GROUP)) * int(GROUP)), np.uint8)
     padded[:, : x.shape[1]] = sample
     groups = padded[:, 0::3] | padded[:, 1::3] | padded[:, 2::3]
-    return np.count_nonzero(groups) < SPARSE_BELOW * groups.size
+    return int(np.count_nonzero(groups)) < SPARSE_BELOW * groups.size
 
 
 def is_classes(y) -> bool:
@@ -205,7 +205,7 @@ def check_positive(value, name: str) -> float:
     wanted = f"{name} must be a finite number greater than 0, got {value!r}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(wanted)
-    if not (0 < value < np.inf):
+    if not 0 < float(value) < np.inf:
         raise ValueError(wanted)
     return float(value)
 

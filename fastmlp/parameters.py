@@ -43,7 +43,7 @@ class Parameters:
         self.places = []
         size = 0
         for n_in, n_out in self.layer_shapes():
-            row = round_up(n_out, NARROW)
+            row = round_up(n_out, int(NARROW))
             self.places.append((size, size + n_in * row, row))
             size += n_in * row + row
         self.buffer = aligned_zeros(size)

@@ -298,7 +298,7 @@ def train(
         samples, held_out = np.sort(shuffled[n_validation:]), np.sort(shuffled[:n_validation])
         validation = x[held_out], y[held_out]
 
-    hidden = tuple(hidden)
+    hidden = (hidden,) if isinstance(hidden, int) else tuple(hidden)
     widths = (x.shape[1], *hidden, n_out)
     names = [activation] * len(hidden) if isinstance(activation, str) else list(activation)
     activations = [*names, "identity"]

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import numba
+from numba.core import config
 
 from fastmlp import inputs
 
@@ -44,8 +45,8 @@ def physical_cores() -> int:
 def resolve(threads: int | None) -> int:
     """The number of threads for the argument `threads`; None stands for all physical cores."""
     if threads is None:
-        return min(physical_cores(), numba.config.NUMBA_NUM_THREADS)
-    return min(inputs.check_integer(threads, "threads", 1), numba.config.NUMBA_NUM_THREADS)
+        return min(physical_cores(), config.NUMBA_NUM_THREADS)
+    return min(inputs.check_integer(threads, "threads", 1), config.NUMBA_NUM_THREADS)
 
 
 @contextlib.contextmanager
@@ -66,6 +67,6 @@ def team(threads: int, flop: float):
                 return
             stack.callback(_workqueue.release)
         _state["used"] = True
-        numba.set_num_threads(threads)
+        numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
         stack.callback(numba.set_num_threads, outside)
         yield threads

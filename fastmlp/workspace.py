@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels import network as kernels
+from fastmlp.kernels import vector
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
-from fastmlp.kernels.vector import NARROW, PANEL
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
+
+NARROW, PANEL = int(vector.NARROW), int(vector.PANEL)
 
 
 class _Allocator:
@@ -38,7 +40,7 @@ def _places(allocator: _Allocator, widths, capacity: int, threads: int) -> kerne
         input_panel=input_panel,
         table=allocator.take(256),
         zeros=allocator.take(PANEL),
-        scratch=allocator.take(threads * kernels.SCRATCH),
+        scratch=allocator.take(threads * int(kernels.SCRATCH)),
         rows=allocator.take(3 * capacity),
     )
 
@@ -59,7 +61,7 @@ def _packed_layout(table, parameters: Parameters) -> np.ndarray:
         # whole blocks of the transpose, and whole groups of the sparse kernels
         rows = round_up(n_in + int(GROUP) - 1, NARROW)
         row[kernels.WEIGHT_PANEL], row[kernels.WEIGHT_ROW] = rows * PANEL, PANEL
-        row[kernels.WEIGHT] = allocator.take(_panels(n_out) * row[kernels.WEIGHT_PANEL])
+        row[kernels.WEIGHT] = allocator.take(_panels(n_out) * rows * PANEL)
         row[kernels.BIAS] = allocator.take(_panels(n_out) * PANEL)
     return aligned_zeros(allocator.size)
 
@@ -99,9 +101,11 @@ def network_for(
             row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW, kernels.BIAS]] = weight, PANEL, stride, bias
     for row in table:
         row[kernels.OUTPUT_PANEL], row[kernels.OUTPUT_ROW] = capacity * PANEL, PANEL
-        row[kernels.OUTPUT] = memory.take(_panels(row[kernels.N_OUT]) * capacity * PANEL)
+        row[kernels.OUTPUT] = memory.take(_panels(int(row[kernels.N_OUT])) * capacity * PANEL)
     for row in table[1:]:
-        row[kernels.TRANSPOSED] = memory.take(_panels(row[kernels.N_IN]) * PANEL * round_up(row[kernels.N_OUT], NARROW))
+        row[kernels.TRANSPOSED] = memory.take(
+            _panels(int(row[kernels.N_IN])) * PANEL * round_up(int(row[kernels.N_OUT]), NARROW)
+        )
     places = _places(memory, widths, capacity, threads)
     state = aligned_zeros(weights.size if with_state else 0)
     network = kernels.Network(table.reshape(-1), weights, state, aligned_zeros(memory.size), places)
@@ -112,7 +116,7 @@ def network_for(
 
 def sparse_lists(n_features: int, batch_size: int) -> Lists:
     """Room for the lists of batches of up to `batch_size` samples; for no features, of the lists' type alone."""
-    groups = round_up(-(-n_features // int(GROUP)), ALL_GROUPS)
+    groups = round_up(-(-n_features // int(GROUP)), int(ALL_GROUPS))
     blocks = -(-batch_size // int(BLOCK)) if n_features else 0
     offsets = np.zeros(blocks * BLOCK, np.int64)
     count = np.zeros(blocks * groups, np.int64)

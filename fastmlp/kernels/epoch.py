@@ -154,7 +154,7 @@ def backward(network, data, batch, layer, rule, thread, threads):
         first_tile, last_tile = share(strips(out) * ceil_div(network.layers[N_IN], ROWS), thread, threads)
         first_strip, last_strip = share(strips(out), thread, threads)
         first_sparse, last_sparse = share(sparse_strips(out), thread, threads)
-    if layer <= 1 and first_strip < last_strip:
+    if layer <= 1:
         if sparse:
             backward_first_sparse(network, data.lists, batch.size, rule, first_sparse, last_sparse, thread)
         else:
@@ -162,8 +162,8 @@ def backward(network, data, batch, layer, rule, thread, threads):
         backward_bias(network, np.int64(0), batch.size, rule, first_strip, last_strip, thread)
 
 
-# The context of a region: where the arrays lie that it works on, and how long they are (pairs of numbers), and what is in
-# the tuples beside them.  A region is called by address and gets its context by address, and so is compiled once, for
+# The context of a region: where the arrays lie that it works on, and how long they are (pairs of numbers), and what is
+# in the tuples beside them.  A region is called by address and gets its context by address, and so is compiled once, for
 # serial and parallel use, and not again in its callers.
 (
     PARAMETERS, STATE, WORKSPACE, LAYERS, DATA, OFFSETS, COUNT, WORDS, LABELS, VALUES, SAMPLES, SETTINGS,

@@ -39,8 +39,8 @@ from fastmlp.kernels.sparse import (
 from fastmlp.kernels.vector import NARROW, PANEL, ROWS, WIDE
 
 # Columns of the table of layers: sizes, activation code, 1 where there is a bias; places of weights and bias in
-# parameters with the strides of the weights' Matrix; place and strides of the layer's output in workspace, and where its
-# transposed weights lie there.
+# parameters with the strides of the weights' Matrix; place and strides of the layer's output in workspace, and where
+# its transposed weights lie there.
 N_IN, N_OUT, ACTIVATION, HAS_BIAS, WEIGHT, WEIGHT_PANEL, WEIGHT_ROW, BIAS = range(8)
 OUTPUT, OUTPUT_PANEL, OUTPUT_ROW, TRANSPOSED = range(8, 12)
 TABLE_COLUMNS = np.int64(12)

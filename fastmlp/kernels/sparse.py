@@ -59,7 +59,7 @@ def is_wide(matrix, strip):
 
 @kernel
 def locate(lists, rows, samples, start, batch_size, zero_row):
-    """lists.offsets = where the rows of samples[start : start + batch_size] start, and zero_row up to a multiple of 16"""
+    """lists.offsets = where the rows of samples[start : start + batch_size] start, then zero_row up to whole 16s"""
     for i in range(batch_size):
         lists.offsets[i] = samples[start + i] * rows.stride
     for i in range(batch_size, ceil_div(batch_size, 16) * 16):

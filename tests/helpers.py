@@ -1,0 +1,63 @@
+"""What the kernel tests share: matrices in panels amid NaN, and one tolerance for sums of products."""
+
+import numpy as np
+
+from fastmlp.kernels.dense import Matrix
+from fastmlp.kernels.vector import NARROW, PANEL, ROWS
+from fastmlp.parameters import aligned_zeros, round_up
+
+EPS = np.finfo(np.float32).eps
+
+
+def close(got, x, w, bias=0.0):
+    """Whether `got` is x @ w + bias up to float32's rounding of a sum of K + 1 terms."""
+    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
+    bound = (x.shape[1] + 1) * EPS * (np.abs(x) @ np.abs(w) + np.abs(bias))
+    return np.all(np.abs(got - (x @ w + bias)) <= bound)
+
+
+class Memory:
+    """A flat array of NaN, in which matrices are laid out one after the other."""
+
+    def __init__(self, size=400_000):
+        self.array = aligned_zeros(size)
+        self.array[:] = np.nan
+        self.used = 0
+
+    def take(self, size):
+        start, self.used = self.used, self.used + round_up(int(size), int(NARROW))
+        assert self.used <= self.array.size
+        return start
+
+    def panels(self, values, rows=None):
+        """Put a matrix into panels; it has room for whole tiles of rows and for PANEL columns in each panel."""
+        n, columns = values.shape
+        capacity = round_up(max(n, rows or 0), 16)
+        panel = capacity * int(PANEL)
+        start = self.take(-(-columns // int(PANEL)) * panel)
+        matrix = Matrix(start, panel, int(PANEL), n, columns)
+        for j in range(columns):
+            self.array[self.column(matrix, j)] = values[:, j]
+        return matrix
+
+    @staticmethod
+    def column(matrix, j):
+        start = matrix.start + j // int(PANEL) * matrix.panel + j % int(PANEL)
+        return start + np.arange(matrix.rows) * matrix.row
+
+    def read(self, matrix):
+        return np.stack([self.array[self.column(matrix, j)] for j in range(matrix.columns)], axis=1)
+
+    def vector(self, values, room=64):
+        start = self.take(round_up(len(values), room))
+        self.array[start : start + round_up(len(values), room)] = 0
+        self.array[start : start + len(values)] = values
+        return start
+
+
+def normal(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+# around the height and the widths of a tile, and the width of a panel
+SIZES = sorted({1, 2, int(ROWS) - 1, int(ROWS), int(ROWS) + 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 129})

@@ -1,0 +1,21 @@
+import numpy as np
+import pytest
+from helpers import Memory
+
+from fastmlp import inputs, reference
+from fastmlp.kernels.gather import gather, prefetch_lines
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("n_features", [1, 3, 15, 16, 17, 64, 65, 130])
+@pytest.mark.parametrize("extra", [0, 3])
+def test_rows_are_gathered_up_to_the_end_of_the_data(dtype, n_features, extra):
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (12, n_features + extra)).astype(dtype)[:, :n_features]
+    rows = inputs.rows_of(inputs.check_features(data), 0.25)
+    samples = np.array([5, 11, 0, 11, 3, 7], np.int64)
+    work = Memory(20_000)
+    inp = work.panels(np.full((5, n_features), np.nan, np.float32))
+    gather(work.array, inp, rows, samples, 1, 0, 5)
+    prefetch_lines(rows, samples, 0, 0, 6)  # changes nothing, whatever it is asked for
+    np.testing.assert_array_equal(work.read(inp), reference.gather(data, samples[1:], 0.25))

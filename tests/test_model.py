@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import reference
+
+RNG = np.random.default_rng(0)
+PIXELS = (RNG.integers(0, 256, (300, 50)) * (RNG.random((300, 50)) < 0.2)).astype(np.uint8)
+LABELS = RNG.integers(0, 5, 300)
+
+
+def twin(model):
+    activations = [*model.activations, "identity"]
+    return reference.MLP(model.weights, model.biases, activations, model.loss, model.classes, model.input_scale, {})
+
+
+@pytest.mark.parametrize("n", [1, 2, 127, 128, 129, 300])
+@pytest.mark.parametrize("hidden", [(), (70,), (20, 3)])
+@pytest.mark.parametrize("loss", ["cross_entropy", "notebook", "mse"])
+def test_predictions_are_the_references(n, hidden, loss):
+    model = fastmlp.train(PIXELS, LABELS, hidden=hidden, loss=loss, epochs=1, seed=0, learning_rate=0.01)
+    for x in (PIXELS[:n], PIXELS[:n].astype(np.float32) * np.float32(1 / 255)):
+        want = twin(model)
+        if loss == "mse":
+            np.testing.assert_allclose(model.predict(x), want.predict(x), rtol=1e-4, atol=1e-5)
+        else:
+            np.testing.assert_allclose(model.predict_proba(x), want.predict_proba(x), rtol=1e-4, atol=1e-6)
+            assert np.mean(model.predict(x) == want.predict(x)) > 0.99
+        got, metrics = model.evaluate(x, LABELS[:n]), want.evaluate(x, LABELS[:n])
+        assert got.loss == pytest.approx(metrics.loss, rel=1e-4)
+        if loss != "mse":
+            assert got.accuracy == pytest.approx(metrics.accuracy, abs=0.01)
+
+
+def test_the_number_of_samples_does_not_change_a_prediction():
+    model = fastmlp.train(PIXELS, LABELS, epochs=1, seed=0)
+    whole = model.predict_proba(np.tile(PIXELS, (20, 1)))  # several slices
+    parts = np.concatenate([model.predict_proba(PIXELS[i : i + 7]) for i in range(0, 300, 7)])
+    np.testing.assert_array_equal(whole, np.tile(parts, (20, 1)))
+    np.testing.assert_array_equal(model.predict_proba(PIXELS / np.float32(1)), model.predict_proba(PIXELS / 1.0))
+
+
+def test_weights_are_views_into_the_model():
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1)
+    assert [w.shape for w in model.weights] == [(50, 20), (20, 5)]
+    assert [b.shape for b in model.biases] == [(20,), (5,)]
+    assert {a.dtype for a in model.weights + model.biases} == {np.dtype(np.float32)}
+    model.weights[1][:] = 0
+    model.biases[1][:] = [0, 0, 9, 0, 0]
+    assert (model.predict(PIXELS) == 2).all()
+    assert (model.predict(PIXELS[:3]) == 2).all()
+
+
+def test_the_notebooks_softmax_sums_to_one_over_the_batch():
+    model = fastmlp.train(PIXELS, LABELS, loss="notebook", init="notebook", epochs=1)
+    np.testing.assert_allclose(model.predict_proba(PIXELS).sum(axis=0), 1, rtol=1e-5)
+    assert all((bias == 0).all() for bias in model.biases)
