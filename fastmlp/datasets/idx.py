@@ -35,7 +35,7 @@ def load_idx(path: str | os.PathLike) -> np.ndarray:
         shape = tuple(np.frombuffer(file.read(4 * head[3]), ">u4").astype(int))
         array = np.empty(shape, _DTYPES[head[2]])
         try:
-            n_read = file.readinto(memoryview(array.reshape(-1).view(np.uint8)))
+            n_read = file.readinto(array.reshape(-1).view(np.uint8).data)
         except EOFError:  # gzip's way to say that the file ends early
             n_read = -1
         if len(shape) != head[3] or n_read != array.nbytes:

@@ -163,8 +163,8 @@ def backward(network, data, batch, layer, rule, thread, threads):
 
 
 # The context of a region: where the arrays lie that it works on, and how long they are (pairs of numbers), and what is
-# in the tuples beside them.  A region is called by address and gets its context by address, and so is compiled once, for
-# serial and parallel use, and not again in its callers.
+# in the tuples beside them.  A region is called by address and gets its context by address, and so is compiled once,
+# for serial and parallel use, and not again in its callers.
 (
     PARAMETERS, STATE, WORKSPACE, LAYERS, DATA, OFFSETS, COUNT, WORDS, LABELS, VALUES, SAMPLES, SETTINGS,
 ) = range(0, 24, 2)  # fmt: skip

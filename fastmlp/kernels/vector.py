@@ -515,7 +515,7 @@ def _make_array_at(dtype):
     c_type = np.ctypeslib.as_ctypes_type(dtype)
 
     def python(address, size):
-        return np.ctypeslib.as_array((c_type * size).from_address(address)) if size else np.zeros(0, dtype)
+        return np.ctypeslib.as_array((c_type * int(size)).from_address(int(address))) if size else np.zeros(0, dtype)
 
     @operation(python)
     def array_at(typingctx, address, size):
@@ -555,7 +555,7 @@ def address_of(typingctx, array):
 
 
 def _call_at_python(address, a, b, c, d, e):
-    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(address)(a, b, c, d, e)
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(int(address))(int(a), int(b), int(c), int(d), int(e))
 
 
 @operation(_call_at_python)
