@@ -58,7 +58,7 @@ Batch = namedtuple("Batch", "samples start size following")
 
 # How often the next batch's cache lines are asked for: after so many tiles of the dense weight gradient, or groups of
 # features of the sparse forward pass
-TILES_PER_FETCH, GROUPS_PER_FETCH = np.int64(4), np.int64(16)
+TILES_PER_FETCH, GROUPS_PER_FETCH = np.int64(4), np.int64(8)
 
 
 @inlined

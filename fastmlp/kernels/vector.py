@@ -205,7 +205,7 @@ def prefetch(typingctx, array, offset):
     def codegen(context, builder, signature, args):
         array_struct = context.make_array(signature.args[0])(context, builder, args[0])
         pointer = builder.bitcast(builder.gep(array_struct.data, [args[1]]), _I8.as_pointer())
-        _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _I32(0), _I32(1), _I32(1))
+        _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _I32(0), _I32(2), _I32(1))
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
