@@ -87,7 +87,7 @@ def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out,
             gather(work.array, inp_at, inputs.rows_of(x, "auto"), np.arange(batch_size), 0, 0, batch_size)
             dense.dense_forward(
                 work.array, out_at, inp_at, parameters.array, weight_at, bias_at, ACTIVATIONS["relu"], scratch,
-                0, dense.tiles(out_at),
+                0, dense.tiles(out_at), dense.nothing_ahead(),
             )  # fmt: skip
             dense.dense_update(
                 work.array, inp_at, dout_at, parameters.array, state, weight_at, zeros, rule, scratch,

@@ -13,6 +13,8 @@ Every sum runs in order, from the bias (or 0) over the inputs (or the samples), 
 
 from collections import namedtuple
 
+import numpy as np
+
 from fastmlp.kernels.activations import activation_backward, activation_forward
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import sgd_update
@@ -23,7 +25,9 @@ from fastmlp.kernels.vector import (
     WIDE,
     add,
     fma_rows,
+    int64s_at,
     load,
+    prefetch_at,
     repeat_narrow,
     repeat_wide,
     store,
@@ -34,6 +38,30 @@ from fastmlp.kernels.vector import (
 # Where a matrix lies in a flat array: element (i, j) at start + j // PANEL * panel + i * row + j % PANEL.
 # Inputs, outputs and their gradients have row == PANEL; a row-major matrix of weights or logits has panel == PANEL.
 Matrix = namedtuple("Matrix", "start panel row rows columns")
+
+
+CACHE_LINE = np.int64(64)
+
+# Rows of a data set that will be wanted soon: the addresses of the data and of the samples' numbers, the bytes from row
+# to row and of an element, and which of the samples they are.
+Ahead = namedtuple("Ahead", "data samples stride itemsize first last")
+
+
+@inlined
+def fetch_ahead(ahead, k):
+    """Ask for PANEL elements from the k-th on of the rows ahead to come into cache."""
+    samples = int64s_at(ahead.samples, ahead.last)
+    for i in range(ahead.first, ahead.last):
+        at = ahead.data + samples[i] * ahead.stride + k * ahead.itemsize
+        for line in range(0, PANEL * ahead.itemsize, CACHE_LINE):
+            prefetch_at(at + line)
+
+
+@inlined
+def nothing_ahead():
+    """No rows to be fetched."""
+    zero = np.int64(0)
+    return Ahead(zero, zero, zero, zero, zero, zero)
 
 
 @inlined
@@ -66,9 +94,10 @@ def place(matrix, i, j):
 
 
 @inlined
-def multiply_rows(tile, a, start, panel, b, first, row, length):
+def multiply_rows(tile, a, start, panel, b, first, row, length, ahead):
     """tile + a @ b, in order; a has ROWS rows and `length` columns in panels, b's rows lie `row` apart"""
     for k in range(0, length, PANEL):
+        fetch_ahead(ahead, k)
         for q in range(min(PANEL, length - k)):
             tile = fma_rows(tile, a, start + q, PANEL, b, first)
             first += row
@@ -87,7 +116,7 @@ def multiply_columns(tile, a, start, b, first, length):
 
 
 @kernel
-def tile_of_rows(scratch, to, columns, initial, zero, a, start, panel, b, first, row, length):
+def tile_of_rows(scratch, to, columns, initial, zero, a, start, panel, b, first, row, length, ahead):
     """scratch = initial + a @ b, for ROWS rows of a and one strip of columns of b
 
     scratch  (ROWS, WIDE)       overwritten, from `to` on
@@ -96,10 +125,10 @@ def tile_of_rows(scratch, to, columns, initial, zero, a, start, panel, b, first,
     b        (length, columns)  read from `first` on, its rows `row` apart
     """
     if columns == WIDE:
-        wide = multiply_rows(repeat_wide(initial, zero), a, start, panel, b, first, row, length)
+        wide = multiply_rows(repeat_wide(initial, zero), a, start, panel, b, first, row, length, ahead)
         store_rows(wide, scratch, to, WIDE)
     else:
-        narrow = multiply_rows(repeat_narrow(initial, zero), a, start, panel, b, first, row, length)
+        narrow = multiply_rows(repeat_narrow(initial, zero), a, start, panel, b, first, row, length, ahead)
         store_rows(narrow, scratch, to, WIDE)
 
 
@@ -126,7 +155,7 @@ def tiles(matrix):
 
 
 @kernel
-def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scratch, first, last):
+def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scratch, first, last, ahead):
     """out = activation(inp @ weight + bias), for the tiles first..last-1 of out
 
     out      (batch_size, n_out)   overwritten
@@ -135,7 +164,7 @@ def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scr
     bias     (n_out,)              read, in parameters
     scratch  (ROWS, WIDE)          overwritten, in workspace
 
-    Tiles are independent.  2 * batch_size * n_in * n_out flop.
+    Tiles are independent.  2 * batch_size * n_in * n_out flop.  Meanwhile the rows `ahead` are fetched into cache.
     """
     in_strip = ceil_div(out.rows, ROWS)
     for tile in range(first, last):
@@ -144,7 +173,7 @@ def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scr
         tile_of_rows(
             workspace, scratch, columns, parameters, bias + strip * WIDE,
             workspace, inp.start + i * inp.row, inp.panel,
-            parameters, column_start(weight, strip * WIDE), weight.row, weight.rows,
+            parameters, column_start(weight, strip * WIDE), weight.row, weight.rows, ahead,
         )  # fmt: skip
         at = place(out, i, strip * WIDE)
         for r in range(ROWS):
@@ -172,7 +201,7 @@ def dense_backward_input(workspace, inp, dout, weight_t, zeros, activation, scra
         tile_of_rows(
             workspace, scratch, columns, workspace, zeros,
             workspace, dout.start + i * dout.row, dout.panel,
-            workspace, column_start(weight_t, strip * WIDE), weight_t.row, weight_t.rows,
+            workspace, column_start(weight_t, strip * WIDE), weight_t.row, weight_t.rows, nothing_ahead(),
         )  # fmt: skip
         at = place(inp, i, strip * WIDE)
         for r in range(ROWS):

@@ -1,9 +1,9 @@
 """Training steps: regions of work that threads do side by side, one after the other.
 
-A step of a network of L layers is 2 L regions, at least three.  Within a region no thread reads
+A step of a network of L layers is 2 L - 1 regions, at least three.  Within a region no thread reads
 what another one writes:
 
-INPUT     rows of the input gathered, or lists of some groups of features made
+INPUT     lists of some groups of features made, where the input is sparse
 FORWARD   a layer's output, by tiles; its weights transposed for the way back
 OUTPUT    the last layer's output, its loss and gradient, by rows
 BACKWARD  a layer's weights updated and its input overwritten by its gradient, by columns of the input; for the second
@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from fastmlp.kernels.dense import ceil_div, place, strips
-from fastmlp.kernels.gather import CODED, Rows, gather
+from fastmlp.kernels.gather import CODED, Rows
 from fastmlp.kernels.jit import entry, inlined, kernel, merged, parallel
 from fastmlp.kernels.losses import (
     CROSS_ENTROPY,
@@ -41,10 +41,10 @@ from fastmlp.kernels.network import (
     backward_first_sparse,
     backward_inner,
     forward_dense,
+    forward_first,
     forward_rows,
     forward_sparse,
     layer_row,
-    network_input,
     output_of,
     share,
     transpose_weight,
@@ -97,25 +97,22 @@ def record(records, step, workspace, loss, labels, samples, start, n, rows, capa
 @merged
 def make_input(network, data, batch, thread, threads):
     """INPUT"""
-    if data.rows.kind == CODED:
-        locate(data.lists, data.rows, batch.samples, batch.start, batch.size, data.rows.data.size - data.rows.stride)
-        first, last = share(data.lists.groups // ALL_GROUPS, thread, threads)
-        make_lists(data.lists, data.rows, batch.size, first * ALL_GROUPS, last * ALL_GROUPS)
-    else:
-        first, last = share(batch.size, thread, threads)
-        inp = network_input(network, batch.size)
-        gather(network.workspace, inp, data.rows, batch.samples, batch.start, first, last)
+    locate(data.lists, data.rows, batch.samples, batch.start, batch.size, data.rows.data.size - data.rows.stride)
+    first, last = share(data.lists.groups // ALL_GROUPS, thread, threads)
+    make_lists(data.lists, data.rows, batch.size, first * ALL_GROUPS, last * ALL_GROUPS)
 
 
 @merged
 def forward(network, data, batch, layer, training, thread, threads):
     """FORWARD"""
-    if layer == 0 and data.rows.kind == CODED:
+    if layer > 0:
+        forward_dense(network, layer, batch.size, thread, threads)
+        if training:
+            transpose_weight(network, layer, thread, threads)
+    elif data.rows.kind == CODED:
         forward_sparse(network, data.rows, data.lists, batch, thread, threads)
     else:
-        forward_dense(network, layer, batch.size, thread, threads)
-    if layer > 0 and training:
-        transpose_weight(network, layer, thread, threads)
+        forward_first(network, data.rows, batch, thread, threads)
 
 
 @merged
@@ -158,7 +155,7 @@ def backward(network, data, batch, layer, rule, thread, threads):
         if sparse:
             backward_first_sparse(network, data.lists, batch.size, rule, first_sparse, last_sparse, thread)
         else:
-            backward_first(network, data.rows, batch, rule, first_tile, last_tile, thread)
+            backward_first(network, batch.size, rule, first_tile, last_tile, thread)
         backward_bias(network, np.int64(0), batch.size, rule, first_strip, last_strip, thread)
 
 
@@ -305,7 +302,8 @@ def steps(run, address, context, first, last, learning_rates, records, outputs, 
         n = min(context[BATCH_SIZE], n_samples - start)
         context[START], context[SIZE] = start, n
         settings[LEARNING_RATE] = learning_rates[step]
-        run(address, INPUT, np.int64(0), where, threads)
+        if context[ROWS_KIND] == CODED:
+            run(address, INPUT, np.int64(0), where, threads)
         for layer in range(max(last_layer, 1)):
             run(address, FORWARD, layer, where, threads)
         run(address, OUTPUT, last_layer, where, threads)

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.kernels.dense import ceil_div, place
+from fastmlp.kernels.dense import CACHE_LINE, ceil_div, place
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.vector import (
     NARROW,
@@ -22,7 +22,6 @@ from fastmlp.kernels.vector import (
 
 UINT8, FLOAT32, FLOAT64, CODED = range(4)  # CODED: bytes that a table translates, for the sparse kernels
 KINDS = {np.dtype(np.uint8): UINT8, np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64}
-CACHE_LINE = np.int64(64)
 
 # A data set of dense rows: the bytes of its array, the kind and size of its elements, the bytes of a row and from one
 # row to the next, and what its elements are multiplied by (float32).

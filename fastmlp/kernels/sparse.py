@@ -22,6 +22,7 @@ from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import PLAIN, sgd_update
 from fastmlp.kernels.vector import (
     NARROW,
+    PANEL,
     STRIP,
     append_words,
     broadcast_like,
@@ -81,7 +82,7 @@ def make_lists(lists, rows, batch_size, first, last):
 
 
 @inlined
-def add_products(zero, workspace, at, row, table, lists, block, first, last, parameters, weight_at, weight_row):
+def add_products(zero, workspace, at, table, lists, block, first, last, parameters, weight_at, weight_row):
     """Rows of a block's output from `at` on += the products of the groups first..last-1"""
     for g in range(first, last):
         index = block * lists.groups + g
@@ -93,7 +94,7 @@ def add_products(zero, workspace, at, row, table, lists, block, first, last, par
             w2 = load_like(zero, parameters, w + 2 * weight_row)
             for p in range(index * LIST, index * LIST + n):
                 word = get_word(lists.words, p)
-                to = at + (word & 255) * row
+                to = at + (word & 255) * PANEL
                 total = load_like(zero, workspace, to)
                 total = fma(broadcast_like(zero, workspace, table + ((word >> 8) & 255)), w0, total)
                 total = fma(broadcast_like(zero, workspace, table + ((word >> 16) & 255)), w1, total)
@@ -125,12 +126,12 @@ def sparse_add(workspace, out, table, lists, block, first, last, parameters, wei
     lists   of inp                read
     weight  (n_in, n_out)         read, in parameters
     """
-    at = column_start(out, strip * STRIP) + block * BLOCK * out.row
+    at = column_start(out, strip * STRIP) + block * BLOCK * PANEL
     w = column_start(weight, strip * STRIP)
     if is_wide(out, strip):
-        add_products(zero_strip(), workspace, at, out.row, table, lists, block, first, last, parameters, w, weight.row)
+        add_products(zero_strip(), workspace, at, table, lists, block, first, last, parameters, w, weight.row)
     else:
-        add_products(zero_narrow(), workspace, at, out.row, table, lists, block, first, last, parameters, w, weight.row)
+        add_products(zero_narrow(), workspace, at, table, lists, block, first, last, parameters, w, weight.row)
 
 
 @kernel
@@ -144,17 +145,15 @@ def sparse_finish(workspace, out, activation, strip):
 
 
 @inlined
-def update_group(
-    zero, workspace, dout_at, row, table, lists, g, blocks, parameters, state, at, weight_row, rule, scratch
-):
+def update_group(zero, workspace, dout_at, table, lists, g, blocks, parameters, state, at, weight_row, rule, scratch):
     """Three rows of weights updated from the lists of group g in all blocks"""
     d0 = d1 = d2 = zero
     for block in range(blocks):
         index = block * lists.groups + g
-        block_at = dout_at + block * BLOCK * row
+        block_at = dout_at + block * BLOCK * PANEL
         for p in range(index * LIST, index * LIST + lists.count[index]):
             word = get_word(lists.words, p)
-            dout = load_like(zero, workspace, block_at + (word & 255) * row)
+            dout = load_like(zero, workspace, block_at + (word & 255) * PANEL)
             d0 = fma(broadcast_like(zero, workspace, table + ((word >> 8) & 255)), dout, d0)
             d1 = fma(broadcast_like(zero, workspace, table + ((word >> 16) & 255)), dout, d1)
             d2 = fma(broadcast_like(zero, workspace, table + (word >> 24)), dout, d2)
@@ -197,12 +196,12 @@ def sparse_update(workspace, dout, table, lists, parameters, state, weight, rule
         at = weight_at + g * GROUP * weight.row
         if wide:
             update_group(
-                zero_strip(), workspace, dout_at, dout.row, table, lists, g, blocks,
+                zero_strip(), workspace, dout_at, table, lists, g, blocks,
                 parameters, state, at, weight.row, rule, scratch,
             )  # fmt: skip
         else:
             update_group(
-                zero_narrow(), workspace, dout_at, dout.row, table, lists, g, blocks,
+                zero_narrow(), workspace, dout_at, table, lists, g, blocks,
                 parameters, state, at, weight.row, rule, scratch,
             )  # fmt: skip
         if not skips:

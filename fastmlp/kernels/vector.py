@@ -198,6 +198,18 @@ def store(typingctx, vector, array, offset):
     return types.void(vector, array, types.intp), codegen
 
 
+@operation(lambda address: None)
+def prefetch_at(typingctx, address):
+    """Ask for the cache line at `address` to come into the second-level cache."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], _I8.as_pointer())
+        _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _I32(0), _I32(2), _I32(1))
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
 @operation(lambda array, offset: None)
 def prefetch(typingctx, array, offset):
     """Ask for the cache line of array[offset] to come into the second-level cache."""
