@@ -32,17 +32,9 @@ def check_forward(batch_size, n_in, n_out, activation="identity"):
     n_tiles, half = dense.tiles(out_at), dense.tiles(out_at) // 2
     for first, last in ((half, n_tiles), (0, half)):  # in any order: tiles are independent
         dense.dense_forward(
-            work.array,
-            out_at,
-            inp_at,
-            parameters.array,
-            weight_at,
-            bias_at,
-            ACTIVATIONS[activation],
-            scratch,
-            first,
-            last,
-        )
+            work.array, out_at, inp_at, parameters.array, weight_at, bias_at, ACTIVATIONS[activation], scratch,
+            first, last, dense.nothing_ahead(),
+        )  # fmt: skip
     got = work.read(out_at)
     if activation == "identity":
         assert close(got, inp, weight, bias)

@@ -3,7 +3,7 @@ import pytest
 from helpers import Memory
 
 from fastmlp import inputs, reference
-from fastmlp.kernels.gather import gather, prefetch_lines
+from fastmlp.kernels.gather import gather
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
@@ -17,5 +17,4 @@ def test_rows_are_gathered_up_to_the_end_of_the_data(dtype, n_features, extra):
     work = Memory(20_000)
     inp = work.panels(np.full((5, n_features), np.nan, np.float32))
     gather(work.array, inp, rows, samples, 1, 0, 5)
-    prefetch_lines(rows, samples, 0, 0, 6)  # changes nothing, whatever it is asked for
     np.testing.assert_array_equal(work.read(inp), reference.gather(data, samples[1:], 0.25))

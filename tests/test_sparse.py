@@ -94,14 +94,13 @@ def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out,
                 0, dense.tiles(weight_at),
             )  # fmt: skip
         else:
-            lists, groups = lists_of(x), -(-n_in // 3)
+            lists, nothing_ahead = lists_of(x), sparse.Lines(*(np.int64(k) for k in (0, 0, 0, 1, 0, 0, 0)))
             for strip in range(sparse.sparse_strips(out_at)):
                 sparse.sparse_start(work.array, out_at, parameters.array, bias_at, strip)
                 for block in range(-(-batch_size // int(sparse.BLOCK))):
-                    for first, last in ((0, groups // 2), (groups // 2, groups)):
-                        sparse.sparse_add(
-                            work.array, out_at, table, lists, block, first, last, parameters.array, weight_at, strip
-                        )
+                    sparse.sparse_add(
+                        work.array, out_at, table, lists, block, parameters.array, weight_at, strip, nothing_ahead
+                    )
                 sparse.sparse_finish(work.array, out_at, ACTIVATIONS["relu"], strip)
                 sparse.sparse_update(
                     work.array, dout_at, table, lists, parameters.array, state, weight_at, rule, scratch, strip

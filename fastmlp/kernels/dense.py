@@ -17,13 +17,14 @@ import numpy as np
 
 from fastmlp.kernels.activations import activation_backward, activation_forward
 from fastmlp.kernels.jit import inlined, kernel
-from fastmlp.kernels.optimizers import sgd_update
+from fastmlp.kernels.optimizers import PLAIN, sgd_update
 from fastmlp.kernels.vector import (
     NARROW,
     PANEL,
     ROWS,
     WIDE,
     add,
+    add_rows,
     fma_rows,
     int64s_at,
     load,
@@ -133,19 +134,26 @@ def tile_of_rows(scratch, to, columns, initial, zero, a, start, panel, b, first,
 
 
 @kernel
-def tile_of_columns(workspace, to, columns, zeros, start, first, length):
-    """scratch = a.T @ b, for ROWS columns of a and one strip of columns of b
+def tile_of_columns(workspace, to, columns, zeros, start, first, length, parameters, at, row, rate):
+    """dweight = a.T @ b, for ROWS columns of a and one strip of columns of b: a tile of the weight gradient
 
-    scratch  (ROWS, WIDE)       overwritten, from `to` on
-    a        (length, ROWS)     read from `start` on, in a panel
-    b        (length, columns)  read from `first` on, in a panel
+    a           (length, ROWS)     read from `start` on, in a panel
+    b           (length, columns)  read from `first` on, in a panel
+    parameters  (ROWS, columns)    from `at` on, rows `row` apart: += rate * dweight, if rate is not 0
+    workspace   (ROWS, WIDE)       from `to` on: = dweight, if rate is 0
     """
     if columns == WIDE:
         wide = multiply_columns(repeat_wide(workspace, zeros), workspace, start, workspace, first, length)
-        store_rows(wide, workspace, to, WIDE)
+        if rate != 0:
+            add_rows(wide, rate, parameters, at, row)
+        else:
+            store_rows(wide, workspace, to, WIDE)
     else:
         narrow = multiply_columns(repeat_narrow(workspace, zeros), workspace, start, workspace, first, length)
-        store_rows(narrow, workspace, to, WIDE)
+        if rate != 0:
+            add_rows(narrow, rate, parameters, at, row)
+        else:
+            store_rows(narrow, workspace, to, WIDE)
 
 
 @inlined
@@ -224,14 +232,19 @@ def dense_update(workspace, inp, dout, parameters, state, weight, zeros, rule, s
     Tiles are independent.  2 * batch_size * n_in * n_out flop, and 2 * n_in * n_out for the update.
     """
     in_strip = ceil_div(weight.rows, ROWS)
+    plain = rule.rule == PLAIN and rule.weight_decay == 0
     for tile in range(first, last):
         strip, k = tile // in_strip, tile % in_strip * ROWS
-        columns = strip_columns(weight, strip)
-        start, first = column_start(inp, k), column_start(dout, strip * WIDE)
-        tile_of_columns(workspace, scratch, columns, zeros, start, first, dout.rows)
+        columns, rows = strip_columns(weight, strip), min(ROWS, weight.rows - k)
         at = place(weight, k, strip * WIDE)
-        for r in range(min(ROWS, weight.rows - k)):
-            sgd_update(parameters, state, at + r * weight.row, workspace, scratch + r * WIDE, columns, rule)
+        direct = plain and rows == ROWS  # the update is one FMA: from the registers
+        tile_of_columns(
+            workspace, scratch, columns, zeros, column_start(inp, k), column_start(dout, strip * WIDE), dout.rows,
+            parameters, at, weight.row, -rule.learning_rate if direct else np.float32(0),
+        )  # fmt: skip
+        if not direct:
+            for r in range(rows):
+                sgd_update(parameters, state, at + r * weight.row, workspace, scratch + r * WIDE, columns, rule)
 
 
 @kernel

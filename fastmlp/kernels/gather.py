@@ -15,7 +15,6 @@ from fastmlp.kernels.vector import (
     load_float64,
     load_uint8,
     mul,
-    prefetch,
     splat,
     store,
 )
@@ -69,21 +68,5 @@ def gather(workspace, inp, rows, samples, start, first, last):
 
 @inlined
 def cache_lines(rows):
-    """Cache lines of a row, for `prefetch_lines`."""
+    """Cache lines of a row."""
     return ceil_div(rows.row_bytes, CACHE_LINE)
-
-
-@kernel
-def prefetch_lines(rows, samples, start, first, last):
-    """Ask for the lines first..last-1 of samples[start:] to come into the second-level cache.
-
-    Rows of a shuffled batch lie at random places in memory.  Fetched all at once they would fill the queues of the
-    memory system; callers spread them over the tiles of the step before.
-    """
-    per_row = cache_lines(rows)
-    i, line = first // per_row, first % per_row
-    for _ in range(first, last):
-        prefetch(rows.data, samples[start + i] * rows.stride + line * CACHE_LINE)
-        line += 1
-        if line == per_row:
-            i, line = i + 1, 0

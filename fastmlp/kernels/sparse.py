@@ -17,7 +17,7 @@ from collections import namedtuple
 import numpy as np
 
 from fastmlp.kernels.activations import activation_forward
-from fastmlp.kernels.dense import ceil_div, column_start
+from fastmlp.kernels.dense import CACHE_LINE, ceil_div, column_start
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import PLAIN, sgd_update
 from fastmlp.kernels.vector import (
@@ -28,8 +28,10 @@ from fastmlp.kernels.vector import (
     broadcast_like,
     fma,
     get_word,
+    int64s_at,
     load,
     load_like,
+    prefetch_at,
     splat_like,
     store,
     zero_narrow,
@@ -81,10 +83,30 @@ def make_lists(lists, rows, batch_size, first, last):
                 append_words(rows.data, lists.offsets, sample, group, lists.count, lists.words, origin * LIST, LIST)
 
 
+# Cache lines of the next batch's rows, which are wanted soon: the addresses of the data and of the samples' numbers,
+# the bytes from row to row, the lines of a row, and which of the lines, counted over all rows, are to be asked for: so
+# many with every group, from the first up to the last.
+Lines = namedtuple("Lines", "data samples stride per_row per_group first last")
+
+
 @inlined
-def add_products(zero, workspace, at, table, lists, block, first, last, parameters, weight_at, weight_row):
-    """Rows of a block's output from `at` on += the products of the groups first..last-1"""
-    for g in range(first, last):
+def fetch_lines(lines, g):
+    """Ask for the lines of the g-th group to come into cache."""
+    first = min(lines.first + g * lines.per_group, lines.last)
+    i, line = first // lines.per_row, first % lines.per_row
+    samples = int64s_at(lines.samples, i + lines.per_group)
+    for _ in range(first, min(first + lines.per_group, lines.last)):
+        prefetch_at(lines.data + samples[i] * lines.stride + line * CACHE_LINE)
+        line += 1
+        if line == lines.per_row:
+            i, line = i + 1, np.int64(0)
+
+
+@inlined
+def add_products(zero, workspace, at, table, lists, block, parameters, weight_at, weight_row, groups, ahead):
+    """Rows of a block's output from `at` on += the products of all groups; the lines ahead are fetched meanwhile"""
+    for g in range(groups):
+        fetch_lines(ahead, g)
         index = block * lists.groups + g
         n = lists.count[index]
         if n > 0:
@@ -118,20 +140,20 @@ def sparse_start(workspace, out, parameters, bias, strip):
 
 
 @kernel
-def sparse_add(workspace, out, table, lists, block, first, last, parameters, weight, strip):
-    """out += inp @ weight, for the samples of a block, the groups first..last-1 of features, and one strip of columns
+def sparse_add(workspace, out, table, lists, block, parameters, weight, strip, ahead):
+    """out += inp @ weight, for the samples of a block and one strip of columns; the lines ahead are fetched meanwhile
 
     out     (batch_size, n_out)   updated in place, in workspace
     table   (256,)                read, in workspace
     lists   of inp                read
     weight  (n_in, n_out)         read, in parameters
     """
-    at = column_start(out, strip * STRIP) + block * BLOCK * PANEL
+    at, groups = column_start(out, strip * STRIP) + block * BLOCK * PANEL, ceil_div(weight.rows, GROUP)
     w = column_start(weight, strip * STRIP)
     if is_wide(out, strip):
-        add_products(zero_strip(), workspace, at, table, lists, block, first, last, parameters, w, weight.row)
+        add_products(zero_strip(), workspace, at, table, lists, block, parameters, w, weight.row, groups, ahead)
     else:
-        add_products(zero_narrow(), workspace, at, table, lists, block, first, last, parameters, w, weight.row)
+        add_products(zero_narrow(), workspace, at, table, lists, block, parameters, w, weight.row, groups, ahead)
 
 
 @kernel

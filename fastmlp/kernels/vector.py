@@ -210,19 +210,6 @@ def prefetch_at(typingctx, address):
     return types.void(types.intp), codegen
 
 
-@operation(lambda array, offset: None)
-def prefetch(typingctx, array, offset):
-    """Ask for the cache line of array[offset] to come into the second-level cache."""
-
-    def codegen(context, builder, signature, args):
-        array_struct = context.make_array(signature.args[0])(context, builder, args[0])
-        pointer = builder.bitcast(builder.gep(array_struct.data, [args[1]]), _I8.as_pointer())
-        _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _I32(0), _I32(2), _I32(1))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), codegen
-
-
 def _converting_get(dtype):
     size = np.dtype(dtype).itemsize
     element = {np.float32: _FLOAT, np.float64: ir.DoubleType()}[dtype]
@@ -478,6 +465,28 @@ def store_rows(typingctx, tile, array, start, stride):
         return context.get_dummy_value()
 
     return types.void(tile, array, types.intp, types.intp), codegen
+
+
+def _add_rows_python(tile, factor, array, start, stride):
+    for r, row in enumerate(tile):
+        array[start + r * stride : start + r * stride + len(row)] += factor * row
+
+
+@operation(_add_rows_python)
+def add_rows(typingctx, tile, factor, array, start, stride):
+    """array[start + r * stride : + n] += factor * tile[r], for every row r"""
+    n = tile.dtype.n
+
+    def codegen(context, builder, signature, args):
+        tile_value, factor_value, target, at, step = args
+        factors = _splat(builder, factor_value, n)
+        for r, row in enumerate(cgutils.unpack_tuple(builder, tile_value)):
+            where = builder.add(at, builder.mul(step, _I64(r)))
+            pointer = _address(context, builder, signature.args[2], target, where, count=n)
+            _store(builder, _fma(builder, factors, row, _load(builder, pointer, Vector(n).ir, 4)), pointer)
+        return context.get_dummy_value()
+
+    return types.void(tile, types.float32, array, types.intp, types.intp), codegen
 
 
 # ---------------------------------------------------------------------------------------------- transpose
