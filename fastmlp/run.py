@@ -109,11 +109,14 @@ class Run:
         n_steps = self.n_steps(len(order))
         self._point(kernels.SAMPLES, order)
         self.context[kernels.MODE] = mode
+        self.context[kernels.AHEAD_ADDRESS] = kernels.ahead_region.address
+        if mode == TRAIN:
+            self.context[kernels.BACK_ADDRESS] = kernels.back_region.address
         if mode != PREDICT:
             self.context[kernels.LOSS_ADDRESS] = kernels.LOSS_ENTRIES[self.loss].address
         for first in range(0, n_steps, self.steps_per_call):
             last = min(first + self.steps_per_call, n_steps)
-            arguments = kernels.region.address, self.context, first, last, rates, records, outputs
+            arguments = self.context, first, last, rates, records, outputs
             with team(self.threads, self.flop) as threads:
                 if threads == 1:
                     reached = kernels.train_steps(*arguments)

@@ -91,7 +91,12 @@ def test_a_second_network_compiles_nothing():
         model.predict(x)
 
     def compiled():
-        return len(epoch.train_steps.signatures), epoch.train_steps.stats, epoch.region.callback
+        return (
+            len(epoch.train_steps.signatures),
+            epoch.train_steps.stats,
+            epoch.ahead_region.callback,
+            epoch.back_region.callback,
+        )
 
     train((8,), 5, "cross_entropy", np.uint8, "relu")
     before = compiled()

@@ -160,15 +160,16 @@ def backward(network, data, batch, layer, rule, thread, threads):
 
 
 # The context of a region: where the arrays lie that it works on, and how long they are (pairs of numbers), and what is
-# in the tuples beside them.  A region is called by address and gets its context by address, and so is compiled once,
-# for serial and parallel use, and not again in its callers.
+# in the tuples beside them.  Regions are called by address and get their context by address, and so are compiled once,
+# for serial and parallel use, and not again in their callers.
 (
     PARAMETERS, STATE, WORKSPACE, LAYERS, DATA, OFFSETS, COUNT, WORDS, LABELS, VALUES, SAMPLES, SETTINGS,
 ) = range(0, 24, 2)  # fmt: skip
 PLACES = 24
 ROWS_KIND, ROWS_ITEMSIZE, ROWS_BYTES, ROWS_STRIDE, GROUPS, LOSS_CODE, RULE_CODE = range(PLACES + 7, PLACES + 14)
-BATCH_SIZE, START, SIZE, MODE, LOSS_ADDRESS = range(PLACES + 14, PLACES + 19)
-CONTEXT = np.int64(PLACES + 19)
+BATCH_SIZE, START, SIZE, MODE = range(PLACES + 14, PLACES + 18)
+AHEAD_ADDRESS, BACK_ADDRESS, LOSS_ADDRESS = range(PLACES + 18, PLACES + 21)
+CONTEXT = np.int64(PLACES + 21)
 # MODE: what a step does; EVALUATE leaves out the way back, PREDICT the losses too
 TRAIN, EVALUATE, PREDICT = range(3)
 # of SETTINGS, float32
@@ -217,20 +218,26 @@ def batch_of(context):
 
 
 @entry(5)
-def region(kind, layer, context_address, thread, threads):
-    """A thread's share of a region"""
+def ahead_region(kind, layer, context_address, thread, threads):
+    """A thread's share of a region of the way ahead: INPUT, FORWARD or OUTPUT"""
     context = int64s_at(context_address, CONTEXT)
     network, data, batch = network_of(context), data_of(context), batch_of(context)
     if kind == INPUT:
         make_input(network, data, batch, thread, threads)
     elif kind == FORWARD:
         forward(network, data, batch, layer, context[MODE] == TRAIN, thread, threads)
-    elif kind == OUTPUT:
-        output(network, batch, layer, context, thread, threads)
     else:
-        settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
-        rule = Rule(context[RULE_CODE], settings[LEARNING_RATE], settings[MOMENTUM], settings[WEIGHT_DECAY])
-        backward(network, data, batch, layer, rule, thread, threads)
+        output(network, batch, layer, context, thread, threads)
+
+
+@entry(5)
+def back_region(_, layer, context_address, thread, threads):
+    """A thread's share of a region of the way back: BACKWARD"""
+    context = int64s_at(context_address, CONTEXT)
+    network, data, batch = network_of(context), data_of(context), batch_of(context)
+    settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
+    rule = Rule(context[RULE_CODE], settings[LEARNING_RATE], settings[MOMENTUM], settings[WEIGHT_DECAY])
+    backward(network, data, batch, layer, rule, thread, threads)
 
 
 # The losses are called by address too, so that only those in use are compiled.
@@ -291,9 +298,9 @@ def side_by_side(address, kind, layer, context_address, threads):
 
 
 @merged
-def steps(run, address, context, first, last, learning_rates, records, outputs, threads):
+def steps(run, context, first, last, learning_rates, records, outputs, threads):
     """The steps of `train_steps`; `run` does a region"""
-    where = address_of(context)
+    where, ahead = address_of(context), context[AHEAD_ADDRESS]
     network, data, settings = network_of(context), data_of(context), floats_at(context[SETTINGS], np.int64(4))
     places, loss, mode, n_samples = network.places, context[LOSS_CODE], context[MODE], context[SAMPLES + 1]
     last_layer = network.layers.size // TABLE_COLUMNS - 1
@@ -303,10 +310,10 @@ def steps(run, address, context, first, last, learning_rates, records, outputs, 
         context[START], context[SIZE] = start, n
         settings[LEARNING_RATE] = learning_rates[step]
         if context[ROWS_KIND] == CODED:
-            run(address, INPUT, np.int64(0), where, threads)
+            run(ahead, INPUT, np.int64(0), where, threads)
         for layer in range(max(last_layer, 1)):
-            run(address, FORWARD, layer, where, threads)
-        run(address, OUTPUT, last_layer, where, threads)
+            run(ahead, FORWARD, layer, where, threads)
+        run(ahead, OUTPUT, last_layer, where, threads)
         if mode == PREDICT:
             logits = output_of(network, last_layer, n)
             row = ceil_div(logits.columns, NARROW) * NARROW
@@ -322,26 +329,25 @@ def steps(run, address, context, first, last, learning_rates, records, outputs, 
             return step
         if mode == TRAIN:
             for layer in range(last_layer, min(last_layer, 1) - 1, -1):
-                run(address, BACKWARD, layer, where, threads)
+                run(context[BACK_ADDRESS], BACKWARD, layer, where, threads)
     return last
 
 
 @kernel
-def train_steps(address, context, first, last, learning_rates, records, outputs):
+def train_steps(context, first, last, learning_rates, records, outputs):
     """The steps first..last-1 of an epoch of exact minibatch SGD; returns `last`, or the step whose loss is not finite.
     In other modes, the same steps without what they leave out.
 
-    address         int64: that of `region`
     context         (CONTEXT,) int64     read; its batch is overwritten, and what its arrays hold is updated in place:
                                          step s takes BATCH_SIZE of the SAMPLES from s * BATCH_SIZE on
     learning_rates  (n_steps,) float32   read
     records         (n_steps, 3)         overwritten, see `record`; not touched in the mode PREDICT
     outputs         flat                 the last layer's, in the mode PREDICT alone: rows padded to whole vectors
     """
-    return steps(serial, address, context, first, last, learning_rates, records, outputs, np.int64(1))
+    return steps(serial, context, first, last, learning_rates, records, outputs, np.int64(1))
 
 
 @kernel
-def train_steps_parallel(address, context, first, last, learning_rates, records, outputs, threads):
+def train_steps_parallel(context, first, last, learning_rates, records, outputs, threads):
     """`train_steps` on several threads, with bitwise the same result"""
-    return steps(side_by_side, address, context, first, last, learning_rates, records, outputs, threads)
+    return steps(side_by_side, context, first, last, learning_rates, records, outputs, threads)

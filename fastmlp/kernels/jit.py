@@ -65,6 +65,12 @@ def _cache_folder() -> Path | None:
 
 CACHE_FOLDER = _cache_folder()
 
+
+def is_cached() -> bool:
+    """Whether any compiled code is in CACHE_FOLDER."""
+    return CACHE_FOLDER is not None and any(CACHE_FOLDER.rglob("*.nbi"))
+
+
 # No fastmath: sums of vectors have one order wherever they run, and NaN and infinity stay visible.
 _FLAGS = {"nogil": True, "error_model": "numpy"}
 
