@@ -57,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", _evaluate, "Measure a saved model on MNIST's test set.")
     evaluate.add_argument("model", metavar="MODEL", help="a file that `fastmlp train --save` wrote")
 
+    predict = command("predict", _predict, "Print a saved model's predictions for the rows of a .npy file.")
+    predict.add_argument("model", metavar="MODEL", help="a file that `fastmlp train --save` wrote")
+    predict.add_argument("data", metavar="FILE", help="features (n, n_features), as numpy.save wrote them")
+    predict.add_argument("--probabilities", action="store_true", help="probabilities of the classes instead of labels")
+
     reproduce = command("reproduce", _reproduce, "Train the notebook's network as the notebook did, and compare.")
     reproduce.add_argument("--iterations", type=int, default=10_000, help="steps of 128 samples")
     reproduce.add_argument(
@@ -139,6 +144,13 @@ def _evaluate(options) -> None:
     mnist = fastmlp.load_mnist()
     loss, accuracy = model.evaluate(mnist.x_test, mnist.y_test)
     print(f"{model!r}\ntest accuracy {accuracy:.4f}  test loss {loss:.4f}")
+
+
+def _predict(options) -> None:
+    model = fastmlp.load(options.model)
+    x = np.load(options.data, allow_pickle=False)
+    for row in model.predict_proba(x) if options.probabilities else model.predict(x):
+        print(*np.atleast_1d(row))
 
 
 def _reproduce(options) -> None:

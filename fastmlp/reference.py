@@ -66,6 +66,11 @@ def dense_backward_input(inp, dout, weight, activation):
     return activation_backward(dout @ weight.T, inp, activation)
 
 
+def transpose(weight):
+    """weight.T, (n_out, n_in)"""
+    return np.ascontiguousarray(weight.T)
+
+
 def dense_update(inp, dout, weight, velocity, rule):
     """weight -= the optimizer's step for dweight = inp.T @ dout, in place"""
     sgd_update(weight, velocity, inp.T @ dout, rule)
@@ -86,6 +91,47 @@ def sgd_update(parameter, velocity, gradient, rule):
         velocity += gradient
         gradient = gradient + dtype(rule.momentum) * velocity if rule.rule == "nesterov" else velocity
     parameter -= dtype(rule.learning_rate) * gradient
+
+
+# ---------------------------------------------------------------------------------------------- sparse inputs
+
+
+def make_lists(x, group=3):
+    """For every group of neighbouring features, the samples where one of them is not zero, and their values: pairs of
+    (n,) and (n, group), the last group filled up with zeros"""
+    padded = np.pad(x, ((0, 0), (0, -x.shape[1] % group)))
+    lists = []
+    for start in range(0, padded.shape[1], group):
+        values = padded[:, start : start + group]
+        samples = np.flatnonzero(values.any(axis=1))
+        lists.append((samples, values[samples]))
+    return lists
+
+
+def sparse_start(out, bias):
+    """out = bias in every row, in place"""
+    out[:] = bias
+
+
+def sparse_add(out, lists, weight):
+    """out += inp @ weight, in place, from the lists of inp"""
+    for g, (samples, values) in enumerate(lists):
+        rows = weight[g * values.shape[1] : (g + 1) * values.shape[1]]
+        out[samples] += values[:, : len(rows)] @ rows
+
+
+def sparse_finish(out, activation):
+    """out = activation(out), in place"""
+    out[:] = activation_forward(out, activation)
+
+
+def sparse_update(dout, lists, weight, velocity, rule):
+    """weight -= the optimizer's step for dweight = inp.T @ dout, in place, from the lists of inp"""
+    gradient = np.zeros_like(weight)
+    for g, (samples, values) in enumerate(lists):
+        rows = gradient[g * values.shape[1] : (g + 1) * values.shape[1]]
+        rows += (values.T @ dout[samples])[: len(rows)]
+    sgd_update(weight, velocity, gradient, rule)
 
 
 # ---------------------------------------------------------------------------------------------- losses

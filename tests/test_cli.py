@@ -25,6 +25,10 @@ def test_train_saves_a_model_that_evaluate_reads(tmp_path, capsys):
     assert "samples per second" in lines[4]
     assert main(["evaluate", path]) == 0
     assert f"test accuracy {accuracy:.4f}" in capsys.readouterr().out
+    np.save(tmp_path / "digits.npy", fastmlp.load_mnist().x_test[:20])
+    assert main(["predict", path, str(tmp_path / "digits.npy")]) == 0
+    predicted = [int(line) for line in capsys.readouterr().out.split()]
+    assert predicted == fastmlp.load(path).predict(fastmlp.load_mnist().x_test[:20]).tolist()
     assert main(["train", "--epochs", "1", "--quiet"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 

@@ -67,7 +67,7 @@ def test_backward_input_with_transposed_weights(batch_size, n_in, n_out):
     inp_at, dout_at = work.panels(inp), work.panels(dout)
     transposed_at = work.panels(np.full((n_out, n_in), np.nan, np.float32))
     dense.transpose(work.array, transposed_at, parameters.array, weight_at, 0, -(-n_in // 16))
-    np.testing.assert_array_equal(work.read(transposed_at), weight.T)
+    np.testing.assert_array_equal(work.read(transposed_at), reference.transpose(weight))
     dense.dense_backward_input(
         work.array, inp_at, dout_at, transposed_at, zeros, ACTIVATIONS["relu"], scratch, 0, dense.tiles(inp_at)
     )
