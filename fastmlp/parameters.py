@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.kernels.vector import NARROW
+from fastmlp.kernels.vector import NARROW, PANEL
 
 ALIGNMENT = 64  # bytes: a cache line.  The weight gradient took 1.7 times as long on buffers that lay askew.
 
@@ -46,7 +46,7 @@ class Parameters:
             row = round_up(n_out, int(NARROW))
             self.places.append((size, size + n_in * row, row))
             size += n_in * row + row
-        self.buffer = aligned_zeros(size)
+        self.buffer = aligned_zeros(size + int(PANEL))  # kernels read whole strips
         self.weights, self.biases = [], []
         for (n_in, n_out), (weight, bias, row) in zip(self.layer_shapes(), self.places):
             self.weights.append(self.buffer[weight:bias].reshape(n_in, row)[:, :n_out])

@@ -61,6 +61,9 @@ def dense_forward(inp, weight, bias, activation):
     return activation_forward(z, activation)
 
 
+dense_forward_row = dense_forward
+
+
 def dense_backward_input(inp, dout, weight, activation):
     """(dout @ weight.T) * activation'(inp), where inp (batch_size, n_in) is the output of `activation`"""
     return activation_backward(dout @ weight.T, inp, activation)

@@ -20,6 +20,7 @@ from fastmlp.kernels.dense import (
     ceil_div,
     dense_backward_input,
     dense_forward,
+    dense_forward_row,
     dense_update,
     nothing_ahead,
     strips,
@@ -108,9 +109,23 @@ def share(units, thread, threads):
 
 
 @merged
+def forward_row(network, layer):
+    """Output of a layer for a batch of one sample."""
+    row, one = layer_row(network, layer), np.int64(1)
+    dense_forward_row(
+        network.workspace, output_of(network, layer, one), input_of(network, layer, one), network.parameters,
+        weight_of(network, layer), row[BIAS], row[ACTIVATION],
+    )  # fmt: skip
+
+
+@merged
 def forward_dense(network, layer, batch_size, thread, threads):
     """Output of a layer from its input: a share of the tiles."""
     row, out = layer_row(network, layer), output_of(network, layer, batch_size)
+    if batch_size == 1:
+        if thread == 0:
+            forward_row(network, layer)
+        return
     first, last = share(tiles(out), thread, threads)
     dense_forward(
         network.workspace, out, input_of(network, layer, batch_size), network.parameters, weight_of(network, layer),
@@ -130,6 +145,11 @@ def forward_first(network, rows, batch, thread, threads):
     inp, out = network_input(network, batch.size), output_of(network, np.int64(0), batch.size)
     weight, n_strips, in_strip = weight_of(network, np.int64(0)), strips(out), ceil_div(batch.size, ROWS)
     data, samples = address_of(rows.data), address_of(batch.samples)
+    if batch.size == 1:
+        if thread == 0:
+            gather(network.workspace, inp, rows, batch.samples, batch.start, np.int64(0), np.int64(1))
+            forward_row(network, np.int64(0))
+        return
     first, last = share(in_strip, thread, threads)
     for tile in range(first, last):
         start, end = tile * ROWS, min((tile + 1) * ROWS, batch.size)
@@ -151,6 +171,10 @@ def forward_first(network, rows, batch, thread, threads):
 def forward_rows(network, layer, batch_size, first_row, last_row, thread):
     """Output of a layer for the rows first_row..last_row-1, multiples of NARROW (or the end)."""
     row, out = layer_row(network, layer), output_of(network, layer, batch_size)
+    if batch_size == 1:
+        if first_row < last_row:
+            forward_row(network, layer)
+        return
     in_strip = ceil_div(batch_size, ROWS)
     for strip in range(strips(out)):
         first, last = strip * in_strip + first_row // ROWS, strip * in_strip + ceil_div(last_row, ROWS)
