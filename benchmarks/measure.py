@@ -128,9 +128,66 @@ def process(*command):
     return float(np.median(times[1:]))
 
 
+def prediction():
+    """Labels of the 10,000 test images from bytes, over the first layer's product alone in NumPy."""
+    model = fastmlp.train(mnist.x_train, mnist.y_train, epochs=1, seed=0)
+    x, weight = mnist.x_test.astype(np.float32), model.weights[0].copy()
+    ratio, a, b = pairs(lambda: seconds(lambda: model.predict(mnist.x_test)), lambda: seconds(lambda: x @ weight))
+    return f"{ratio:.2f}", f"{1e3 * a:.1f} ms against {1e3 * b:.1f} ms"
+
+
+def one_row():
+    """Label of one image."""
+    model, x = fastmlp.train(mnist.x_train, mnist.y_train, epochs=1, seed=0), mnist.x_test[:1]
+    times = [seconds(lambda: [model.predict(x) for _ in range(1000)]) for _ in range(9)]
+    return f"{1e3 * np.median(times[1:]):.1f} us", ""
+
+
+def two_threads():
+    """An epoch of 784-512-512-10 on standard-normal input, two threads over one."""
+
+    def epoch_on(threads):
+        arguments = {"hidden": (512, 512), "epochs": 1, "seed": 0, "threads": threads, "progress": False}
+        return fastmlp.train(normal, mnist.y_train, **arguments).history["seconds"][0]
+
+    ratio, a, b = pairs(lambda: epoch_on(2), lambda: epoch_on(1), 5)
+    return f"{ratio:.2f}", f"{a:.2f} s against {b:.2f} s"
+
+
+def importing():
+    """`import fastmlp` over `import numba`, whole processes."""
+    ours, numbas, nothing = (process("-c", f"import {name}") for name in ("fastmlp", "numba", "sys"))
+    return f"{(ours - nothing) / (numbas - nothing):.2f}", f"{ours - nothing:.2f} s against {numbas - nothing:.2f} s"
+
+
+def first_call():
+    """The first call of `train`, one batch of MNIST, in a new process, compiled code cached."""
+    code = (
+        "import time, fastmlp; m = fastmlp.load_mnist(); x, y = m.x_train[:128], m.y_train[:128]\n"
+        "start = time.perf_counter(); fastmlp.train(x, y, epochs=1); print(time.perf_counter() - start)"
+    )
+    run = [sys.executable, "-c", code]
+    times = [float(subprocess.run(run, check=True, capture_output=True, text=True).stdout) for _ in range(6)]
+    return f"{np.median(times[1:]):.2f} s", ""
+
+
+def memory():
+    """Peak resident memory of `fastmlp train`."""
+    code = (
+        "import resource, fastmlp.cli; fastmlp.cli.main(['train', '--epochs', '2', '--quiet'])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return f"{float(out.split()[-1]):.0f} MB", ""
+
+
 def train_command():
     """`fastmlp train` from the start of the process, compiled code cached."""
     return f"{process('-m', 'fastmlp', 'train'):.2f} s", ""
+
+
+def rate_on_mnist():
+    return rate(mnist.x_train)
 
 
 ROWS = {
@@ -139,6 +196,19 @@ ROWS = {
     "mnist": ("epoch, 784-128-10, batch 128, MNIST uint8, over the reference", lambda: epoch(mnist.x_train)),
     "reproduce": ("the notebook's 10,000 iterations over the same in NumPy", reproduce),
     "notebook": ("distance from the notebook's validation accuracy", notebook_accuracy),
+    "pixels": ("the same from float32 pixels", lambda: epoch(pixels)),
+    "batch-16": ("the same from bytes, batch 16", lambda: epoch(mnist.x_train, batch_size=16, repeats=5)),
+    "batch-1": (
+        "the same, batch 1",
+        lambda: epoch(mnist.x_train, batch_size=1, learning_rate=0.01, repeats=3, their_samples=6000),
+    ),
+    "mnist-rate": ("GFLOP/s of 784-512-512-10 on MNIST, counting dense arithmetic, over numpy.dot's", rate_on_mnist),
+    "two-threads": ("epoch of 784-512-512-10, standard-normal input, two threads over one", two_threads),
+    "prediction": ("labels of 10,000 images over the first layer's product in NumPy", prediction),
+    "one-row": ("label of one image", one_row),
+    "import": ("`import fastmlp` over `import numba`", importing),
+    "first-call": ("first call of `train` in a new process", first_call),
+    "memory": ("peak memory of `fastmlp train`", memory),
     "train-command": ("`fastmlp train`, whole process", train_command),
 }
 

@@ -8,10 +8,11 @@ from collections import namedtuple
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.kernels.gather import KINDS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.predict import probabilities
 from fastmlp.parameters import Parameters
-from fastmlp.run import Run, padded_outputs
+from fastmlp.run import Run, SingleRow, padded_outputs
 from fastmlp.threads import resolve
 
 # Samples of a step of prediction: their activations in one panel are 32 KB, and stay in the first-level cache.
@@ -51,6 +52,7 @@ class MLP:
         self.input_scale: float | str = input_scale
         self.has_bias = has_bias
         self.history: dict[str, list] = {}
+        self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
 
     @property
     def weights(self) -> list[np.ndarray]:
@@ -84,6 +86,19 @@ class MLP:
         """Parts of `x` for which the sparse kernels' copy of their bytes stays small."""
         step = len(x) if self.loss == "notebook" else SLICE
         return [slice(start, start + step) for start in range(0, len(x), step)]
+
+    def _single_outputs(self, x) -> np.ndarray | None:
+        """Outputs (1, n_out) for a single sample in an array that needs no conversion; None for anything else."""
+        if type(x) is not np.ndarray or x.shape != (1, self.n_features) or x.dtype not in KINDS:
+            return None
+        single = self._singles.get(x.dtype)
+        if single is None:
+            run = Run(self._parameters, self.activations, self.loss, 1, packed=False)
+            single = self._singles[x.dtype] = SingleRow(run, x.dtype, self.input_scale)
+        return single.predict(x)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_singles": {}}
 
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
@@ -131,11 +146,12 @@ class MLP:
         ValueError, TypeError
             If `x` is not such an array.
         """
-        if self.classes is None:
-            return self._outputs(x)[1].copy()
         if self.loss == "notebook":  # the classes' scales differ, each is normalised over the samples
             return self.classes[self.predict_proba(x).argmax(axis=1)]
-        return self.classes[self._outputs(x)[1].argmax(axis=1)]
+        outputs = self._single_outputs(x)
+        if outputs is None:
+            outputs = self._outputs(x)[1]
+        return outputs.copy() if self.classes is None else self.classes[outputs.argmax(axis=1)]
 
     def evaluate(self, x, y) -> Metrics:
         """Mean loss and accuracy.

@@ -52,6 +52,9 @@ class Parameters:
             self.weights.append(self.buffer[weight:bias].reshape(n_in, row)[:, :n_out])
             self.biases.append(self.buffer[bias : bias + n_out])
 
+    def __reduce__(self):  # copies and pickles have views into their own buffer
+        return _from_buffer, (self.widths, self.buffer)
+
     def layer_shapes(self):
         """(n_in, n_out) of every layer."""
         return list(zip(self.widths, self.widths[1:]))
@@ -60,6 +63,12 @@ class Parameters:
         """Copy weights and biases in."""
         for target, value in zip(self.weights + self.biases, [*weights, *biases]):
             target[:] = value
+
+
+def _from_buffer(widths, buffer: np.ndarray) -> Parameters:
+    parameters = Parameters(widths)
+    parameters.buffer[:] = buffer
+    return parameters
 
 
 def initial_parameters(widths, init: str, rng: np.random.Generator) -> Parameters:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import threading
+
 import numpy as np
 
 from fastmlp import inputs
@@ -156,6 +159,37 @@ class Run:
         """Put the first samples' outputs into `outputs`, flat, rows padded to whole vectors."""
         rates = np.zeros(self.n_steps(n_samples), np.float32)
         self._steps(PREDICT, np.arange(n_samples), rates, _NO_RECORDS, outputs)
+
+
+class SingleRow:
+    """Predicts one sample at a time: everything is prepared but the sample itself.
+
+    Parameters
+    ----------
+    run : Run
+        For batches of one sample, on the parameters themselves.
+    dtype : dtype
+        Of the samples.
+    """
+
+    def __init__(self, run: Run, dtype: np.dtype, input_scale):
+        n_features, n_outputs = run.parameters.widths[0], run.parameters.widths[-1]
+        self.run, self.x, self.lock = run, np.zeros((1, n_features), dtype), threading.Lock()
+        self.flat, self.outputs = padded_outputs(1, n_outputs)
+        run.set_data(self.x, input_scale, sparse=False)
+        run.predict(1, self.flat)
+        self.order = np.zeros(1, np.int64)
+        run._point(kernels.SAMPLES, self.order)
+        self.arguments = run.context, 0, 1, np.zeros(1, np.float32), _NO_RECORDS, self.flat
+
+    def predict(self, x: np.ndarray) -> np.ndarray | None:
+        """Outputs (1, n_outputs), a copy; None if `x` may hold a number that is not finite."""
+        with self.lock:  # kernels release the GIL, and there is one place for the sample
+            self.x[...] = x
+            if self.x.dtype.kind == "f" and not math.isfinite(self.x.sum()):
+                return None
+            kernels.train_steps(*self.arguments)
+            return self.outputs.copy()
 
 
 def padded_outputs(n_samples: int, n_outputs: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -38,6 +41,34 @@ def test_the_number_of_samples_does_not_change_a_prediction():
     parts = np.concatenate([model.predict_proba(PIXELS[i : i + 7]) for i in range(0, 300, 7)])
     np.testing.assert_array_equal(whole, np.tile(parts, (20, 1)))
     np.testing.assert_array_equal(model.predict_proba(PIXELS / np.float32(1)), model.predict_proba(PIXELS / 1.0))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_single_samples(dtype, loss):
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), loss=loss, epochs=1, seed=0, learning_rate=0.01)
+    x = PIXELS.astype(dtype)
+    want = model.predict(x)
+    np.testing.assert_array_equal(np.concatenate([model.predict(row[None]) for row in x]), want)
+    kept = model.predict(x[:1])
+    model.predict(x[1:2])
+    np.testing.assert_array_equal(kept, want[:1])
+    if dtype != np.uint8:
+        bad = x[:1].copy()
+        bad[0, 3] = np.nan
+        with pytest.raises(ValueError, match="x must be finite"):
+            model.predict(bad)
+
+
+def test_copies_and_pickles_stand_on_their_own():
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1)
+    model.predict(PIXELS[:1])
+    want = model.predict_proba(PIXELS)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(other.predict_proba(PIXELS), want)
+        other.weights[0][:] = 0
+        assert not np.array_equal(other.predict_proba(PIXELS), want)
+    np.testing.assert_array_equal(model.predict_proba(PIXELS), want)
 
 
 def test_weights_are_views_into_the_model():
