@@ -19,7 +19,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic, models, register_model
-from numba.np.arrayobj import populate_array
 
 from fastmlp.kernels.jit import CPU_FEATURES
 
@@ -541,6 +540,8 @@ def _make_array_at(dtype):
     @operation(python)
     def array_at(typingctx, address, size):
         """The array of `size` elements that lies at `address`; whoever passed the address keeps it alive."""
+
+        from numba.np.arrayobj import populate_array  # slow to import, and needed for compiling alone
 
         def codegen(context, builder, signature, args):
             array = context.make_array(numba_type)(context, builder)
