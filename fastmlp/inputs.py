@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmlp.kernels.epoch import Targets
 from fastmlp.kernels.gather import CACHE_LINE, CODED, KINDS, Rows
-from fastmlp.kernels.sparse import GROUP
+from fastmlp.kernels.sparse import GROUP, HASH, encode
 from fastmlp.parameters import round_up
 
 _CHECK_BYTES = 1 << 22  # how much of x is checked for NaN at a time: the answer's own memory stays small
@@ -79,20 +79,31 @@ def rows_of(x: np.ndarray, input_scale) -> Rows:
     return Rows(data, KINDS[x.dtype], x.itemsize, x.shape[1] * x.itemsize, x.strides[0], scale)
 
 
-def coded_rows(x: np.ndarray) -> Rows:
-    """A checked array of uint8 as rows for the sparse kernels: padded to whole cache lines, then a row of zeros."""
+def coded_rows(x: np.ndarray, input_scale) -> tuple[Rows, np.ndarray] | None:
+    """A checked array as rows for the sparse kernels, and the table (256,) float32 of what their bytes stand for.
+
+    Rows are padded to whole cache lines, and there is a row of zeros behind the last.  None for floats that have more
+    than 256 values.
+    """
     n, n_features = x.shape
     # the kernels read 64 bytes from the first of every 48 on
     stride = round_up(round_up(n_features, 48) + 16, int(CACHE_LINE))
     raw = np.zeros((n + 1) * stride + int(CACHE_LINE), np.uint8)
     data = raw[-raw.ctypes.data % int(CACHE_LINE) :][: (n + 1) * stride]
-    data.reshape(n + 1, stride)[:n, :n_features] = x
-    return Rows(data, CODED, 1, n_features, stride, np.float32(1))
-
-
-def coded_table(input_scale, dtype: np.dtype) -> np.ndarray:
-    """What the bytes of coded rows stand for, (256,) float32."""
-    return np.arange(256, dtype=np.float32) * np.float32(resolve_scale(input_scale, dtype))
+    if x.dtype == np.uint8:
+        data.reshape(n + 1, stride)[:n, :n_features] = x
+        values = np.arange(256, dtype=np.float32)
+    else:
+        keys, codes, bits = np.zeros(HASH, np.uint32), np.zeros(HASH, np.uint8), np.zeros(256, np.uint32)
+        count = 1
+        for start in range(0, n, 1024):  # no second copy of the whole in float32
+            part = np.ascontiguousarray(x[start : start + 1024], np.float32).view(np.uint32).reshape(-1)
+            count = encode(data, start * stride, stride, part, n_features, keys, codes, bits, count)
+            if count > 256:
+                return None
+        values = bits.view(np.float32)
+    table = values * np.float32(resolve_scale(input_scale, x.dtype))
+    return Rows(data, CODED, 1, n_features, stride, np.float32(1)), table
 
 
 # The sparse kernels are taken where less than this share of the groups of features of a sample hold a non-zero one.
@@ -102,11 +113,9 @@ _SAMPLED_ROWS = 256
 
 def is_sparse(x: np.ndarray) -> bool:
     """Whether the sparse kernels are faster on a checked array, judged by some of its rows."""
-    if x.dtype != np.uint8:
-        return False
     sample = x[:: -(-len(x) // _SAMPLED_ROWS)]
-    padded = np.zeros((len(sample), -(-x.shape[1] // int(GROUP)) * int(GROUP)), np.uint8)
-    padded[:, : x.shape[1]] = sample
+    padded = np.zeros((len(sample), -(-x.shape[1] // int(GROUP)) * int(GROUP)), bool)
+    padded[:, : x.shape[1]] = sample != 0
     groups = padded[:, 0::3] | padded[:, 1::3] | padded[:, 2::3]
     return int(np.count_nonzero(groups)) < SPARSE_BELOW * groups.size
 

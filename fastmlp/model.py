@@ -146,7 +146,7 @@ class MLP:
         ValueError, TypeError
             If `x` is not such an array.
         """
-        if self.loss == "notebook":  # the classes' scales differ, each is normalised over the samples
+        if self.loss == "notebook" and self.classes is not None:  # each class is normalised over the samples
             return self.classes[self.predict_proba(x).argmax(axis=1)]
         outputs = self._single_outputs(x)
         if outputs is None:

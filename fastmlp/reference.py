@@ -99,6 +99,12 @@ def sgd_update(parameter, velocity, gradient, rule):
 # ---------------------------------------------------------------------------------------------- sparse inputs
 
 
+def encode(x):
+    """Floats as bytes, 0 for 0.0 and another number for every other value, as they come; and the values"""
+    values = list(dict.fromkeys([0.0, *x.ravel().tolist()]))
+    return np.array([[values.index(v) for v in row] for row in x.tolist()], np.uint8), np.array(values, np.float32)
+
+
 def make_lists(x, group=3):
     """For every group of neighbouring features, the samples where one of them is not zero, and their values: pairs of
     (n,) and (n, group), the last group filled up with zeros"""

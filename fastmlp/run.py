@@ -85,15 +85,20 @@ class Run:
     def set_data(self, x: np.ndarray, input_scale, targets=None, sparse: bool | None = None) -> None:
         """Work on checked features and encoded targets.
 
-        `sparse`: which kernels the first layer takes; by default those that are faster on `x`.
+        `sparse`: which kernels the first layer takes; by default those that are faster on `x`.  Floats of more than 256
+        values take the dense ones.
         """
         if sparse is None:
             sparse = inputs.is_sparse(x)
         if sparse and self.lists.groups == 0:
             self.lists = sparse_lists(x.shape[1], self.batch_size)
-        self.rows = inputs.coded_rows(x) if sparse else inputs.rows_of(x, input_scale)
+        coded = inputs.coded_rows(x, input_scale) if sparse else None
+        if coded is None:
+            self.rows = inputs.rows_of(x, input_scale)
+        else:
+            self.rows, table = coded
+            set_table(self.network, table)
         self.targets = targets
-        set_table(self.network, inputs.coded_table(input_scale, x.dtype))
         rows, lists = self.rows, self.lists
         self.settings[kernels.SCALE] = rows.scale
         self._point(kernels.DATA, rows.data)

@@ -5,6 +5,7 @@ from numba.core import config
 import fastmlp
 from fastmlp import inputs, reference
 from fastmlp.kernels import epoch
+from fastmlp.kernels.gather import CODED
 from fastmlp.kernels.network import share
 from fastmlp.parameters import initial_parameters
 from fastmlp.run import Run
@@ -78,6 +79,20 @@ def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, spa
     for other in results[1:]:
         for a, b in zip(results[0], other):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_sparse_and_dense_training_give_the_same_bits(dtype):
+    x, _, targets = problem("cross_entropy", dtype=dtype)
+    results = []
+    for sparse in (False, True):
+        run, parameters = make_run("cross_entropy", (33,), "relu", fastmlp.SGD(0.9), 16, 4)
+        run.set_data(x, 1 / 255, targets, sparse)
+        assert (run.rows.kind == CODED) == sparse
+        run.train(np.arange(50), np.full(4, 0.1, np.float32))
+        results.append([p.copy() for p in parameters.weights + parameters.biases])
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=1e-4 if config.DISABLE_JIT else 0)  # NumPy has no fused multiply-add
 
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")

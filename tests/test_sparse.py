@@ -36,12 +36,26 @@ def pixels(rng, n, n_features):
 
 
 def lists_of(x):
-    rows = inputs.coded_rows(x)
+    rows, _ = inputs.coded_rows(x, 1.0)
     lists = sparse_lists(x.shape[1], len(x))
     samples = np.arange(len(x))
     sparse.locate(lists, rows, samples, 0, len(x), rows.data.size - rows.stride)
     sparse.make_lists(lists, rows, len(x), 0, lists.groups)
     return lists
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_of_few_values_are_coded(dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.integers(-20, 20, (1500, 7)) * (rng.random((1500, 7)) < 0.5)).astype(dtype) / 3
+    rows, table = inputs.coded_rows(x, 0.5)
+    got = rows.data.reshape(-1, rows.stride)
+    want, values = reference.encode(x.astype(np.float32))
+    np.testing.assert_array_equal(got[:1500, :7], want)
+    assert not got[1500:].any()
+    assert not got[:, 7:].any()
+    np.testing.assert_array_equal(table[: len(values)], values * np.float32(0.5))
+    assert inputs.coded_rows(rng.standard_normal((100, 7)), 1.0) is None
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 3, 48, 50])

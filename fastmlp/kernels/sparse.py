@@ -41,6 +41,7 @@ from fastmlp.kernels.vector import (
 BLOCK = np.int64(128)  # samples of a list; a block's activations in one panel are 32 KB, and stay in L1
 GROUP = np.int64(3)  # features of a group
 LIST = np.int64(144)  # words of a list: BLOCK, and 16 that are written behind its end
+HASH = np.int64(1024)  # places for the 255 values that floats are coded by; a power of two
 ALL_GROUPS = np.int64(16)  # lists are made for so many groups at a time
 
 # A batch's lists: that of block b and group g has count[b * groups + g] words from words[(b * groups + g) * LIST] on;
@@ -58,6 +59,35 @@ def sparse_strips(matrix):
 def is_wide(matrix, strip):
     """Whether a strip has more than NARROW columns."""
     return matrix.columns - strip * STRIP > NARROW
+
+
+@kernel
+def encode(out, first, stride, bits, n_features, keys, codes, values, count):
+    """Rows of float32 as bytes: 0 for 0.0, and another number for every other value
+
+    out     bytes of rows `stride` apart, from `first` on   the bytes of what is not 0.0 are overwritten
+    bits    (n * n_features,) uint32                        read: the floats' bits
+    keys    (HASH,) uint32, 0 where empty                   updated: the values known, by open addressing
+    codes   (HASH,) uint8                                   updated: their bytes
+    values  (256,) uint32                                   updated: the value of each byte
+
+    Takes and returns the number of values, with that of 0.0; 257 where there are more than 256.
+    """
+    for i in range(bits.size // n_features):
+        for j in range(n_features):
+            value = bits[i * n_features + j]
+            if value != 0:
+                h = np.int64((np.uint64(value) * np.uint64(2654435761)) >> np.uint64(20)) & (HASH - 1)
+                while keys[h] != value:
+                    if keys[h] == 0:
+                        if count == 256:
+                            return 257
+                        keys[h], codes[h], values[count] = value, count, value
+                        count += 1
+                    else:
+                        h = (h + 1) & (HASH - 1)
+                out[first + i * stride + j] = codes[h]
+    return count
 
 
 @kernel
