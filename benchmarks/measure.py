@@ -130,7 +130,7 @@ def process(*command):
 
 def prediction():
     """Labels of the 10,000 test images from bytes, over the first layer's product alone in NumPy."""
-    model = fastmlp.train(mnist.x_train, mnist.y_train, epochs=1, seed=0)
+    model = fastmlp.train(mnist.x_train, mnist.y_train, epochs=1, seed=0, threads=options.threads)
     x, weight = mnist.x_test.astype(np.float32), model.weights[0].copy()
     ratio, a, b = pairs(lambda: seconds(lambda: model.predict(mnist.x_test)), lambda: seconds(lambda: x @ weight))
     return f"{ratio:.2f}", f"{1e3 * a:.1f} ms against {1e3 * b:.1f} ms"

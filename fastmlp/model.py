@@ -38,6 +38,9 @@ class MLP:
         The labels, sorted, in the order of the outputs; None for a regression.
     input_scale : float or "auto"
         What the input is multiplied by; "auto" is 1/255 for uint8, 1 otherwise.
+    threads : int or None
+        How many threads predictions take at most, as given to `fastmlp.train`; None: as many as the process may use
+        physical cores.  The result does not depend on it.
     history : dict of list
         What training recorded, a value an epoch: ``epoch``, ``seconds`` (of that epoch's training alone),
         ``train_loss`` and ``train_accuracy`` (over the epoch's batches, each before its step), ``validation_loss``,
@@ -51,6 +54,7 @@ class MLP:
         self.classes: np.ndarray | None = classes
         self.input_scale: float | str = input_scale
         self.has_bias = has_bias
+        self.threads: int | None = None
         self.history: dict[str, list] = {}
         self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
 
@@ -74,18 +78,10 @@ class MLP:
     def __repr__(self) -> str:
         return f"<fastmlp.MLP {'-'.join(map(str, self.widths))}, {self.loss}>"
 
-    def _run(self, x: np.ndarray) -> Run:
+    def _run(self, x: np.ndarray, batch_size: int) -> Run:
         """What computes with this model on checked features: for a few samples without copying the weights."""
-        # the notebook's softmax takes all samples at once
-        batch_size = len(x) if self.loss == "notebook" else min(len(x), CHUNK)
-        return Run(
-            self._parameters, self.activations, self.loss, batch_size, packed=len(x) >= CHUNK, threads=resolve(None)
-        )
-
-    def _slices(self, x: np.ndarray):
-        """Parts of `x` for which the sparse kernels' copy of their bytes stays small."""
-        step = len(x) if self.loss == "notebook" else SLICE
-        return [slice(start, start + step) for start in range(0, len(x), step)]
+        packed, threads = len(x) >= CHUNK, resolve(self.threads)
+        return Run(self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads)
 
     def _single_outputs(self, x) -> np.ndarray | None:
         """Outputs (1, n_out) for a single sample in an array that needs no conversion; None for anything else."""
@@ -103,10 +99,10 @@ class MLP:
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
         x = inputs.check_features(x, self.n_features)
-        run = self._run(x)
+        run = self._run(x, min(len(x), CHUNK))
         flat, outputs = padded_outputs(len(x), self.widths[-1])
         row = len(flat) // len(x)
-        for part in self._slices(x):
+        for part in _slices(x, SLICE):
             run.set_data(x[part], self.input_scale, sparse=None if len(x) >= CHUNK else False)
             run.predict(len(x[part]), flat[part.start * row :])
         return flat, outputs
@@ -173,9 +169,10 @@ class MLP:
         """
         x = inputs.check_features(x, self.n_features)
         targets = self._encode(y, len(x))
-        run = self._run(x)
+        whole = self.loss == "notebook"  # its softmax takes all samples at once
+        run = self._run(x, len(x) if whole else min(len(x), CHUNK))
         total = np.zeros(3)
-        for part in self._slices(x):
+        for part in _slices(x, len(x) if whole else SLICE):
             run.set_data(x[part], self.input_scale, self._part(targets, part), None if len(x) >= CHUNK else False)
             total += run.evaluate(len(x[part]))
         loss, correct, _ = total / len(x)
@@ -204,3 +201,8 @@ class MLP:
         from fastmlp.files import save
 
         save(self, path)
+
+
+def _slices(x: np.ndarray, size: int) -> list[slice]:
+    """Parts of `x` of `size` samples, so that the sparse kernels' copy of their bytes stays small."""
+    return [slice(start, start + size) for start in range(0, len(x), size)]

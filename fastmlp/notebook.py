@@ -86,7 +86,7 @@ def reproduce(
     model = MLP(parameters, ("sigmoid",), loss, np.arange(10, dtype=np.uint8), 1.0, has_bias=False)
     history: dict[str, list] = {"iteration": list(range(iterations)), "train_accuracy": [], "train_loss": []}
     history |= {"validation_iteration": [], "validation_accuracy": []}
-    model.history = history
+    model.history, model.threads = history, threads
     run = Run(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=resolve(threads))
     run.set_data(x, 1.0, inputs.encode_labels(y, np.arange(10, dtype=np.uint8)))
     done = 0

@@ -130,7 +130,7 @@ def train(
     input_scale = inputs.check_input_scale(input_scale)
     if seed is not None:
         seed = inputs.check_integer(seed, "seed", 0)
-    threads = resolve(threads)
+    n_threads = resolve(threads)
     callbacks = _check_callbacks(callbacks)
 
     if loss is None:
@@ -143,12 +143,13 @@ def train(
     widths = (x.shape[1], *hidden, n_out)
     parameters, has_bias = _initial(init, widths, init_rng)
     model = MLP(parameters, activations, loss, classes, input_scale, has_bias)
+    model.threads = threads
     model.history = {name: [] for name in HISTORY}
     if validation is not None:  # bad data is refused before training, not after the first epoch
         inputs.check_features(validation[0], x.shape[1], "validation x")
         model._encode(validation[1], len(validation[0]), "validation y")
 
-    run = Run(parameters, activations, loss, min(batch_size, len(x)), has_bias, optimizer, threads)
+    run = Run(parameters, activations, loss, min(batch_size, len(x)), has_bias, optimizer, n_threads)
     run.set_data(x, input_scale, targets)
     n_steps = run.n_steps(len(samples))
     _call(callbacks, "on_train_begin", model)
