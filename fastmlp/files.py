@@ -89,7 +89,7 @@ def load(path: str | os.PathLike) -> MLP:
         raise ValueError(f"{path} is a safetensors file, but not a fastmlp model: its metadata has no {KEY!r}")
     try:
         return _model(json.loads(metadata[KEY]), tensors)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise ValueError(f"{path} is not a fastmlp model that this version can read: {error}") from None
 
 

@@ -23,6 +23,14 @@ def _describe(value) -> str:
     return repr(value)
 
 
+def as_array(value, name: str) -> np.ndarray:
+    """`value` as an array; the error for nested lists of unequal lengths names the argument."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array, or lists of equal lengths: {error}") from None
+
+
 def check_features(x, n_features: int | None = None, name: str = "x") -> np.ndarray:
     """`x` as a two-dimensional array of uint8, float32 or float64 whose rows are contiguous.
 
@@ -30,7 +38,7 @@ def check_features(x, n_features: int | None = None, name: str = "x") -> np.ndar
     """
     if hasattr(x, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix, which is not supported yet; pass {name}.toarray()")
-    x = np.asarray(x)
+    x = as_array(x, name)
     if x.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers (uint8, float32 or float64), got {_describe(x)}")
     if x.ndim != 2:
@@ -122,12 +130,12 @@ def is_sparse(x: np.ndarray) -> bool:
 
 def is_classes(y) -> bool:
     """Whether `y` holds classes (integers, booleans or strings) rather than floating-point targets."""
-    return np.asarray(y).dtype.kind in "biuUS"
+    return as_array(y, "y").dtype.kind in "biuUS"
 
 
 def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:
     """`y` as a one-dimensional array of integers or strings."""
-    y = np.asarray(y)
+    y = as_array(y, name)
     if y.dtype == object and y.size and all(isinstance(label, str) for label in y.ravel()):
         y = y.astype(str)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -174,7 +182,7 @@ def _shorten(values: np.ndarray) -> str:
 
 def check_targets(y, n_samples: int, n_outputs: int | None = None, name: str = "y") -> np.ndarray:
     """Targets of a regression as an array (n_samples, n_outputs) float32."""
-    y = np.asarray(y)
+    y = as_array(y, name)
     if y.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers for a regression, got {_describe(y)}")
     if y.ndim not in (1, 2):
@@ -214,9 +222,13 @@ def check_positive(value, name: str) -> float:
     wanted = f"{name} must be a finite number greater than 0, got {value!r}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(wanted)
-    if not 0 < float(value) < np.inf:
+    try:
+        number = float(value)
+    except OverflowError:  # an int too large for any float
+        raise ValueError(wanted) from None
+    if not 0 < number <= float(np.finfo(np.float32).max):  # kernels compute in float32
         raise ValueError(wanted)
-    return float(value)
+    return number
 
 
 def check_choice(value, name: str, choices) -> None:
@@ -239,7 +251,10 @@ def check_hidden(hidden) -> tuple[int, ...]:
 
 def check_activations(activation, n_hidden: int, known) -> list[str]:
     """The activation of every hidden layer."""
-    names = [activation] * n_hidden if isinstance(activation, str) else list(activation)
+    try:
+        names = [activation] * n_hidden if isinstance(activation, str) else list(activation)
+    except TypeError:
+        raise TypeError(f"activation must be one name, or one per hidden layer, got {activation!r}") from None
     if isinstance(activation, str):
         check_choice(activation, "activation", known)
     for name in names:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from fastmlp.kernels.optimizers import MOMENTUM, NESTEROV, PLAIN
 from fastmlp.schedules import _check_number
 
@@ -30,6 +32,8 @@ class SGD:
     def __post_init__(self):
         _check_number(self, "momentum")
         _check_number(self, "weight_decay")
+        if not isinstance(self.nesterov, (bool, np.bool_)):
+            raise TypeError(f"SGD: nesterov must be True or False, got {self.nesterov!r}")
         if self.momentum >= 1:
             raise ValueError(f"SGD: momentum must be less than 1, got {self.momentum!r}")
         if self.nesterov and self.momentum == 0:

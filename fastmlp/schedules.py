@@ -85,6 +85,8 @@ class Step:
     def __post_init__(self):
         _check_number(self, "start", exclusive=True)
         _check_number(self, "every", minimum=1)
+        if not isinstance(self.every, (int, np.integer)):
+            raise TypeError(f"Step: every must be an integer of at least 1, got {self.every!r}")
         _check_number(self, "factor", exclusive=True)
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:

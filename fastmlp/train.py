@@ -121,7 +121,7 @@ def train(
     hidden = inputs.check_hidden(hidden)
     activations = inputs.check_activations(activation, len(hidden), ACTIVATIONS)
     optimizer = _check_optimizer(optimizer)
-    if not hasattr(learning_rate, "rate"):
+    if isinstance(learning_rate, type) or not hasattr(learning_rate, "rate"):
         learning_rate = inputs.check_positive(learning_rate, "learning_rate")
     batch_size = inputs.check_integer(batch_size, "batch_size", 1)
     epochs = inputs.check_integer(epochs, "epochs", 1)
@@ -235,7 +235,10 @@ def _initial(init, widths, rng) -> tuple[Parameters, bool]:
             f"init must have weights of shapes {parameters.layer_shapes()} with a bias each, got weights of shapes "
             f"{given} and biases of shapes {[np.shape(b) for _, b in pairs]}"
         )
-    parameters.set(*zip(*pairs))
+    if any(array.dtype.kind not in "buif" for pair in pairs for array in map(np.asarray, pair)):
+        raise TypeError("init must hold numbers")
+    with np.errstate(over="ignore"):  # what is infinite in float32 is refused below
+        parameters.set(*zip(*pairs))
     if not np.isfinite(parameters.buffer).all():
         raise ValueError("init must hold finite numbers, got NaN or infinity")
     return parameters, has_bias

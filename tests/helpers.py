@@ -46,13 +46,18 @@ class Memory:
         return start + np.arange(matrix.rows) * matrix.row
 
     def read(self, matrix):
-        return np.stack([self.array[self.column(matrix, j)] for j in range(matrix.columns)], axis=1)
+        return read(self.array, matrix)
 
     def vector(self, values, room=64):
         start = self.take(round_up(len(values), room))
         self.array[start : start + round_up(len(values), room)] = 0
         self.array[start : start + len(values)] = values
         return start
+
+
+def read(array, matrix):
+    """The elements of a matrix that lies in a flat array."""
+    return np.stack([array[Memory.column(matrix, j)] for j in range(matrix.columns)], axis=1)
 
 
 def normal(rng, *shape):

@@ -68,3 +68,109 @@ def test_it_runs_as_a_module():
     run = subprocess.run([sys.executable, "-m", "fastmlp", "--help"], capture_output=True, text=True, check=True)
     assert "reproduce" in run.stdout
     assert np.isfinite(len(run.stdout))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["dance"],
+        ["train", "--loss", "mse"],
+        ["train", "--optimizer", "adam"],
+        ["train", "--epochs", "many"],
+        ["train", "--hidden", "12,x"],
+        ["evaluate"],
+        ["predict", "model"],
+        ["reproduce", "--iterations", "1.5"],
+    ],
+)
+def test_a_misused_command_line_gives_status_2_and_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: fastmlp" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--epochs", "0"], "epochs must be an integer of at least 1, got 0"),
+        (["train", "--batch-size", "-1"], "batch_size must be an integer of at least 1, got -1"),
+        (["train", "--hidden", "8,0"], "hidden: every width must be an integer of at least 1, got 0"),
+        (["train", "--learning-rate", "nan"], "learning_rate must be a finite number greater than 0, got nan"),
+        (["train", "--momentum", "1"], "momentum must be less than 1"),
+        (["train", "--threads", "0"], "threads must be an integer of at least 1, got 0"),
+        (["compare", "--seed", "-1"], "seed must be an integer of at least 0, got -1"),
+        (["reproduce", "--iterations", "0"], "iterations must be an integer of at least 1, got 0"),
+        (["evaluate", "no-such-file"], "no-such-file"),
+        (["predict", "no-such-file", "x.npy"], "no-such-file"),
+    ],
+)
+def test_bad_values_give_status_1_and_name_the_argument(arguments, message, capsys):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"fastmlp {arguments[0]}: error: ")
+    assert message in error
+
+
+def test_files_of_another_kind_are_refused(tmp_path, capsys):
+    path = tmp_path / "text"
+    path.write_text("hello, this is not a model")
+    assert main(["evaluate", str(path)]) == 1
+    assert "not a safetensors file" in capsys.readouterr().err
+
+
+def test_predict_prints_probabilities(tmp_path, capsys):
+    x = fastmlp.load_mnist().x_test[:3]
+    model = fastmlp.train(x, np.array([3, 5, 3]), hidden=(), epochs=1)
+    model.save(tmp_path / "model")
+    np.save(tmp_path / "x.npy", x)
+    assert main(["predict", str(tmp_path / "model"), str(tmp_path / "x.npy"), "--probabilities"]) == 0
+    printed = [[float(part) for part in line.split()] for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_allclose(printed, model.predict_proba(x), rtol=1e-5)
+
+
+def test_a_linear_model_and_every_option_of_train(capsys):
+    options = "--hidden= --loss softmax_mse --momentum 0 --batch-size 32 --learning-rate 0.3 --seed 4 --threads 1"
+    assert main(["train", "--epochs", "1", *options.split()]) == 0
+    assert capsys.readouterr().out.startswith("epoch   1  loss ")
+
+
+def test_the_corrected_run_without_the_reference(capsys):
+    assert main(["reproduce", "--iterations", "101", "--corrected", "--no-reference", "--seed", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["0", "100", "took"]
+    assert "NumPy" not in lines[-1]
+
+
+def test_the_same_seed_prints_the_same_accuracy(capsys):
+    results = []
+    for seed in ("1", "1", "2"):
+        assert main(["train", "--epochs", "1", "--quiet", "--hidden", "16", "--seed", seed]) == 0
+        results.append(capsys.readouterr().out.splitlines()[0])
+    assert results[0] == results[1] != results[2]
+
+
+def test_interruption_gives_status_130(capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastmlp.train", interrupt)
+    assert main(["train", "--epochs", "1"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"fastmlp {fastmlp.__version__}\n"
+
+
+def test_one_epoch_of_the_whole_mnist_learns_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.undo()  # all of the digits
+    path = str(tmp_path / "digits")
+    assert main(["train", "--epochs", "1", "--quiet", "--save", path]) == 0
+    assert float(capsys.readouterr().out.split()[2]) >= 0.95
+    mnist = fastmlp.load_mnist()
+    assert fastmlp.load(path).evaluate(mnist.x_train, mnist.y_train).accuracy >= 0.95

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import time
 
 import numpy as np
 import pytest
@@ -42,3 +43,87 @@ def test_idx_files_of_other_types_and_broken_ones(tmp_path):
     path.write_bytes(b"hello")
     with pytest.raises(ValueError, match="not an IDX file"):
         load_idx(path)
+
+
+HEAD = bytes([0, 0, 8, 1, 0, 0, 3, 232])
+BODY = np.random.default_rng(0).bytes(1000)
+
+
+def test_the_digests_are_those_of_the_readme():
+    text = (FOLDER / "README.md").read_text()
+    assert all(f"| {digest} |" in text for digest in DIGESTS.values())
+
+
+def test_loading_takes_no_longer_than_it_may():
+    start = time.perf_counter()
+    fastmlp.load_mnist()
+    assert time.perf_counter() - start < 5  # 0.3 s on an idle machine
+
+
+def test_compressed_and_plain_files_are_the_same(tmp_path):
+    (tmp_path / "plain").write_bytes(HEAD + BODY)
+    (tmp_path / "packed.gz").write_bytes(gzip.compress(HEAD + BODY))
+    for name in ("plain", "packed.gz"):
+        np.testing.assert_array_equal(load_idx(tmp_path / name), np.frombuffer(BODY, np.uint8))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        HEAD[:2],
+        HEAD[:6],
+        HEAD[:4] + b"\0\0",
+        HEAD,
+        HEAD + BODY[:-1],
+        bytes([0, 0, 7, 1, 0, 0, 0, 1, 1]),
+        bytes([0, 1, 8, 1, 0, 0, 0, 1, 1]),
+        bytes([0, 0, 8, 3]) + b"\xff" * 12,
+    ],
+    ids=[
+        "empty",
+        "no type",
+        "half a size",
+        "a size cut",
+        "no data",
+        "a byte short",
+        "type 7",
+        "head 0 1",
+        "huge sizes",
+    ],
+)
+def test_broken_idx_files_are_refused_by_name(tmp_path, data):
+    path = tmp_path / "numbers"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"numbers (is|must|holds)"):
+        load_idx(path)
+
+
+def damaged(place):
+    data = bytearray(gzip.compress(HEAD + BODY))
+    data[place] ^= 255
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + BODY,
+        gzip.compress(HEAD + BODY)[:5],
+        gzip.compress(HEAD + BODY)[:12],
+        gzip.compress(HEAD + BODY)[:500],
+        gzip.compress(HEAD + BODY)[:-8],
+        damaged(500),
+    ],
+    ids=["not gzip", "cut in its header", "cut at the start", "cut half way", "no checksum", "another byte"],
+)
+def test_broken_compressed_files_are_refused_by_name(tmp_path, data):
+    path = tmp_path / "numbers.gz"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"numbers\.gz is"):
+        load_idx(path)
+
+
+def test_a_missing_file_is_the_operating_systems_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_idx(tmp_path / "nothing.gz")

@@ -10,6 +10,7 @@ from fastmlp.kernels import dense
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule
 from fastmlp.kernels.vector import PANEL, ROWS, WIDE
+from fastmlp.parameters import Parameters
 
 SHAPES = [(n, 33, 17) for n in SIZES] + [(9, n, 20) for n in SIZES] + [(10, 40, n) for n in SIZES]
 if config.DISABLE_JIT:
@@ -109,12 +110,13 @@ def test_plain_update(batch_size, n_in, n_out):
     inp_at, dout_at = work.panels(inp), work.panels(dout)
     rule = Rule(PLAIN, np.float32(1), np.float32(0), np.float32(0))
     behind = parameters.column(weight_at, 0)[-1] + int(PANEL)
+    parameters.array[behind] = 7  # not NaN, which stays NaN whatever is added
     dense.dense_update(
         work.array, inp_at, dout_at, parameters.array, np.zeros(0, np.float32), weight_at, zeros, rule, scratch,
         0, dense.tiles(weight_at),
     )  # fmt: skip
     assert close(-parameters.read(weight_at), inp.T, dout, -weight.astype(np.float64))
-    assert np.isnan(parameters.array[behind])  # rows behind the last one are not written
+    assert parameters.array[behind] == 7  # rows behind the last one are not written
 
 
 @pytest.mark.parametrize("kind", ["plain", "momentum", "nesterov"])
@@ -131,18 +133,9 @@ def test_updates_of_weights_and_biases_over_steps(kind, weight_decay):
         inp, dout = normal(rng, 9, 19), normal(rng, 9, 35)
         inp_at, dout_at = work.panels(inp), work.panels(dout)
         dense.dense_update(
-            work.array,
-            inp_at,
-            dout_at,
-            parameters.array,
-            state,
-            weight_at,
-            zeros,
-            rule,
-            scratch,
-            0,
-            dense.tiles(weight_at),
-        )
+            work.array, inp_at, dout_at, parameters.array, state, weight_at, zeros, rule, scratch,
+            0, dense.tiles(weight_at),
+        )  # fmt: skip
         bias_rule = rule._replace(weight_decay=np.float32(0))
         dense.bias_update(
             work.array, dout_at, parameters.array, state, bias_at, bias_rule, scratch, 0, dense.strips(dout_at)
@@ -152,3 +145,61 @@ def test_updates_of_weights_and_biases_over_steps(kind, weight_decay):
         reference.bias_update(dout.astype(np.float64), want_bias, velocities[1], want._replace(weight_decay=0))
     np.testing.assert_allclose(parameters.read(weight_at), want_weight, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(parameters.array[bias_at : bias_at + 35], want_bias, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_out", SIZES if not config.DISABLE_JIT else [1, 17, 65])
+@pytest.mark.parametrize("batch_size", [1, 9])
+def test_forward_takes_row_major_weights(n_out, batch_size):
+    rng, work, parameters = np.random.default_rng(0), Memory(), Parameters((33, n_out))
+    inp, weight, bias = normal(rng, batch_size, 33), parameters.weights[0], parameters.biases[0]
+    weight[:], bias[:] = normal(rng, 33, n_out), normal(rng, n_out)
+    start, bias_at, row = parameters.places[0]
+    weight_at = dense.Matrix(start, PANEL, row, 33, n_out)
+    inp_at, out_at = work.panels(inp), work.panels(np.full((batch_size, n_out), np.nan, np.float32))
+    dense.dense_forward(
+        work.array, out_at, inp_at, parameters.buffer, weight_at, bias_at, ACTIVATIONS["identity"],
+        work.take(int(ROWS * WIDE)), 0, dense.tiles(out_at), dense.nothing_ahead(),
+    )  # fmt: skip
+    assert close(work.read(out_at), inp, weight, bias)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 33])
+@pytest.mark.parametrize("n_out", SIZES)
+def test_plain_update_of_biases(batch_size, n_out):
+    rng, work, parameters, _, bias, _, bias_at, _, scratch = lay_out(5, 1, 1, n_out)
+    dout = normal(rng, batch_size, n_out)
+    dout_at, rule = work.panels(dout), Rule(PLAIN, np.float32(1), np.float32(0), np.float32(0))
+    n_strips = dense.strips(dout_at)
+    for strip in reversed(range(n_strips)):  # in any order: strips are independent
+        dense.bias_update(
+            work.array, dout_at, parameters.array, np.zeros(0, np.float32), bias_at, rule, scratch, strip, strip + 1
+        )
+    assert close(-parameters.array[None, bias_at : bias_at + n_out], np.ones((1, batch_size)), dout, -bias)
+
+
+@pytest.mark.skipif(config.DISABLE_JIT, reason="slow without compiled code")
+@given(st.integers(1, 140), st.integers(1, 140), st.integers(1, 140))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_backward_of_any_shape(batch_size, n_in, n_out):
+    test_plain_update(batch_size, n_in, n_out)
+    test_backward_input_with_transposed_weights(batch_size, n_in, n_out)
+
+
+def test_a_tile_outside_of_the_share_is_left_alone():
+    _, work, parameters, weight, _, weight_at, bias_at, zeros, scratch = lay_out(6, 9, 40, 65)
+    inp_at, out_at = work.panels(np.ones((40, 40), np.float32)), work.panels(np.full((40, 65), np.nan, np.float32))
+    tiles = dense.tiles(out_at)
+    dense.dense_forward(
+        work.array, out_at, inp_at, parameters.array, weight_at, bias_at, 0, scratch, 1, 2, dense.nothing_ahead()
+    )
+    rows, columns = np.nonzero(~np.isnan(work.read(out_at)))
+    assert (rows.min(), rows.max() + 1) == (int(ROWS), 2 * int(ROWS))
+    assert (columns.min(), columns.max() + 1) == (0, int(WIDE))
+    dout_at, rule = work.panels(np.ones((40, 65), np.float32)), Rule(PLAIN, *np.float32([1, 0, 0]))
+    dense.dense_update(
+        work.array, inp_at, dout_at, parameters.array, np.zeros(0, np.float32), weight_at, zeros, rule, scratch, 1, 2
+    )
+    rows, columns = np.nonzero(parameters.read(weight_at) != weight)
+    assert tiles > 2
+    assert (rows.min(), rows.max() + 1) == (int(ROWS), 2 * int(ROWS))
+    assert (columns.min(), columns.max() + 1) == (0, int(WIDE))

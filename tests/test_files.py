@@ -1,5 +1,9 @@
+import json
+import os
+
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import fastmlp
@@ -44,3 +48,94 @@ def test_what_is_not_a_model_is_refused(tmp_path):
         fastmlp.load(path)
     with pytest.raises(FileNotFoundError):
         fastmlp.load(tmp_path / "nothing")
+
+
+@pytest.fixture
+def rewrite(tmp_path):
+    """Writes a good model with parts of its header or tensors replaced (None: left out); returns the path."""
+    path = tmp_path / "model.safetensors"
+    fastmlp.train(X, LABELS, epochs=1, hidden=(5,)).save(path)
+    with safe_open(path, "numpy") as file:
+        header = json.loads(file.metadata()["fastmlp"])
+    tensors = load_file(path)
+
+    def write(header_changes=None, tensor_changes=None):
+        parts = [{**header, **(header_changes or {})}, {**tensors, **(tensor_changes or {})}]
+        new_header, new_tensors = ({k: v for k, v in part.items() if v is not DROP} for part in parts)
+        save_file(new_tensors, path, metadata={"fastmlp": json.dumps(new_header)})
+        return path
+
+    return write
+
+
+DROP = object()
+SMALL = np.zeros(2, np.float32)
+
+
+def test_a_rewritten_model_still_loads(rewrite):
+    assert fastmlp.load(rewrite()).predict(X).shape == (40,)
+
+
+@pytest.mark.parametrize(
+    ("header", "tensors", "message"),
+    [
+        ({}, {"layers.1.bias": DROP}, "tensor layers.1.bias must be float32.*got none"),
+        ({}, {"layers.0.weight": DROP}, "tensor layers.0.weight must be float32.*got none"),
+        ({}, {"layers.0.bias": SMALL}, r"layers.0.bias must be float32 of shape \(5,\), got float32 of shape \(2,\)"),
+        ({}, {"layers.0.bias": np.zeros(5)}, "layers.0.bias must be float32.*got float64"),
+        ({}, {"extra": SMALL}, r"unknown tensors \['extra'\]"),
+        ({"format": 2}, {}, "format 2"),
+        ({"format": DROP}, {}, "not a fastmlp model that this version can read"),
+        ({"widths": [6, 5]}, {}, "do not fit the widths"),
+        ({"widths": [10**12, 5, 3]}, {}, "not a fastmlp model that this version can read"),
+        ({"widths": None}, {}, "not a fastmlp model that this version can read"),
+        ({"activations": ["wave"]}, {}, "unknown name 'wave'"),
+        ({"activations": []}, {}, "do not fit the widths"),
+        ({"loss": "wave"}, {}, "unknown name 'wave'"),
+        ({"classes": None}, {}, "needs classes"),
+        ({"classes": ["a"]}, {}, "classes do not fit"),
+        ({"input_scale": -1}, {}, "input_scale must be"),
+        ({"history": None}, {}, "not a fastmlp model that this version can read"),
+    ],
+)
+def test_a_model_that_does_not_fit_together_is_refused(rewrite, header, tensors, message):
+    with pytest.raises(ValueError, match=message):
+        fastmlp.load(rewrite(header, tensors))
+
+
+def test_every_length_of_a_cut_file_is_refused(tmp_path):
+    path = tmp_path / "model"
+    fastmlp.train(X, LABELS, epochs=1, hidden=(3,)).save(path)
+    data = path.read_bytes()
+    for cut in range(0, len(data), 37):
+        path.write_bytes(data[:cut])
+        with pytest.raises(ValueError, match="cut short"):
+            fastmlp.load(path)
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    model = fastmlp.train(X, LABELS, epochs=1)
+    model.save(path)
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    model.weights[0][:] = 0
+    with pytest.raises(OSError, match="disk full"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["model"]
+    with pytest.raises(OSError, match="No such file"):
+        model.save(tmp_path / "no folder" / "model")
+
+
+def test_boolean_classes_come_back_and_training_goes_on_from_a_file(tmp_path):
+    model = fastmlp.train(X, X[:, 0] > 0.5, hidden=(5,), epochs=1, seed=0)
+    model.save(str(tmp_path / "model"))
+    back = fastmlp.load(str(tmp_path / "model"))
+    assert (back.classes.dtype, back.predict(X).dtype) == (bool, bool)
+    more = [fastmlp.train(X, X[:, 0] > 0.5, hidden=(5,), init=m, epochs=1, shuffle=False) for m in (model, back)]
+    np.testing.assert_array_equal(more[0].weights[0], more[1].weights[0])

@@ -18,3 +18,17 @@ def test_rows_are_gathered_up_to_the_end_of_the_data(dtype, n_features, extra):
     inp = work.panels(np.full((5, n_features), np.nan, np.float32))
     gather(work.array, inp, rows, samples, 1, 0, 5)
     np.testing.assert_array_equal(work.read(inp), reference.gather(data, samples[1:], 0.25))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize(("first", "last"), [(0, 0), (1, 3), (4, 5)])
+def test_rows_outside_of_the_share_are_left_alone(dtype, first, last):
+    data = np.random.default_rng(0).integers(1, 256, (12, 70)).astype(dtype)
+    samples, work = np.arange(12)[::-1].copy(), Memory(20_000)
+    inp = work.panels(np.full((5, 70), np.nan, np.float32))
+    gather(work.array, inp, inputs.rows_of(data, "auto"), samples, 2, first, last)
+    got = work.read(inp)
+    scale = 1 / 255 if dtype is np.uint8 else 1
+    np.testing.assert_array_equal(got[first:last], reference.gather(data, samples[2:7], scale)[first:last])
+    assert np.isnan(np.delete(got, np.s_[first:last], axis=0)).all()
+    assert np.isnan(work.array[inp.start + 2 * inp.panel :]).all()

@@ -1,4 +1,5 @@
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -8,52 +9,104 @@ import pytest
 
 import fastmlp
 
+# Compiles a kernel and a function that is called by address.
 CODE = """
+import numpy as np
+from numba.core import config
+outside = config.CACHE_DIR
+from fastmlp.kernels import epoch, jit, predict
+out = np.zeros(16, np.float32)
+predict.probabilities(out, 16, 1, 4, 0)
+assert epoch.mse_rows.address != 0
+assert config.CACHE_DIR == outside
+print(jit.CACHE_FOLDER, out[0], jit.is_cached())
+"""
+
+WHERE = "from fastmlp.kernels import jit; print(jit.CACHE_FOLDER)"
+
+
+def run(code, cwd=None, **variables):
+    """What `code` prints in a process of its own, with the package in `cwd`, in the caller's environment with JIT."""
+    cwd = Path(fastmlp.__file__).parent.parent if cwd is None else cwd
+    env = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
+    env |= {"PYTHONPATH": str(cwd), **{name: str(value) for name, value in variables.items()}}
+    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A folder with a copy of the package, without the data."""
+    here = tmp_path / "package"
+    ignored = shutil.ignore_patterns("__pycache__", "mnist")
+    shutil.copytree(Path(fastmlp.__file__).parent, here / "fastmlp", ignore=ignored)
+    (here / "fastmlp/datasets/mnist").mkdir()
+    return here
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in Path(folder).rglob("*.nb?")}
+
+
+def test_compiled_code_is_kept_and_an_edit_of_any_source_takes_effect(package, tmp_path):
+    cache = tmp_path / "cache"
+    folder, first, cached = run(CODE, package, NUMBA_CACHE_DIR=cache)
+    assert (first, cached) == ("0.25", "True")
+    assert Path(folder).parent == cache
+    kept = files(folder)
+    assert {path.name.split("-")[0] for path in kept} >= {"predict.probabilities", "epoch.mse_rows"}
+    assert run(CODE, package, NUMBA_CACHE_DIR=cache) == [folder, "0.25", "True"]
+    assert files(folder) == kept
+    with open(package / "fastmlp/kernels/vector.py", "a") as file:
+        file.write("\nmul = add\n")  # 1 + 1 / 4, in kernels whose own files are as they were
+    edited, second, _ = run(CODE, package, NUMBA_CACHE_DIR=cache)
+    assert edited != folder
+    assert second == "1.25"
+    assert files(folder) == kept
+
+
+def test_an_edit_outside_of_the_kernels_gives_another_folder_too(package, tmp_path):
+    first = run(WHERE, package, NUMBA_CACHE_DIR=tmp_path)
+    (package / "fastmlp/schedules.py").write_text("# edited\n" + (package / "fastmlp/schedules.py").read_text())
+    assert run(WHERE, package, NUMBA_CACHE_DIR=tmp_path) != first
+
+
+@pytest.mark.parametrize(("name", "values"), [("NUMBA_BOUNDSCHECK", (0, 1)), ("NUMBA_CPU_NAME", ("haswell", "znver3"))])
+def test_code_compiled_for_other_flags_lies_in_another_folder(name, values, tmp_path):
+    first, second = (run(WHERE, NUMBA_CACHE_DIR=tmp_path, **{name: value}) for value in values)
+    assert first != second
+
+
+def test_a_folder_that_can_not_be_made_is_no_error(tmp_path):
+    (tmp_path / "file").write_text("a file, not a folder")
+    assert run(CODE, NUMBA_CACHE_DIR=tmp_path / "file/cache") == ["None", "0.25", "False"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_can_not_be_written_is_no_error(tmp_path):
+    tmp_path.chmod(0o500)
+    assert run(CODE, NUMBA_CACHE_DIR=tmp_path) == ["None", "0.25", "False"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="their cache folders have other names")
+def test_without_numbas_setting_the_folder_is_the_users(tmp_path):
+    (folder,) = run(WHERE, NUMBA_CACHE_DIR="", XDG_CACHE_HOME=tmp_path)
+    assert Path(folder).parent == tmp_path / "fastmlp"
+
+
+NARROWER = """
 import numpy as np, fastmlp
-from fastmlp.kernels import jit
-fastmlp.train(np.eye(4), np.array([0, 1, 0, 1]), epochs=1, threads=1)
-print(jit.CACHE_FOLDER)
+from fastmlp import reference
+from fastmlp.kernels import vector
+x = (np.random.default_rng(0).integers(0, 255, (90, 70)) * (np.arange(70) % 4 == 0)).astype(np.uint8)
+y = np.arange(90) % 3
+a = fastmlp.train(x, y, hidden=(50, 40), epochs=2, seed=0)
+b = reference.train(x, y, hidden=(50, 40), epochs=2, seed=0)
+print(int(vector.WIDE), max(np.abs(p - q).max() for p, q in zip(a.weights, b.weights)) < 1e-5)
 """
 
 
-def run(cache, package=None):
-    path = Path(fastmlp.__file__).parent.parent if package is None else package
-    env = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(path)}
-    command = [sys.executable, "-c", CODE]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=True, cwd=path).stdout.strip()
-
-
-def test_an_edit_of_any_source_gives_another_cache_folder(tmp_path):
-    package = tmp_path / "package"
-    shutil.copytree(
-        Path(fastmlp.__file__).parent, package / "fastmlp", ignore=shutil.ignore_patterns("__pycache__", "mnist")
-    )
-    (package / "fastmlp/datasets/mnist").mkdir()
-    first = run(tmp_path / "cache", package)
-    assert list(Path(first).rglob("*.nbc"))
-    assert run(tmp_path / "cache", package) == first
-    with open(package / "fastmlp/kernels/vector.py", "a") as file:
-        file.write("# edited\n")
-    assert run(tmp_path / "cache", package) != first
-
-
-def test_no_cache_folder_is_no_error(tmp_path):
-    blocked = tmp_path / "file"
-    blocked.write_text("a file, not a folder")
-    assert run(blocked / "cache") == "None"
-
-
-@pytest.mark.parametrize("cpu", [("haswell", "+avx2,+fma,+avx")])
-def test_kernels_for_a_narrower_processor_run_here(tmp_path, cpu):
-    name, features = cpu
-    code = (
-        "import numpy as np, fastmlp\nfrom fastmlp import reference\nfrom fastmlp.kernels import vector\n"
-        "x = (np.random.default_rng(0).integers(0, 255, (90, 70)) * (np.arange(70) % 4 == 0)).astype(np.uint8)\n"
-        "y = np.arange(90) % 3\n"
-        "a = fastmlp.train(x, y, hidden=(50, 40), epochs=2, seed=0)\n"
-        "b = reference.train(x, y, hidden=(50, 40), epochs=2, seed=0)\n"
-        "print(int(vector.WIDE), max(np.abs(p - q).max() for p, q in zip(a.weights, b.weights)) < 1e-5)\n"
-    )
-    env = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
-    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert result.stdout == "16 True\n"
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="names processors of x86")
+def test_kernels_for_a_narrower_processor_run_here():
+    assert run(NARROWER, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma,+avx") == ["16", "True"]

@@ -89,3 +89,51 @@ def test_gradients_of_the_reference_are_those_of_its_loss(name):
         step[i] = 1e-6
         up, down = (getattr(reference, name)(z + s, target)[0].mean() for s in (step, -step))
         assert gradient[i] == pytest.approx((up - down) / 2e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize(("name", "softmax"), [("softmax_mse", "softmax"), ("notebook", "batch_softmax")])
+def test_squares_go_back_through_the_diagonal_of_the_softmaxs_jacobian(name, softmax):
+    rng = np.random.default_rng(0)
+    z, labels, step = rng.standard_normal((4, 3)), rng.integers(0, 3, 4), 1e-6
+    p, gradient = getattr(reference, softmax)(z), getattr(reference, name)(z, labels)[2]
+    for i, j in np.ndindex(*z.shape):
+        up, down = z.copy(), z.copy()
+        up[i, j] += step
+        down[i, j] -= step
+        slope = (getattr(reference, softmax)(up)[i, j] - getattr(reference, softmax)(down)[i, j]) / (2 * step)
+        want = 2 * (p[i, j] - (labels[i] == j)) / len(z) * slope
+        assert gradient[i, j] == pytest.approx(want, abs=1e-8)
+
+
+@pytest.mark.parametrize("n_classes", [2, 16, 17, 65])
+def test_the_predicted_class_is_the_first_of_the_largest(n_classes):
+    logits = np.eye(n_classes, dtype=np.float32) - 1
+    twice = logits.copy()
+    twice[:, -1] = 0  # as large as the one on the diagonal, and behind it
+    for values in (logits, twice):
+        _, predicted, _ = run("cross_entropy", values, np.zeros(n_classes, np.int32))
+        np.testing.assert_array_equal(predicted, np.arange(n_classes))
+
+
+def test_logits_far_apart_give_finite_losses_and_gradients():
+    logits, labels = np.float32([[0, 1e4, -1e4], [3e38, 0, -3e38], [-1e4, -1e4, -1e4]]), np.array([1, 0, 2], np.int32)
+    with np.errstate(over="ignore"):  # 3e38 + 3e38: NumPy warns where it stands in for compiled code
+        loss, predicted, gradient = run("cross_entropy", logits, labels)
+    np.testing.assert_allclose(loss, [0, 0, np.log(3)], rtol=1e-6)
+    np.testing.assert_array_equal(predicted, [1, 0, 0])
+    np.testing.assert_allclose(gradient, np.float32([[0, 0, 0], [0, 0, 0], [1, 1, -2]]) / 9, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "softmax_mse", "mse"])
+@pytest.mark.parametrize(("first", "last"), [(16, 32), (32, 35)])
+def test_rows_outside_of_the_share_are_left_alone(name, first, last):
+    rng, work = np.random.default_rng(0), Memory(50_000)
+    logits = normal(rng, 35, 5)
+    logits_at, rows = work.panels(logits), work.take(3 * 48)
+    work.array[rows : rows + 3 * 48] = 7  # not NaN, which stays NaN whatever is added
+    target = normal(rng, 35 * 5) if name == "mse" else rng.integers(0, 5, 35).astype(np.int32)
+    getattr(losses, name)(work.array, logits_at, target, np.arange(35), 0, rows, 48, first, last)
+    changed = (work.read(logits_at) != logits).all(axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(changed), np.arange(first, last))
+    written = np.flatnonzero(work.array[rows : rows + 35] != 7)
+    np.testing.assert_array_equal(written, np.arange(first, last))

@@ -86,3 +86,46 @@ def test_the_notebooks_softmax_sums_to_one_over_the_batch():
     model = fastmlp.train(PIXELS, LABELS, loss="notebook", init="notebook", epochs=1)
     np.testing.assert_allclose(model.predict_proba(PIXELS).sum(axis=0), 1, rtol=1e-5)
     assert all((bias == 0).all() for bias in model.biases)
+
+
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 300, 4096, 4100])
+@pytest.mark.parametrize("loss", ["cross_entropy", "softmax_mse", "notebook", "mse"])
+def test_evaluation_is_the_references_across_chunks(n, loss):
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), loss=loss, epochs=1, seed=0, learning_rate=0.01)
+    x, y = np.tile(PIXELS, (14, 1))[:n], np.tile(LABELS, 14)[:n]
+    got, want = model.evaluate(x, y), twin(model).evaluate(x, y)
+    assert got.loss == pytest.approx(want.loss, rel=1e-5)
+    assert got.accuracy == pytest.approx(want.accuracy, abs=1.001 / n, nan_ok=True)
+
+
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 300])
+def test_the_notebooks_softmax_spans_all_samples_given(n):
+    model = fastmlp.train(PIXELS, LABELS, loss="notebook", init="notebook", epochs=1, seed=0)
+    got = model.predict_proba(PIXELS[:n])
+    np.testing.assert_allclose(got, twin(model).predict_proba(PIXELS[:n]), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(got.sum(axis=0), 1, rtol=1e-5)
+    np.testing.assert_array_equal(model.predict(PIXELS[:n]), model.classes[got.argmax(axis=1)])
+
+
+@pytest.mark.parametrize("n", [1, 7, 128])
+def test_every_method_sees_a_change_of_the_weights(n):
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1)
+    x, y = PIXELS[:n], np.full(n, 3)
+    before = model.predict(x), model.predict_proba(x), model.evaluate(x, y)
+    assert len(before[0]) == n
+    model.weights[1][:] = 0
+    model.biases[1][:] = [0, 0, 0, 50, 0]
+    assert (model.predict(x) == 3).all()
+    np.testing.assert_allclose(model.predict_proba(x)[:, 3], 1)
+    assert model.evaluate(x, y) == (pytest.approx(0, abs=1e-6), 1)
+
+
+def test_what_is_returned_is_the_users_own():
+    model = fastmlp.train(PIXELS, LABELS, epochs=1)
+    for method in (model.predict, model.predict_proba):
+        for n in (1, 200):
+            want = method(PIXELS[:n]).copy()
+            method(PIXELS[:n])[:] = 0
+            np.testing.assert_array_equal(method(PIXELS[:n]), want)
+    assert model.predict_proba(PIXELS).dtype == np.float32
+    assert repr(model) == "<fastmlp.MLP 50-128-5, cross_entropy>"

@@ -19,3 +19,44 @@ def test_rates_of_two_epochs_of_two_steps(schedule, want):
     got = np.concatenate([learning_rates(schedule, epoch, 2, 2) for epoch in (0, 1)])
     np.testing.assert_allclose(got, want, rtol=1e-6)
     assert got.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("schedule", "last"),
+    [(fastmlp.LinearDecay(0.8, 0.1), 0.1), (fastmlp.Cosine(0.8, 0.1), 0.1), (fastmlp.Step(0.8, 3, 0.5), 0.1)],
+)
+def test_rates_fall_from_the_start_to_the_end(schedule, last):
+    rates = np.concatenate([learning_rates(schedule, epoch, 10, 50) for epoch in range(10)])
+    assert rates[0] == np.float32(0.8)
+    assert (np.diff(rates) <= 0).all()
+    assert rates[-1] == pytest.approx(last, rel=0.02)
+
+
+def test_a_step_of_several_epochs():
+    firsts = [learning_rates(fastmlp.Step(1.0, 2, 0.5), epoch, 5, 3)[0] for epoch in range(5)]
+    assert firsts == [1, 1, 0.5, 0.5, 0.25]
+
+
+def test_a_schedule_of_the_users_own():
+    class Warm:
+        def rate(self, epoch, epochs):
+            return 0.1 * (1 + epoch) / epochs
+
+    np.testing.assert_allclose(learning_rates(Warm(), 1, 2, 2), [0.1, 0.125], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: fastmlp.LinearDecay("a"), TypeError, "LinearDecay: start must be a finite number greater than 0"),
+        (lambda: fastmlp.LinearDecay(0.1, -1), ValueError, "LinearDecay: end must be a finite number at least 0"),
+        (lambda: fastmlp.Cosine(float("nan")), ValueError, "Cosine: start"),
+        (lambda: fastmlp.Cosine(0.1, None), TypeError, "Cosine: end"),
+        (lambda: fastmlp.Step(float("inf"), 1), ValueError, "Step: start"),
+        (lambda: fastmlp.Step(0.1, True), TypeError, "Step: every"),
+        (lambda: fastmlp.Step(0.1, 1.5), TypeError, "Step: every must be an integer"),
+    ],
+)
+def test_bad_values_are_refused_by_name(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

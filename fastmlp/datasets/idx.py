@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 
 import numpy as np
 
@@ -28,16 +29,28 @@ def load_idx(path: str | os.PathLike) -> np.ndarray:
     ValueError
         If it is not an IDX file, or is cut short.
     """
+    try:
+        return _read(path)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{os.fspath(path)} is not a whole gzip file: {error}") from None
+
+
+def _read(path) -> np.ndarray:
     with (gzip.open if os.fspath(path).endswith(".gz") else open)(path, "rb") as file:
         head = file.read(4)
         if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES:
             raise ValueError(f"{os.fspath(path)} is not an IDX file: it starts with {head!r}")
-        shape = tuple(np.frombuffer(file.read(4 * head[3]), ">u4").astype(int))
-        array = np.empty(shape, _DTYPES[head[2]])
+        sizes = file.read(4 * head[3])
+        if len(sizes) != 4 * head[3]:
+            raise ValueError(f"{os.fspath(path)} is cut short: it should hold {head[3]} sizes")
+        shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
         try:
-            n_read = file.readinto(array.reshape(-1).view(np.uint8).data)
-        except EOFError:  # gzip's way to say that the file ends early
-            n_read = -1
-        if len(shape) != head[3] or n_read != array.nbytes:
+            array = np.empty(shape, _DTYPES[head[2]])
+        except (ValueError, MemoryError):
+            raise ValueError(
+                f"{os.fspath(path)} is not an IDX file that fits into memory: its shape is {shape}"
+            ) from None
+        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
             raise ValueError(f"{os.fspath(path)} is cut short: it should hold {array.nbytes} bytes of data")
+        file.read(1)  # gzip compares its checksum at the end of the file
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from numba.core import config
+
+from fastmlp import reference
+from fastmlp.kernels import vector as v
+from fastmlp.kernels.activations import ACTIVATIONS, activation_backward, activation_forward
+from fastmlp.kernels.jit import kernel
+
+N = int(v.NARROW)
+EPS = np.finfo(np.float32).eps
+
+
+@kernel
+def forward(out, z, activation):
+    for i in range(0, z.size, v.NARROW):
+        v.store(activation_forward(v.load(z, i), activation), out, i)
+
+
+@kernel
+def backward(dz, dout, out, activation):
+    for i in range(0, out.size, v.NARROW):
+        v.store(activation_backward(v.load(dout, i), v.load(out, i), activation), dz, i)
+
+
+def apply(z, activation):
+    z = np.resize(np.asarray(z, np.float32), -(-len(z) // N) * N)
+    out = np.full_like(z, np.nan)
+    with np.errstate(all="ignore"):  # NumPy warns where it stands in for compiled code
+        forward(out, z, ACTIVATIONS[activation])
+    return z, out
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_forward_is_the_references_to_a_few_units_in_the_last_place(activation):
+    z, out = apply([*np.linspace(-80, 80, 2001), *np.linspace(-0.7, 0.7, 2001), 0.0, -0.0, 1e-30, -1e-30], activation)
+    want = reference.activation_forward(z.astype(np.float64), activation)
+    np.testing.assert_allclose(out, want, rtol=4 * EPS, atol=0)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_nan_stays_nan_in_its_lane_alone(activation):
+    z, out = apply(np.where(np.arange(N) == 5, np.nan, 0.5), activation)
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(z))
+
+
+@pytest.mark.parametrize(
+    ("activation", "below", "above"),
+    [("relu", 0, np.inf), ("sigmoid", 0, 1), ("tanh", -1, 1), ("identity", -np.inf, np.inf)],
+)
+def test_at_infinity_and_far_out_are_the_limits(activation, below, above):
+    _, out = apply([-np.inf, np.inf], activation)
+    np.testing.assert_allclose(out[:2], [below, above], rtol=0, atol=1e-37)
+    if activation in ("sigmoid", "tanh"):
+        _, out = apply([-1e30, 1e30], activation)
+        np.testing.assert_allclose(out[:2], [below, above], rtol=0, atol=1e-37)
+
+
+@pytest.mark.skipif(config.DISABLE_JIT, reason="NumPy's tanh stands in, and is not a few polynomials glued together")
+def test_tanh_is_odd_and_does_not_fall():
+    z, out = apply(np.linspace(-12, 12, 4096), "tanh")
+    np.testing.assert_array_equal(apply(-z, "tanh")[1], -out)
+    assert np.diff(out).min() >= -EPS  # also where the polynomial and the exponential meet
+    assert np.abs(out).max() <= 1
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_backward_is_the_references(activation):
+    rng = np.random.default_rng(0)
+    out = reference.activation_forward(np.linspace(-6, 6, 160), activation).astype(np.float32)
+    dout, dz = rng.standard_normal(160).astype(np.float32), np.full(160, np.nan, np.float32)
+    backward(dz, dout, out, ACTIVATIONS[activation])
+    want = reference.activation_backward(dout.astype(np.float64), out.astype(np.float64), activation)
+    np.testing.assert_allclose(dz, want, rtol=3 * EPS, atol=2 * EPS)
+
+
+def test_the_gradient_of_relu_at_zero_is_zero():
+    dz, out = np.full(N, np.nan, np.float32), np.resize(np.float32([0, -0.0, 1e-45, 1]), N)
+    backward(dz, np.full(N, 7, np.float32), out, ACTIVATIONS["relu"])
+    np.testing.assert_array_equal(dz, np.resize([0, 0, 7, 7], N))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_derivatives_of_the_reference_are_those_of_its_functions(activation):
+    z = np.linspace(-3, 3, 50)  # not at 0, where ReLU has none
+    out, step = reference.activation_forward(z, activation), 1e-6
+    up, down = (reference.activation_forward(z + s, activation) for s in (step, -step))
+    got = reference.activation_backward(np.ones_like(z), out, activation)
+    np.testing.assert_allclose(got, (up - down) / (2 * step), rtol=0, atol=1e-8)

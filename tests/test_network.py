@@ -1,0 +1,225 @@
+import ctypes
+import importlib
+import pkgutil
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba.core import config
+from numba.core.dispatcher import Dispatcher
+
+import fastmlp
+from fastmlp import inputs, kernels, reference
+from fastmlp.kernels import epoch
+from fastmlp.kernels.dense import ceil_div, strips, tiles
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.network import SCRATCH, output_of, share
+from fastmlp.kernels.sparse import LIST, sparse_strips
+from fastmlp.kernels.vector import NARROW, PANEL
+from fastmlp.parameters import initial_parameters
+from fastmlp.run import Run, padded_outputs
+
+HIDDEN = [(), (33,), (65, 20, 1)]
+SGDS = [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.1), fastmlp.SGD(0.5, nesterov=True)]
+
+
+def data(n, n_features=50, n_classes=4):
+    rng = np.random.default_rng(n)
+    x = rng.integers(0, 256, (n, n_features)) * (rng.random((n, n_features)) < 0.4)
+    return x.astype(np.uint8), rng.integers(0, n_classes, n)
+
+
+def make_run(x, y, hidden=(33,), loss="cross_entropy", batch_size=16, sparse=False, sgd=SGDS[0], **options):
+    """A run whose memory holds NaN, and lists full of nonsense, wherever it has not been written to."""
+    n_out = y.shape[1] if loss == "mse" else 4
+    parameters = initial_parameters((x.shape[1], *hidden, n_out), "he", np.random.default_rng(1))
+    for bias in parameters.biases:
+        bias[:] = np.random.default_rng(2).standard_normal(bias.size)
+    run = Run(parameters, ["tanh"] * len(hidden), loss, batch_size, True, sgd, **options)
+    zeros = run.network.places.zeros
+    run.network.workspace[np.delete(np.arange(run.network.workspace.size), np.s_[zeros : zeros + int(PANEL)])] = np.nan
+    targets = inputs.encode_targets(y) if loss == "mse" else inputs.encode_labels(y, np.arange(4))
+    run.set_data(x, "auto", targets, sparse)
+    run.lists.count[:], run.lists.words[:] = LIST, 2**32 - 1
+    return run
+
+
+def arrays_of(run):
+    return [array.copy() for array in run.parameters.weights + run.parameters.biases]
+
+
+def check_steps(x, y, batch_size, hidden, loss, sparse, sgd, atol=2e-5):
+    """An epoch, a step at a time, beside the reference's in float64."""
+    run = make_run(x, y, hidden, loss, batch_size, sparse, sgd)
+    weights, biases = ([a.astype(np.float64) for a in part] for part in (run.parameters.weights, run.parameters.biases))
+    velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in zip(weights, biases)]
+    kind = "plain" if sgd.momentum == 0 else "nesterov" if sgd.nesterov else "momentum"
+    rule = reference.Rule(kind, np.float32(0.05), sgd.momentum, sgd.weight_decay)
+    order = np.random.default_rng(3).permutation(len(x))
+    for start in range(0, len(x), batch_size):
+        batch = order[start : start + batch_size]
+        records = run.train(batch, np.full(1, 0.05, np.float32))
+        losses, _ = reference.train_step(
+            reference.gather(x, batch, 1 / 255, np.float64), y[batch], weights, biases, velocities,
+            ["tanh"] * len(hidden) + ["identity"], loss, rule,
+        )  # fmt: skip
+        assert records[0, 0] == pytest.approx(losses.sum(), rel=1e-4, abs=1e-5)
+        for got, want in zip(run.parameters.weights + run.parameters.biases, weights + biases):
+            np.testing.assert_allclose(got, want, rtol=1e-3, atol=atol)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(3, 1), (17, 16), (20, 7), (33, 8), (50, 49), (50, 50), (260, 129)])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("sgd", SGDS)
+def test_steps_of_any_batch_size_and_short_last_ones_are_the_references(n, batch_size, sparse, sgd):
+    if config.DISABLE_JIT and n > 20:
+        pytest.skip("slow without compiled code")
+    check_steps(*data(n), batch_size, (33,), "cross_entropy", sparse, sgd)
+
+
+@pytest.mark.skipif(config.DISABLE_JIT, reason="slow without compiled code")
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(1, 140), st.lists(st.integers(1, 140), max_size=3),
+    st.sampled_from(list(LOSSES)), st.booleans(), st.sampled_from(SGDS),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidden, loss, sparse, sgd):
+    x, y = data(n, n_features)
+    if loss == "mse":
+        y = np.random.default_rng(0).standard_normal((n, 1 + n_features % 70)).astype(np.float32)
+    check_steps(x, y, min(batch_size, n), hidden, loss, sparse, sgd, atol=1e-4)
+
+
+def step_by_regions(run, order, threads):
+    """One step as `train_steps` does it, with the threads' shares one after the other, in the order of `threads`."""
+    context, n_threads, last = run.context, len(threads), len(run.parameters.weights) - 1
+    run._point(epoch.SAMPLES, order)
+    context[[epoch.MODE, epoch.START, epoch.SIZE]] = epoch.TRAIN, 0, len(order)
+    context[epoch.LOSS_ADDRESS] = epoch.LOSS_ENTRIES[run.loss].address
+    run.settings[epoch.LEARNING_RATE] = 0.05
+    regions = [(epoch.ahead_region, epoch.INPUT, 0)] if run.rows.kind == epoch.CODED else []
+    regions += [(epoch.ahead_region, epoch.FORWARD, layer) for layer in range(max(last, 1))]
+    regions += [(epoch.ahead_region, epoch.OUTPUT, last)]
+    regions += [(epoch.back_region, epoch.BACKWARD, layer) for layer in range(last, min(last, 1) - 1, -1)]
+    for region, kind, layer in regions:
+        call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(region.address)
+        for thread in threads:
+            call(kind, layer, context.ctypes.data, thread, n_threads)
+
+
+@pytest.mark.parametrize("threads", [(0,), (0, 1), (1, 0), (2, 0, 1), (6, 5, 4, 3, 2, 1, 0)])
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("size", [1, 30])
+def test_threads_shares_make_up_a_step_in_whatever_order_they_are_done(threads, hidden, sparse, size):
+    x, y = data(30)
+    order = np.arange(size)
+    want = make_run(x, y, hidden, batch_size=30, sparse=sparse, sgd=SGDS[1])
+    got = make_run(x, y, hidden, batch_size=30, sparse=sparse, sgd=SGDS[1], threads=len(threads))
+    want.train(order, np.full(1, 0.05, np.float32))
+    step_by_regions(got, order, threads)
+    np.testing.assert_array_equal(got.network.parameters, want.network.parameters)
+    np.testing.assert_array_equal(got.network.state, want.network.state)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_threads_shares_cover_all_tiles_and_strips_once(threads, hidden):
+    network = make_run(*data(30), hidden).network
+    for layer in range(len(hidden) + 1):
+        out = output_of(network, np.int64(layer), np.int64(30))
+        for units in (tiles(out), strips(out), sparse_strips(out), ceil_div(out.rows, NARROW)):
+            shares = [share(units, thread, threads) for thread in range(threads)]
+            assert [unit for first, last in shares for unit in range(first, last)] == list(range(units))
+            assert max(last - first for first, last in shares) <= -(-units // threads)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_steps_leave_alone_what_is_not_theirs(sparse):
+    run = make_run(*data(50), hidden=(65, 20), sparse=sparse, threads=3)
+    workspace, places = run.network.workspace, run.network.places
+    table = workspace[places.table : places.table + 256].copy()
+    run.threads = 1
+    run.train(np.arange(50), np.full(4, 0.05, np.float32))
+    assert not workspace[places.zeros : places.zeros + int(PANEL)].any()
+    assert np.isnan(workspace[places.scratch + int(SCRATCH) : places.scratch + 3 * int(SCRATCH)]).all()
+    np.testing.assert_array_equal(workspace[places.table : places.table + 256], table)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_predictions_are_the_same_bits_however_they_are_computed(hidden):
+    x, y = data(20)
+    results = []
+    for batch_size, packed, sparse in [
+        (1, True, False),
+        (1, False, False),
+        (16, True, False),
+        (7, False, False),
+        (16, True, True),
+    ]:
+        run = make_run(x, y, hidden, batch_size=batch_size, packed=packed, sparse=sparse)
+        flat, outputs = padded_outputs(20, 4)
+        flat[:] = np.nan
+        run.predict(19, flat)
+        assert np.isnan(outputs[19]).all()  # the row behind the last one
+        results.append(outputs[:19])
+        want = reference.forward(
+            x[:19] / 255, run.parameters.weights, run.parameters.biases, ["tanh"] * len(hidden) + [""]
+        )
+        np.testing.assert_allclose(outputs[:19], want[-1], rtol=1e-4, atol=1e-5)
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=1e-4 if config.DISABLE_JIT else 0)  # no FMA in NumPy
+
+
+def test_evaluation_changes_nothing_and_gives_the_references_loss():
+    x, y = data(50)
+    run = make_run(x, y, sgd=SGDS[1])
+    before, packed = arrays_of(run), run.network.parameters.copy()
+    total, correct, _ = run.evaluate(50)
+    logits = reference.forward(x / 255, run.parameters.weights, run.parameters.biases, ["tanh", ""])[-1]
+    losses, predicted, _ = reference.cross_entropy(logits, y)
+    assert total == pytest.approx(losses.sum(), rel=1e-5)
+    assert correct == (predicted == y).sum()
+    for got, want in zip([*arrays_of(run), run.network.parameters], [*before, packed]):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
+def test_a_second_network_adds_no_signature_to_any_kernel(monkeypatch):
+    monkeypatch.setattr("fastmlp.threads.MIN_FLOP", 0)
+    modules = [importlib.import_module(f"fastmlp.kernels.{m.name}") for m in pkgutil.iter_modules(kernels.__path__)]
+
+    def compiled():
+        found = {d for module in modules for d in vars(module).values() if isinstance(d, Dispatcher)}
+        return {d.py_func: (len(d.signatures), sum(d.stats.cache_misses.values())) for d in found}
+
+    def train(hidden, n_features, dtype, activation):
+        for fill in (0.1, 1):  # sparse kernels and dense ones
+            x = (np.random.default_rng(0).random((300, n_features)) < fill).astype(dtype)
+            for threads in (1, 2):
+                model = fastmlp.train(
+                    x, np.arange(300) % 3, hidden=hidden, activation=activation, epochs=1, threads=threads
+                )
+            model.evaluate(x, np.arange(300) % 3)
+            model.predict_proba(x)
+            model.predict_proba(x[:1])
+
+    train((8,), 5, np.float32, "relu")
+    before = compiled()
+    assert before[epoch.train_steps.py_func][0] == 1
+    train((100, 3, 1), 70, np.uint8, "tanh")
+    train((), 1, np.float32, "sigmoid")
+    assert compiled() == before
+
+
+@pytest.mark.skipif(not config.BOUNDSCHECK or config.DISABLE_JIT, reason="ranges are checked under NUMBA_BOUNDSCHECK=1")
+@pytest.mark.parametrize("array", [epoch.WORKSPACE, epoch.PARAMETERS, epoch.DATA, epoch.LABELS])
+def test_regions_report_what_is_out_of_bounds(array, monkeypatch):
+    reports = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: reports.append(report.exc_value))
+    run = make_run(*data(30), batch_size=30)
+    run.context[array + 1] = 2  # as if it were that short
+    step_by_regions(run, np.arange(30), (0,))
+    assert any(isinstance(report, IndexError) for report in reports)

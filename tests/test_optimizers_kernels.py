@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from helpers import EPS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastmlp import reference
+from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule, sgd_update
+from fastmlp.kernels.vector import NARROW
+
+KINDS = {"plain": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV}
+N = int(NARROW)
+
+
+@kernel
+def update(parameters, state, at, gradient, start, columns, rule):
+    sgd_update(parameters, state, at, gradient, start, columns, rule)
+
+
+def both_rules(kind, learning_rate, momentum, weight_decay):
+    values = [np.float32(value) for value in (learning_rate, momentum, weight_decay)]
+    return Rule(KINDS[kind], *values), reference.Rule(kind, *map(float, values))
+
+
+def check_steps(kind, learning_rate, momentum, weight_decay, columns, n_steps=4):
+    """Steps of the kernel, its gradient amid NaN, beside the reference's in float64."""
+    rng = np.random.default_rng(0)
+    rule, want_rule = both_rules(kind, learning_rate, momentum, weight_decay)
+    at, inside = N, slice(N, N + columns)
+    parameters, state, gradient = (np.full(columns + 2 * N, fill, np.float32) for fill in (7, 7, np.nan))
+    parameters[inside], state[inside] = rng.standard_normal(columns), 0
+    want, velocity = parameters[inside].astype(np.float64), np.zeros(columns)
+    for step in range(n_steps):
+        gradient[inside] = rng.standard_normal(columns)
+        update(parameters, state, at, gradient, at, columns, rule)
+        reference.sgd_update(want, velocity, gradient[inside].astype(np.float64), want_rule)
+        assert np.abs(parameters[inside] - want).max() <= 8 * (step + 1) ** 2 * EPS * (1 + np.abs(want).max())
+        assert np.abs(state[inside] - velocity).max() <= 8 * (step + 1) ** 2 * EPS * (1 + np.abs(velocity).max())
+    for array in (parameters, state):
+        assert (np.delete(array, inside) == 7).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("weight_decay", [0, 0.1])
+@pytest.mark.parametrize("columns", [N, 2 * N, 4 * N])
+def test_steps_are_the_references_and_touch_nothing_else(kind, weight_decay, columns):
+    check_steps(kind, 0.1, 0 if kind == "plain" else 0.9, weight_decay, columns)
+
+
+@given(st.sampled_from(list(KINDS)), st.floats(1e-4, 0.9), st.floats(0, 0.99), st.floats(0, 0.9))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_steps_of_any_rule(kind, learning_rate, momentum, weight_decay):
+    check_steps(kind, learning_rate, 0 if kind == "plain" else momentum, weight_decay, N)
+
+
+def test_plain_steps_need_no_state():
+    parameters, gradient = np.ones(N, np.float32), np.arange(N, dtype=np.float32)
+    update(parameters, np.zeros(0, np.float32), 0, gradient, 0, N, both_rules("plain", 0.5, 0, 0)[0])
+    np.testing.assert_array_equal(parameters, 1 - 0.5 * np.arange(N))
+
+
+def test_nesterov_looks_ahead_by_one_step_of_momentum():
+    parameters, state, gradient = np.zeros(N, np.float32), np.zeros(N, np.float32), np.ones(N, np.float32)
+    update(parameters, state, 0, gradient, 0, N, both_rules("nesterov", 1, 0.5, 0)[0])
+    np.testing.assert_array_equal(state, 1)
+    np.testing.assert_array_equal(parameters, -1.5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nan_in_the_gradient_shows_in_its_parameter_alone(kind):
+    parameters, state, gradient = np.ones(N, np.float32), np.zeros(N, np.float32), np.ones(N, np.float32)
+    gradient[3] = np.nan
+    update(parameters, state, 0, gradient, 0, N, both_rules(kind, 0.1, 0.5, 0.1)[0])
+    np.testing.assert_array_equal(np.isnan(parameters), np.arange(N) == 3)

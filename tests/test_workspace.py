@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+from helpers import read
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastmlp.kernels import dense, sparse
+from fastmlp.kernels import network as kernels
+from fastmlp.kernels.vector import NARROW, PANEL, ROWS, WIDE
+from fastmlp.parameters import ALIGNMENT, Parameters, aligned_zeros
+from fastmlp.workspace import network_for, pack, set_table, sparse_lists, unpack
+
+WIDTHS = [(1, 1), (19, 4), (15, 16, 17), (64, 65, 1, 129), (784, 128, 10)]
+
+
+def numbered(widths):
+    """Parameters of which no two are alike."""
+    parameters, number = Parameters(widths), 1
+    for array in parameters.weights + parameters.biases:
+        array[:] = np.arange(number, number + array.size).reshape(array.shape)
+        number += array.size
+    return parameters
+
+
+def network_of(parameters, batch_size=33, with_state=True, **options):
+    activations = ["relu"] * (len(parameters.widths) - 2) + ["identity"]
+    return network_for(parameters, activations, True, batch_size, with_state, **options)
+
+
+def spans(network, threads):
+    """What lies in a network's workspace, and in its parameters: starts, and the room that kernels make use of."""
+    places, rows = network.places, network.layers.reshape(-1, kernels.TABLE_COLUMNS)
+    work = {
+        places.input: -(-int(network.layers[kernels.N_IN]) // PANEL) * places.input_panel,
+        places.table: 256, places.zeros: PANEL, places.rows: 3 * places.capacity,
+    }  # fmt: skip
+    work |= {places.scratch + t * kernels.SCRATCH: max(ROWS * WIDE, 3 * PANEL) for t in range(threads)}
+    weights = {}
+    for layer, row in enumerate(rows):
+        n_in, n_out = int(row[kernels.N_IN]), int(row[kernels.N_OUT])
+        work[row[kernels.OUTPUT]] = -(-n_out // PANEL) * row[kernels.OUTPUT_PANEL]
+        if layer > 0:
+            work[row[kernels.TRANSPOSED]] = -(-n_in // PANEL) * PANEL * -(-n_out // NARROW) * NARROW
+        weights[row[kernels.WEIGHT]] = -(-n_out // PANEL) * row[kernels.WEIGHT_PANEL]
+        weights[row[kernels.BIAS]] = -(-n_out // NARROW) * NARROW
+    return work, weights
+
+
+def check_table(network, parameters):
+    rows = network.layers.reshape(-1, kernels.TABLE_COLUMNS)
+    for row, weight, bias in zip(rows, parameters.weights, parameters.biases):
+        place = row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW]]
+        np.testing.assert_array_equal(read(network.parameters, dense.Matrix(*place, *weight.shape)), weight)
+        np.testing.assert_array_equal(network.parameters[row[kernels.BIAS] :][: len(bias)], bias)
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_unpacked_parameters_are_those_that_were_packed(widths):
+    parameters = numbered(widths)
+    network, want = network_of(parameters), parameters.buffer.copy()
+    parameters.buffer[:] = np.nan
+    unpack(network, parameters)
+    padding = want == 0  # unpack leaves it alone
+    np.testing.assert_array_equal(parameters.buffer, np.where(padding, np.nan, want))
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_packed_weights_are_where_the_table_says(widths):
+    parameters = numbered(widths)
+    network = network_of(parameters)
+    check_table(network, parameters)
+    count = sum(array.size for array in parameters.weights + parameters.biases)
+    assert np.count_nonzero(network.parameters) == count  # and all else is zero
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_a_network_that_is_not_packed_works_on_the_parameters_themselves(widths):
+    parameters = numbered(widths)
+    network = network_of(parameters, packed=False)
+    assert network.parameters is parameters.buffer
+    check_table(network, parameters)
+
+
+@given(st.lists(st.integers(1, 140), min_size=2, max_size=5), st.integers(1, 300), st.integers(1, 4))
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_nothing_overlaps_or_reaches_over_the_end(widths, batch_size, threads):
+    network = network_of(Parameters(widths), batch_size, threads=threads)
+    assert network.places.capacity >= batch_size
+    for array, part in zip((network.workspace, network.parameters), spans(network, threads)):
+        starts = sorted(part)
+        for start, following in zip(starts, [*starts[1:], array.size]):
+            assert start % int(NARROW) == 0
+            assert start + part[start] <= following
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_buffers_start_at_a_cache_line_and_zeros_are_zero(widths):
+    parameters = Parameters(widths)
+    network = network_of(parameters)
+    for array in (parameters.buffer, network.parameters, network.state, network.workspace):
+        assert array.dtype == np.float32
+        assert array.ctypes.data % ALIGNMENT == 0
+    assert network.state.size == network.parameters.size
+    assert not network.state.any()
+    assert not network.workspace[network.places.zeros :][: int(PANEL)].any()
+    assert network_of(parameters, with_state=False).state.size == 0
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 1000])
+def test_aligned_zeros(size):
+    array = aligned_zeros(size)
+    assert (array.size, array.ctypes.data % ALIGNMENT, np.count_nonzero(array)) == (size, 0, 0)
+    assert array.flags.c_contiguous
+    assert array.flags.writeable
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_weights_and_biases_are_views_of_one_buffer(widths):
+    parameters = numbered(widths)
+    arrays = parameters.weights + parameters.biases
+    assert [w.shape for w in parameters.weights] == list(zip(widths, widths[1:]))
+    assert all(np.shares_memory(array, parameters.buffer) for array in arrays)
+    assert np.count_nonzero(parameters.buffer) == sum(array.size for array in arrays)  # none overlap; padding is 0
+    assert all(array.ctypes.data % ALIGNMENT == 0 for array in arrays)
+
+
+def test_packing_again_takes_the_new_values():
+    parameters = numbered((19, 65, 4))
+    network = network_of(parameters)
+    parameters.buffer *= 2
+    pack(network, parameters)
+    np.testing.assert_array_equal(network.parameters, network_of(parameters).parameters)
+
+
+def test_the_table_of_coded_input_lies_where_it_was_put():
+    network = network_of(Parameters((5, 4)))
+    network.workspace[:] = np.nan
+    set_table(network, np.arange(256, dtype=np.float32))
+    np.testing.assert_array_equal(network.workspace[network.places.table :][:256], np.arange(256))
+    assert np.count_nonzero(~np.isnan(network.workspace)) == 256
+
+
+@pytest.mark.parametrize(("n_features", "batch_size"), [(1, 1), (48, 128), (49, 129), (784, 300)])
+def test_lists_have_room_for_every_group_and_sample(n_features, batch_size):
+    lists = sparse_lists(n_features, batch_size)
+    blocks = -(-batch_size // int(sparse.BLOCK))
+    assert lists.groups % int(sparse.ALL_GROUPS) == 0
+    assert lists.groups * int(sparse.GROUP) >= n_features
+    assert lists.offsets.size >= batch_size
+    assert lists.count.size == blocks * lists.groups
+    assert lists.words.size == lists.count.size * int(sparse.LIST)
