@@ -128,11 +128,6 @@ def is_sparse(x: np.ndarray) -> bool:
     return int(np.count_nonzero(groups)) < SPARSE_BELOW * groups.size
 
 
-def is_classes(y) -> bool:
-    """Whether `y` holds classes (integers, booleans or strings) rather than floating-point targets."""
-    return as_array(y, "y").dtype.kind in "biuUS"
-
-
 def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:
     """`y` as a one-dimensional array of integers or strings."""
     y = as_array(y, name)

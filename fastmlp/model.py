@@ -8,9 +8,10 @@ from collections import namedtuple
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.kernels.dense import Matrix
 from fastmlp.kernels.gather import KINDS
-from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.predict import probabilities
+from fastmlp.kernels.losses import batch_softmax, softmax
+from fastmlp.kernels.vector import PANEL
 from fastmlp.parameters import Parameters
 from fastmlp.run import Run, SingleRow, padded_outputs
 from fastmlp.threads import resolve
@@ -127,7 +128,11 @@ class MLP:
         if self.classes is None:
             raise ValueError("predict_proba needs a classifier; this model is a regression, use predict")
         flat, outputs = self._outputs(x)
-        probabilities(flat, len(flat) // len(outputs), *outputs.shape, LOSSES[self.loss])
+        matrix = Matrix(0, int(PANEL), len(flat) // len(outputs), *outputs.shape)
+        if self.loss == "notebook":
+            batch_softmax(flat, matrix)
+        else:
+            softmax(flat, matrix, 0, len(outputs))
         return outputs.copy()
 
     def predict(self, x) -> np.ndarray:

@@ -15,9 +15,7 @@ from fastmlp.kernels.vector import NARROW
 from fastmlp.optimizers import SGD
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 from fastmlp.threads import team
-from fastmlp.workspace import network_for, set_table, sparse_lists, unpack
-
-__all__ = ["EVALUATE", "PREDICT", "TRAIN", "Run"]
+from fastmlp.workspace import is_finite, network_for, set_table, sparse_lists, unpack
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
 FLOP_PER_CALL = 5e10
@@ -144,26 +142,30 @@ class Run:
         -------
         ndarray (n_steps, 3)
             Sums over each batch of the loss, of right predictions, and of squared label differences.  Where the loss is
-            not finite training stops: that step is the last one, and the parameters are left as they were.
+            not finite training stops: that step is the last one, and the parameters are left as they were.  They are
+            too if the last step made one that is not finite, and the last loss is NaN then.
         """
         records = np.zeros((self.n_steps(len(order)), 3))
         done = self._steps(TRAIN, np.ascontiguousarray(order, np.int64), rates, records, _NO_OUTPUTS)
         if done < len(records):
             return records[: done + 1]
-        unpack(self.network, self.parameters)
+        if is_finite(self.network, self.parameters):
+            unpack(self.network, self.parameters)
+        else:
+            records[-1, kernels.RECORD_LOSS] = np.nan
         return records
 
     def evaluate(self, n_samples: int) -> np.ndarray:
         """Sums (3,) over the first samples of what `train` returns for each batch."""
         n_steps = self.n_steps(n_samples)
         records, rates = np.zeros((n_steps, 3)), np.zeros(n_steps, np.float32)
-        done = self._steps(EVALUATE, np.arange(n_samples), rates, records, _NO_OUTPUTS)
-        return records[: done + 1].sum(axis=0)
+        self._steps(EVALUATE, np.arange(n_samples, dtype=np.int64), rates, records, _NO_OUTPUTS)
+        return records.sum(axis=0)
 
     def predict(self, n_samples: int, outputs: np.ndarray) -> None:
         """Put the first samples' outputs into `outputs`, flat, rows padded to whole vectors."""
         rates = np.zeros(self.n_steps(n_samples), np.float32)
-        self._steps(PREDICT, np.arange(n_samples), rates, _NO_RECORDS, outputs)
+        self._steps(PREDICT, np.arange(n_samples, dtype=np.int64), rates, _NO_RECORDS, outputs)
 
 
 class SingleRow:

@@ -25,7 +25,7 @@ HISTORY = (
 
 
 class DivergenceError(ArithmeticError):
-    """The loss became NaN or infinite.
+    """The loss, or a weight, became NaN or infinite.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class DivergenceError(ArithmeticError):
 
     def __init__(self, epoch: int, learning_rate: float, model: MLP):
         super().__init__(
-            f"the loss became NaN or infinite in epoch {epoch}, at learning rate {learning_rate:g}; "
+            f"the loss or a weight became NaN or infinite in epoch {epoch}, at learning rate {learning_rate:g}; "
             "try a smaller learning_rate. The weights from before that epoch are in this error's .model"
         )
         self.epoch, self.model = epoch, model
@@ -68,7 +68,8 @@ def train(
     Parameters
     ----------
     x : array_like (n_samples, n_features)
-        uint8, float32 or float64 arrays are taken as they are, and not copied; other numbers become float32.
+        uint8, float32 or float64 arrays are never copied as floats; other numbers become float32.  Input that is mostly
+        zero, with at most 256 values, is copied as bytes.
     y : array_like (n_samples,) or (n_samples, n_outputs)
         Labels, integers or strings; or floating-point targets of a regression.
     hidden : sequence of int
@@ -115,7 +116,7 @@ def train(
     ValueError, TypeError
         If an argument is not as described.
     DivergenceError
-        If the loss becomes NaN or infinite.
+        If the loss, or a weight, becomes NaN or infinite.
     """
     x = inputs.check_features(x)
     hidden = inputs.check_hidden(hidden)
@@ -134,7 +135,7 @@ def train(
     callbacks = _check_callbacks(callbacks)
 
     if loss is None:
-        loss = "cross_entropy" if inputs.is_classes(y) or np.asarray(y).dtype.kind != "f" else "mse"
+        loss = "mse" if inputs.as_array(y, "y").dtype.kind == "f" else "cross_entropy"
     inputs.check_choice(loss, "loss", LOSSES)
     init_rng, split_rng, order_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
 

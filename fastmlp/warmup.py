@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from fastmlp.kernels import epoch, jit
+from fastmlp.kernels.losses import LOSSES
 from fastmlp.threads import resolve
 from fastmlp.train import train
 
@@ -25,8 +26,9 @@ def compile_side_by_side() -> None:
 def warmup() -> None:
     """Compile every kernel, or load it from the cache: train and use small networks that reach them all."""
     compile_side_by_side()
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (256, 64), np.uint8), np.arange(256) % 2
-    for threads in {1, resolve(None)}:  # steps large enough to be worth two threads
-        model = train(x, y, hidden=(64,), epochs=1, validation=0.5, threads=threads, progress=False)
-    model.predict_proba(x)
+    x, y = np.eye(256, 64, dtype=np.float32), np.arange(256) % 2  # floats that the sparse kernels take
+    for loss in LOSSES:
+        for threads in {1, resolve(None)}:  # steps large enough to be worth two threads
+            model = train(x, y, hidden=(64,), loss=loss, epochs=1, threads=threads, progress=False)
+        if model.classes is not None:
+            model.predict_proba(x)

@@ -142,6 +142,11 @@ def _views(network, parameters: Parameters):
         yield network.parameters[row[kernels.BIAS] : row[kernels.BIAS] + n_out], bias
 
 
+def is_finite(network, parameters: Parameters) -> bool:
+    """Whether all of a training network's parameters, which has the layout of `parameters`, are finite."""
+    return all(np.isfinite(packed).all() for packed, _ in _views(network, parameters))
+
+
 def pack(network, parameters: Parameters):
     """Copy parameters into a training network."""
     for packed, plain in _views(network, parameters):

@@ -121,6 +121,12 @@ def test_divergence_is_an_error_that_keeps_the_weights_from_before():
     assert len(caught.value.model.history["epoch"]) == 1
 
 
+def test_weights_that_overflow_in_the_last_step_are_an_error_too():
+    with pytest.raises(fastmlp.DivergenceError, match="epoch 1") as caught:
+        fastmlp.train(100 * X, 1e4 * X[:, 0], hidden=(4,), batch_size=len(X), epochs=1, learning_rate=3e38, seed=0)
+    assert all(np.isfinite(p).all() for p in caught.value.model.weights + caught.value.model.biases)
+
+
 def test_progress_is_silent_in_a_pipe_and_can_be_forced(capfd):
     fastmlp.train(X, Y, epochs=2)
     assert capfd.readouterr() == ("", "")

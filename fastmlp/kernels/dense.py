@@ -2,7 +2,7 @@
 
 Matrices lie in panels of PANEL columns (see `Matrix`).  All three kernels are one product: a tile of ROWS rows is
 summed up in registers, put into `scratch` (in L1), and finished there: bias and activation, the derivative, or the
-optimizer.  So no gradient of a weight ever exists outside of a tile.
+optimizer (plain SGD is one FMA, from the registers).  So no gradient of a weight ever exists outside of a tile.
 
 A tile always has ROWS rows.  Where a matrix ends within one, the tile reads and writes on in the matrix's own memory,
 which reaches to a whole tile; nobody reads what comes out there.  The same holds for the columns up to a multiple of
@@ -45,7 +45,6 @@ from fastmlp.kernels.vector import (
 # Where a matrix lies in a flat array: element (i, j) at start + j // PANEL * panel + i * row + j % PANEL.
 # Inputs, outputs and their gradients have row == PANEL; a row-major matrix of weights or logits has panel == PANEL.
 Matrix = namedtuple("Matrix", "start panel row rows columns")
-
 
 CACHE_LINE = np.int64(64)
 

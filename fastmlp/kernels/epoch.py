@@ -1,9 +1,9 @@
 """Training steps: regions of work that threads do side by side, one after the other.
 
-A step of a network of L layers is 2 L - 1 regions, at least three.  Within a region no thread reads
-what another one writes:
+A step of a network of L layers is 2 L - 1 regions, at least three, and INPUT before them where the input is sparse.
+Within a region no thread reads what another one writes:
 
-INPUT     lists of some groups of features made, where the input is sparse
+INPUT     lists of some groups of features made
 FORWARD   a layer's output, by tiles; its weights transposed for the way back
 OUTPUT    the last layer's output, its loss and gradient, by rows
 BACKWARD  a layer's weights updated and its input overwritten by its gradient, by columns of the input; for the second
@@ -97,6 +97,7 @@ def record(records, step, workspace, loss, labels, samples, start, n, rows, capa
 @merged
 def make_input(network, data, batch, thread, threads):
     """INPUT"""
+    # every thread finds all rows, and writes the same: sharing that would take a region of its own
     locate(data.lists, data.rows, batch.samples, batch.start, batch.size, data.rows.data.size - data.rows.stride)
     first, last = share(data.lists.groups // ALL_GROUPS, thread, threads)
     make_lists(data.lists, data.rows, batch.size, first * ALL_GROUPS, last * ALL_GROUPS)
@@ -243,40 +244,36 @@ def back_region(_, layer, context_address, thread, threads):
 # The losses are called by address too, so that only those in use are compiled.
 
 
+@inlined
+def loss_arguments(context_address, layer):
+    """Workspace, logits, targets, batch and places, of which a loss works on the rows first..last-1."""
+    context = int64s_at(context_address, CONTEXT)
+    network, batch = network_of(context), batch_of(context)
+    return network.workspace, output_of(network, layer, batch.size), data_of(context).targets, batch, network.places
+
+
 @entry(5)
 def cross_entropy_rows(context_address, layer, first, last, _):
-    """`cross_entropy` of the rows first..last-1 of a batch"""
-    context = int64s_at(context_address, CONTEXT)
-    network, labels, batch = network_of(context), data_of(context).targets.labels, batch_of(context)
-    logits, rows, capacity = output_of(network, layer, batch.size), network.places.rows, network.places.capacity
-    cross_entropy(network.workspace, logits, labels, batch.samples, batch.start, rows, capacity, first, last)
+    work, logits, targets, batch, at = loss_arguments(context_address, layer)
+    cross_entropy(work, logits, targets.labels, batch.samples, batch.start, at.rows, at.capacity, first, last)
 
 
 @entry(5)
 def softmax_mse_rows(context_address, layer, first, last, _):
-    """`softmax_mse` of the rows first..last-1 of a batch"""
-    context = int64s_at(context_address, CONTEXT)
-    network, labels, batch = network_of(context), data_of(context).targets.labels, batch_of(context)
-    logits, rows, capacity = output_of(network, layer, batch.size), network.places.rows, network.places.capacity
-    softmax_mse(network.workspace, logits, labels, batch.samples, batch.start, rows, capacity, first, last)
+    work, logits, targets, batch, at = loss_arguments(context_address, layer)
+    softmax_mse(work, logits, targets.labels, batch.samples, batch.start, at.rows, at.capacity, first, last)
 
 
 @entry(5)
 def notebook_rows(context_address, layer, first, last, _):
-    """`notebook` of a whole batch"""
-    context = int64s_at(context_address, CONTEXT)
-    network, labels, batch = network_of(context), data_of(context).targets.labels, batch_of(context)
-    logits, rows, capacity = output_of(network, layer, batch.size), network.places.rows, network.places.capacity
-    notebook(network.workspace, logits, labels, batch.samples, batch.start, rows, capacity)
+    work, logits, targets, batch, at = loss_arguments(context_address, layer)
+    notebook(work, logits, targets.labels, batch.samples, batch.start, at.rows, at.capacity)  # a whole batch
 
 
 @entry(5)
 def mse_rows(context_address, layer, first, last, _):
-    """`mse` of the rows first..last-1 of a batch"""
-    context = int64s_at(context_address, CONTEXT)
-    network, values, batch = network_of(context), data_of(context).targets.values, batch_of(context)
-    logits, rows, capacity = output_of(network, layer, batch.size), network.places.rows, network.places.capacity
-    mse(network.workspace, logits, values, batch.samples, batch.start, rows, capacity, first, last)
+    work, logits, targets, batch, at = loss_arguments(context_address, layer)
+    mse(work, logits, targets.values, batch.samples, batch.start, at.rows, at.capacity, first, last)
 
 
 LOSS_ENTRIES = {
@@ -325,9 +322,9 @@ def steps(run, context, first, last, learning_rates, records, outputs, threads):
             call_at(context[LOSS_ADDRESS], where, last_layer, np.int64(0), n, np.int64(0))
         samples, labels = int64s_at(context[SAMPLES], n_samples), data.targets.labels
         record(records, step, network.workspace, loss, labels, samples, start, n, places.rows, places.capacity)
-        if not np.isfinite(records[step, RECORD_LOSS]):
-            return step
         if mode == TRAIN:
+            if not np.isfinite(records[step, RECORD_LOSS]):
+                return step
             for layer in range(last_layer, min(last_layer, 1) - 1, -1):
                 run(context[BACK_ADDRESS], BACKWARD, layer, where, threads)
     return last
@@ -336,7 +333,7 @@ def steps(run, context, first, last, learning_rates, records, outputs, threads):
 @kernel
 def train_steps(context, first, last, learning_rates, records, outputs):
     """The steps first..last-1 of an epoch of exact minibatch SGD; returns `last`, or the step whose loss is not finite.
-    In other modes, the same steps without what they leave out.
+    In other modes than TRAIN, all of these steps without what the mode leaves out.
 
     context         (CONTEXT,) int64     read; its batch is overwritten, and what its arrays hold is updated in place:
                                          step s takes BATCH_SIZE of the SAMPLES from s * BATCH_SIZE on

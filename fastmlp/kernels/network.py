@@ -210,7 +210,7 @@ def forward_sparse(network, rows, lists, batch, thread, threads):
 
 @merged
 def transpose_weight(network, layer, thread, threads):
-    """A layer's weights transposed, for `backward_input` after they have been updated: a share of the rows."""
+    """A layer's weights transposed, for `backward_inner`, which updates them first: a share of the rows."""
     weight = weight_of(network, layer)
     first, last = share(ceil_div(weight.rows, NARROW), thread, threads)
     transpose(network.workspace, transposed_of(network, layer), network.parameters, weight, first, last)
