@@ -9,9 +9,9 @@ import numbers
 
 import numpy as np
 
-from fastmlp.kernels.epoch import Targets
-from fastmlp.kernels.gather import CACHE_LINE, CODED, KINDS, Rows
-from fastmlp.kernels.sparse import GROUP, HASH, encode
+from fastmlp.kernels.context import Targets
+from fastmlp.kernels.gather import CACHE_LINE, CODED, CSR, KINDS, WORDS, Rows
+from fastmlp.kernels.sparse import GROUP, HASH, encode, make_words
 from fastmlp.parameters import round_up
 
 _CHECK_BYTES = 1 << 22  # how much of x is checked for NaN at a time: the answer's own memory stays small
@@ -34,11 +34,11 @@ def as_array(value, name: str) -> np.ndarray:
 def check_features(x, n_features: int | None = None, name: str = "x") -> np.ndarray:
     """`x` as a two-dimensional array of uint8, float32 or float64 whose rows are contiguous.
 
-    Arrays of these types are not copied if their rows are contiguous; other numbers become float32.
+    Arrays of these types are not copied if their rows are contiguous; other numbers become float32.  Sparse matrices of
+    SciPy come back as a CSR matrix in canonical form, of whatever numbers they hold.
     """
-    if hasattr(x, "tocsr"):
-        raise TypeError(f"{name} is a sparse matrix, which is not supported yet; pass {name}.toarray()")
-    x = as_array(x, name)
+    if not is_csr(x):
+        x = as_array(x, name)
     if x.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers (uint8, float32 or float64), got {_describe(x)}")
     if x.ndim != 2:
@@ -48,12 +48,45 @@ def check_features(x, n_features: int | None = None, name: str = "x") -> np.ndar
         raise ValueError(f"{name} must have at least one sample and one feature, got {_describe(x)}")
     if n_features is not None and x.shape[1] != n_features:
         raise ValueError(f"{name} must have {n_features} features, as the model has inputs, got {_describe(x)}")
+    if is_csr(x):
+        return _check_csr(x, name)
     if x.dtype not in KINDS or not x.dtype.isnative:
         x = x.astype(np.float64 if x.dtype.kind == "f" and x.dtype.itemsize >= 8 else np.float32)
     if x.strides[1] != x.itemsize or x.strides[0] < x.shape[1] * x.itemsize:
         x = np.ascontiguousarray(x)
     if x.dtype.kind == "f":
         _check_finite(x, name)
+    return x
+
+
+def is_csr(x) -> bool:
+    """Whether `x` is a sparse matrix of SciPy, which is not imported for it."""
+    return hasattr(x, "tocsr")
+
+
+def _check_csr(x, name: str):
+    """A sparse matrix as CSR in canonical form, with finite values and with indices that are in range."""
+    x = x.tocsr()
+    n, n_features = x.shape
+    starts, indices = x.indptr, x.indices
+    if n_features >= 2**31:
+        raise ValueError(f"{name} must have less than 2**31 features, got {n_features}")
+    # kernels rely on all of this, whatever has been done to the matrix's arrays
+    if not (
+        len(starts) == n + 1 and starts[0] == 0 and (starts[1:] >= starts[:-1]).all()
+        and starts[-1] <= min(len(indices), len(x.data))
+        and (starts[-1] == 0 or 0 <= indices[: starts[-1]].min() <= indices[: starts[-1]].max() < n_features)
+    ):  # fmt: skip
+        raise ValueError(f"{name} is not a valid CSR matrix: its indptr or indices are out of range")
+    x = type(x)((x.data, indices, starts), shape=x.shape)  # a new one: it knows nothing of the order yet
+    if not x.has_canonical_format:
+        x = x.copy()
+        x.sum_duplicates()
+    if x.dtype.kind == "f":
+        try:
+            _check_finite(x.data[: x.nnz], name)
+        except ValueError:
+            raise ValueError(f"{name} must be finite (in float32), got NaN, infinity or too large a number") from None
     return x
 
 
@@ -78,13 +111,36 @@ def resolve_scale(input_scale, dtype: np.dtype) -> float:
     return float(input_scale)
 
 
-def rows_of(x: np.ndarray, input_scale) -> Rows:
-    """A checked array as the kernels see it."""
+_NO_INDICES, _NO_STARTS = np.zeros(0, np.uint8), np.zeros(0, np.int64)
+
+
+def rows_of(x, input_scale) -> Rows:
+    """A checked array, or CSR matrix, as the kernels see it."""
+    if is_csr(x):
+        return _csr_rows(x, input_scale)
     size = (x.shape[0] - 1) * x.strides[0] + x.shape[1] * x.itemsize
     # read-only, whatever the user's array is: Numba compiles once more for another kind of array
     data = np.lib.stride_tricks.as_strided(x[:, :1].view(np.uint8), (size,), (1,), writeable=False)
     scale = np.float32(resolve_scale(input_scale, x.dtype))
-    return Rows(data, KINDS[x.dtype], x.itemsize, x.shape[1] * x.itemsize, x.strides[0], scale)
+    row_bytes = x.shape[1] * x.itemsize
+    return Rows(data, KINDS[x.dtype], x.itemsize, row_bytes, x.strides[0], scale, _NO_INDICES, 0, _NO_STARTS)
+
+
+def _csr_rows(x, input_scale) -> Rows:
+    """A checked CSR matrix as the kernels see it; its arrays are copied if their types are not the kernels' own."""
+    values = x.data if x.dtype in (np.float32, np.float64) and x.dtype.isnative else x.data.astype(np.float32)
+    indices = x.indices if x.indices.dtype in (np.int32, np.int64) and x.indices.dtype.isnative else None
+    if indices is None:
+        indices = x.indices.astype(np.int64)
+    itemsize, index_itemsize = values.itemsize, indices.itemsize
+    values, indices = (
+        np.require(array[: x.nnz], requirements=["C", "A"]).view(np.uint8) for array in (values, indices)
+    )
+    values.flags.writeable = indices.flags.writeable = False
+    scale = np.float32(resolve_scale(input_scale, x.dtype))
+    return Rows(
+        values, CSR, itemsize, 0, 0, scale, indices, index_itemsize, x.indptr.astype(np.int64),
+    )  # fmt: skip
 
 
 def coded_rows(x: np.ndarray, input_scale) -> tuple[Rows, np.ndarray] | None:
@@ -102,30 +158,63 @@ def coded_rows(x: np.ndarray, input_scale) -> tuple[Rows, np.ndarray] | None:
         data.reshape(n + 1, stride)[:n, :n_features] = x
         values = np.arange(256, dtype=np.float32)
     else:
-        keys, codes, bits = np.zeros(HASH, np.uint32), np.zeros(HASH, np.uint8), np.zeros(256, np.uint32)
-        count = 1
+        encoder = _Encoder()
         for start in range(0, n, 1024):  # no second copy of the whole in float32
-            part = np.ascontiguousarray(x[start : start + 1024], np.float32).view(np.uint32).reshape(-1)
-            count = encode(data, start * stride, stride, part, n_features, keys, codes, bits, count)
-            if count > 256:
+            if not encoder.encode(data, start * stride, x[start : start + 1024], stride):
                 return None
-        values = bits.view(np.float32)
+        values = encoder.values
     table = values * np.float32(resolve_scale(input_scale, x.dtype))
-    return Rows(data, CODED, 1, n_features, stride, np.float32(1)), table
+    return Rows(data, CODED, 1, n_features, stride, np.float32(1), _NO_INDICES, 0, _NO_STARTS), table
 
 
-# The sparse kernels are taken where less than this share of the groups of features of a sample hold a non-zero one.
-SPARSE_BELOW = 0.6
+def coded_words(x, input_scale) -> tuple[Rows, np.ndarray] | None:
+    """A checked CSR matrix as words for the sparse kernels, and the table (256,) float32 of what their bytes stand for;
+    None where there are more than 256 values."""
+    rows = rows_of(x, input_scale)
+    values = rows.data.view(np.float32 if rows.itemsize == 4 else np.float64)
+    encoder = _Encoder()
+    codes = np.zeros(len(values), np.uint8)
+    for start in range(0, len(values), 1 << 16):
+        if not encoder.encode(codes, start, values[None, start : start + (1 << 16)], 0):
+            return None
+    words, starts = np.zeros(len(values), np.uint64), np.zeros(len(rows.starts), np.int64)
+    make_words(words, starts, codes, rows.starts, rows.indices, rows.index_itemsize)
+    data = words[: starts[-1]].copy().view(np.uint8)
+    return Rows(data, WORDS, 8, 0, 0, np.float32(1), _NO_INDICES, 0, starts), encoder.values * rows.scale
+
+
+class _Encoder:
+    """Gives numbers from 1 to 255 to the float32 values that it is shown, and 0 to 0.0."""
+
+    def __init__(self):
+        self.keys, self.codes = np.zeros(HASH, np.uint32), np.zeros(HASH, np.uint8)
+        self.bits, self.count = np.zeros(256, np.uint32), 1
+
+    def encode(self, out: np.ndarray, first: int, x: np.ndarray, stride: int) -> bool:
+        """Write the codes of (n, m) numbers to `out`, rows `stride` apart; False if there are too many values."""
+        bits = np.ascontiguousarray(x, np.float32).view(np.uint32).reshape(-1)
+        self.count = encode(out, first, stride, bits, x.shape[1], self.keys, self.codes, self.bits, self.count)
+        return self.count <= 256
+
+    @property
+    def values(self) -> np.ndarray:
+        """What the codes stand for, (256,)"""
+        return self.bits.view(np.float32)
+
+
+# The kernels for inputs that are mostly zero are taken where less than this share of the features of a sample, or of
+# its groups of features, are not zero.
+_SPARSE_BELOW = {1: 0.35, int(GROUP): 0.6}
 _SAMPLED_ROWS = 256
 
 
-def is_sparse(x: np.ndarray) -> bool:
-    """Whether the sparse kernels are faster on a checked array, judged by some of its rows."""
+def is_sparse(x: np.ndarray, group: int = 1) -> bool:
+    """Whether sparse kernels that take `group` features at a time are faster on checked rows, judged by some."""
     sample = x[:: -(-len(x) // _SAMPLED_ROWS)]
-    padded = np.zeros((len(sample), -(-x.shape[1] // int(GROUP)) * int(GROUP)), bool)
+    padded = np.zeros((len(sample), round_up(x.shape[1], int(group))), bool)
     padded[:, : x.shape[1]] = sample != 0
-    groups = padded[:, 0::3] | padded[:, 1::3] | padded[:, 2::3]
-    return int(np.count_nonzero(groups)) < SPARSE_BELOW * groups.size
+    groups = padded.reshape(len(sample), -1, int(group)).any(axis=2)
+    return int(np.count_nonzero(groups)) < _SPARSE_BELOW[int(group)] * groups.size
 
 
 def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:

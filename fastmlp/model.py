@@ -81,8 +81,13 @@ class MLP:
 
     def _run(self, x: np.ndarray, batch_size: int) -> Run:
         """What computes with this model on checked features: for a few samples without copying the weights."""
-        packed, threads = len(x) >= CHUNK, resolve(self.threads)
+        packed, threads = x.shape[0] >= CHUNK, resolve(self.threads)
         return Run(self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads)
+
+    @staticmethod
+    def _sparse(x) -> bool | None:
+        """For `Run.set_data`: few samples, for which the weights are not packed, are not worth lists."""
+        return None if inputs.is_csr(x) or x.shape[0] >= CHUNK else False
 
     def _single_outputs(self, x) -> np.ndarray | None:
         """Outputs (1, n_out) for a single sample in an array that needs no conversion; None for anything else."""
@@ -100,12 +105,12 @@ class MLP:
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
         x = inputs.check_features(x, self.n_features)
-        run = self._run(x, min(len(x), CHUNK))
-        flat, outputs = padded_outputs(len(x), self.widths[-1])
-        row = len(flat) // len(x)
-        for part in _slices(x, SLICE):
-            run.set_data(x[part], self.input_scale, sparse=None if len(x) >= CHUNK else False)
-            run.predict(len(x[part]), flat[part.start * row :])
+        run = self._run(x, min(x.shape[0], CHUNK))
+        flat, outputs = padded_outputs(x.shape[0], self.widths[-1])
+        row = len(flat) // x.shape[0]
+        for part, rows in _parts(x, SLICE):
+            run.set_data(rows, self.input_scale, sparse=self._sparse(x), repeated=False)
+            run.predict(part.stop - part.start, flat[part.start * row :])
         return flat, outputs
 
     def predict_proba(self, x) -> np.ndarray:
@@ -173,14 +178,14 @@ class MLP:
             If `x` or `y` are not such arrays, or `y` holds a label that is not among `classes`.
         """
         x = inputs.check_features(x, self.n_features)
-        targets = self._encode(y, len(x))
+        targets = self._encode(y, x.shape[0])
         whole = self.loss == "notebook"  # its softmax takes all samples at once
-        run = self._run(x, len(x) if whole else min(len(x), CHUNK))
+        run = self._run(x, x.shape[0] if whole else min(x.shape[0], CHUNK))
         total = np.zeros(3)
-        for part in _slices(x, len(x) if whole else SLICE):
-            run.set_data(x[part], self.input_scale, self._part(targets, part), None if len(x) >= CHUNK else False)
-            total += run.evaluate(len(x[part]))
-        loss, correct, _ = total / len(x)
+        for part, rows in _parts(x, x.shape[0] if whole else SLICE):
+            run.set_data(rows, self.input_scale, self._part(targets, part), self._sparse(x), repeated=False)
+            total += run.evaluate(part.stop - part.start)
+        loss, correct, _ = total / x.shape[0]
         return Metrics(float(loss), float("nan") if self.classes is None else float(correct))
 
     def _part(self, targets, part: slice):
@@ -208,6 +213,11 @@ class MLP:
         save(self, path)
 
 
-def _slices(x: np.ndarray, size: int) -> list[slice]:
-    """Parts of `x` of `size` samples, so that the sparse kernels' copy of their bytes stays small."""
-    return [slice(start, start + size) for start in range(0, len(x), size)]
+def _parts(x, size: int):
+    """Parts of `x` of `size` samples, so that the sparse kernels' copy of their bytes stays small: slices, and what is
+    in them.  A CSR matrix is not copied, and makes one part."""
+    n = x.shape[0]
+    if inputs.is_csr(x):
+        return [(slice(0, n), x)]
+    slices = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    return [(part, x[part]) for part in slices]

@@ -69,6 +69,13 @@ def dense_backward_input(inp, dout, weight, activation):
     return activation_backward(dout @ weight.T, inp, activation)
 
 
+def dense_backward_row(inp, dout, weight, velocity, activation, rule):
+    """Gradient of inp (1, n_in), itself the output of `activation`, from the weights before their update, in place"""
+    dinp = dense_backward_input(inp, dout, weight, activation)
+    dense_update(inp, dout, weight, velocity, rule)
+    return dinp
+
+
 def transpose(weight):
     """weight.T, (n_out, n_in)"""
     return np.ascontiguousarray(weight.T)
@@ -117,6 +124,22 @@ def make_lists(x, group=3):
     return lists
 
 
+def make_words(x, group=3):
+    """For every sample, the groups that are not empty and their values: pairs of (n,) and (n, group)"""
+    padded = np.pad(x, ((0, 0), (0, -x.shape[1] % group))).reshape(len(x), -1, group)
+    return [(groups, row[groups]) for row in padded for groups in [np.flatnonzero(row.any(axis=1))]]
+
+
+def place_words(words, n_groups, group=3):
+    """The lists of `make_lists` from what `make_words` gives"""
+    lists = [([], []) for _ in range(n_groups)]
+    for sample, (groups, values) in enumerate(words):
+        for g, value in zip(groups, values):
+            lists[g][0].append(sample)
+            lists[g][1].append(value)
+    return [(np.array(samples, np.int64), np.array(values).reshape(-1, group)) for samples, values in lists]
+
+
 def sparse_start(out, bias):
     """out = bias in every row, in place"""
     out[:] = bias
@@ -141,6 +164,40 @@ def sparse_update(dout, lists, weight, velocity, rule):
         rows = gradient[g * values.shape[1] : (g + 1) * values.shape[1]]
         rows += (values.T @ dout[samples])[: len(rows)]
     sgd_update(weight, velocity, gradient, rule)
+
+
+def find_nonzeros(x):
+    """For every sample, the features that are not zero and their values"""
+    return [(np.flatnonzero(row), row[np.flatnonzero(row)]) for row in x]
+
+
+def copy_nonzeros(values, features, starts, samples, scale):
+    """The same from a CSR matrix"""
+    return [(features[starts[i] : starts[i + 1]], values[starts[i] : starts[i + 1]] * scale) for i in samples]
+
+
+def sort_nonzeros(entries, n_features):
+    """For every feature, the samples where it is not zero and its values"""
+    samples = np.repeat(np.arange(len(entries)), [len(features) for features, _ in entries])
+    features, values = (np.concatenate(part) for part in zip(*entries))
+    return [(samples[features == feature], values[features == feature]) for feature in range(n_features)]
+
+
+def nonzeros_forward(entries, weight, bias, activation):
+    """activation(inp @ weight + bias), from the entries of inp"""
+    return activation_forward(np.stack([values @ weight[features] + bias for features, values in entries]), activation)
+
+
+def nonzeros_update(dout, by_feature, weight, velocity, rule):
+    """weight -= the optimizer's step for dweight = inp.T @ dout, in place, from the sorted entries of inp"""
+    gradient = np.stack([values @ dout[samples] for samples, values in by_feature])
+    sgd_update(weight, velocity, gradient, rule)
+
+
+def nonzeros_update_row(dout, entries, weight, learning_rate):
+    """The same for a batch of one sample, by plain SGD"""
+    ((features, values),) = entries
+    weight[features] -= learning_rate * np.outer(values, dout[0])
 
 
 # ---------------------------------------------------------------------------------------------- losses
@@ -317,6 +374,7 @@ def train(
     validation=None,
     init="he",
     input_scale="auto",
+    sparse="auto",
     seed=None,
     threads=None,
     callbacks=(),
@@ -329,7 +387,7 @@ def train(
     ----------
     dtype : float32 or float64
         What to compute in.  The other arguments are those of `fastmlp.train`; callbacks are functions of the model;
-        `threads` and `progress` are accepted and have no effect (NumPy's BLAS has its own threads).
+        `sparse`, `threads` and `progress` are accepted and have no effect (NumPy's BLAS has its own threads).
 
     Returns
     -------

@@ -7,18 +7,24 @@ import threading
 import numpy as np
 
 from fastmlp import inputs
-from fastmlp.kernels import epoch as kernels
-from fastmlp.kernels.epoch import EVALUATE, PREDICT, TRAIN
+from fastmlp.kernels import context as places
+from fastmlp.kernels import epoch, regions
+from fastmlp.kernels.context import EVALUATE, PREDICT, TRAIN
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.optimizers import PLAIN
-from fastmlp.kernels.vector import NARROW
+from fastmlp.kernels.sparse import GROUP
+from fastmlp.kernels.vector import NARROW, STRIP, WIDE
 from fastmlp.optimizers import SGD
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 from fastmlp.threads import team
-from fastmlp.workspace import is_finite, network_for, set_table, sparse_lists, unpack
+from fastmlp.workspace import is_finite, network_for, nonzeros_for, set_table, sparse_lists, unpack
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
 FLOP_PER_CALL = 5e10
+
+# Lists of groups are made for batches of so many samples at least, below which entries by sample are faster; and for
+# CSR matrices of so many features at most, as a step looks at every group.
+MIN_GROUPS_BATCH, MAX_GROUPS_FEATURES = 5, 10_000
 
 _LARGEST = float(np.finfo(np.float32).max)
 _NO_RECORDS, _NO_OUTPUTS = np.zeros((0, 3)), np.zeros(0, np.float32)
@@ -65,69 +71,94 @@ class Run:
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
         self.steps_per_call = max(1, int(FLOP_PER_CALL / self.flop))
         self.settings = np.array([1, 0, optimizer.momentum, optimizer.weight_decay], np.float32)
-        self.lists = sparse_lists(0, batch_size)
-        self.context = np.zeros(kernels.CONTEXT, np.int64)
+        self.lists, self.entries = sparse_lists(0, batch_size), nonzeros_for(0, 0, 0)
+        self.context = np.zeros(places.CONTEXT, np.int64)
         network, context = self.network, self.context
-        self._point(kernels.PARAMETERS, network.parameters)
-        self._point(kernels.STATE, network.state)
-        self._point(kernels.WORKSPACE, network.workspace)
-        self._point(kernels.LAYERS, network.layers)
-        self._point(kernels.SETTINGS, self.settings)
-        context[kernels.PLACES : kernels.PLACES + len(network.places)] = network.places
-        context[[kernels.LOSS_CODE, kernels.RULE_CODE, kernels.BATCH_SIZE]] = self.loss, optimizer.rule, batch_size
+        self._point(places.PARAMETERS, network.parameters)
+        self._point(places.STATE, network.state)
+        self._point(places.WORKSPACE, network.workspace)
+        self._point(places.LAYERS, network.layers)
+        self._point(places.SETTINGS, self.settings)
+        context[places.PLACES : places.PLACES + len(network.places)] = network.places
+        context[[places.LOSS_CODE, places.RULE_CODE, places.BATCH_SIZE]] = self.loss, optimizer.rule, batch_size
 
     def _point(self, place: int, array: np.ndarray) -> None:
         """Tell the kernels where an array is; this object has to keep it alive."""
         self.context[place : place + 2] = array.ctypes.data, array.size
 
-    def set_data(self, x: np.ndarray, input_scale, targets=None, sparse: bool | None = None) -> None:
+    def set_data(self, x, input_scale, targets=None, sparse: bool | None = None, repeated: bool = True) -> None:
         """Work on checked features and encoded targets.
 
-        `sparse`: which kernels the first layer takes; by default those that are faster on `x`.  Floats of more than 256
-        values take the dense ones.
+        `sparse`: which kernels the first layer takes; by default those that are faster on `x`.  `repeated`: whether the
+        data are gone through more than once, so that coding a CSR matrix pays.
         """
-        if sparse is None:
-            sparse = inputs.is_sparse(x)
-        if sparse and self.lists.groups == 0:
-            self.lists = sparse_lists(x.shape[1], self.batch_size)
-        coded = inputs.coded_rows(x, input_scale) if sparse else None
-        if coded is None:
-            self.rows = inputs.rows_of(x, input_scale)
+        csr, n_features, coded = inputs.is_csr(x), x.shape[1], None
+        if csr:
+            groups = repeated and n_features <= MAX_GROUPS_FEATURES
         else:
+            groups = inputs.is_sparse(x, int(GROUP)) if sparse is None else sparse
+        if groups and self.batch_size >= MIN_GROUPS_BATCH:
+            coded = inputs.coded_words(x, input_scale) if csr else inputs.coded_rows(x, input_scale)
+        if coded is not None:
+            self.way = "groups"
             self.rows, table = coded
             set_table(self.network, table)
+            if self.lists.groups == 0:
+                self.lists = sparse_lists(n_features, self.batch_size)
+        else:
+            self.rows = inputs.rows_of(x, input_scale)
+            if sparse is None:
+                sparse = csr or self.batch_size == 1 or inputs.is_sparse(x)
+            self.way = "nonzeros" if sparse else "tiles"
+        if self.way == "nonzeros":
+            per_sample = int(np.diff(self.rows.starts).max()) if csr else n_features
+            if self.entries.until.size == 0 or self.entries.room < per_sample + NARROW:
+                self.entries = nonzeros_for(n_features, self.batch_size, per_sample)
         self.targets = targets
-        rows, lists = self.rows, self.lists
-        self.settings[kernels.SCALE] = rows.scale
-        self._point(kernels.DATA, rows.data)
-        self._point(kernels.OFFSETS, lists.offsets)
-        self._point(kernels.COUNT, lists.count)
-        self._point(kernels.WORDS, lists.words)
+        rows, lists, entries, context = self.rows, self.lists, self.entries, self.context
+        self.settings[places.SCALE] = rows.scale
+        for place, array in (
+            (places.DATA, rows.data), (places.INDICES, rows.indices), (places.STARTS, rows.starts),
+            (places.OFFSETS, lists.offsets), (places.COUNT, lists.count), (places.WORDS, lists.words),
+            (places.BEGIN, entries.begin), (places.END, entries.end), (places.FEATURE, entries.feature),
+            (places.VALUE, entries.value), (places.UNTIL, entries.until), (places.TOUCHED, entries.touched),
+            (places.PLACE_FACTOR, entries.place),
+        ):  # fmt: skip
+            self._point(place, array)
         if targets is not None:
-            self._point(kernels.LABELS, targets.labels)
-            self._point(kernels.VALUES, targets.values)
-        context = self.context
-        context[kernels.ROWS_KIND : kernels.ROWS_STRIDE + 1] = rows.kind, rows.itemsize, rows.row_bytes, rows.stride
-        context[kernels.GROUPS] = lists.groups
+            self._point(places.LABELS, targets.labels)
+            self._point(places.VALUES, targets.values)
+        context[places.ROWS_KIND : places.ROOM + 1] = (
+            rows.kind, rows.itemsize, rows.row_bytes, rows.stride, rows.index_itemsize, lists.groups, entries.room,
+        )  # fmt: skip
+        context[places.HAS_INPUT] = self.way != "tiles"
+        context[places.FIRST_UNIT] = WIDE if self.way == "tiles" else STRIP
+
+    def _point_regions(self, mode: int) -> None:
+        """Tell the kernels where the regions are that a mode takes, and compile those that are not yet."""
+        context, inner = self.context, "row" if self.batch_size == 1 else "inner"
+        context[places.MODE] = mode
+        context[places.FIRST_AHEAD] = getattr(regions, f"{self.way}_ahead").address
+        context[places.INNER_AHEAD] = getattr(regions, f"{inner}_ahead").address
+        if mode == TRAIN:
+            context[places.FIRST_UPDATE] = getattr(regions, f"{self.way}_update").address
+            context[places.INNER_BACK] = getattr(regions, f"{inner}_back").address
+        if mode != PREDICT:
+            context[places.LOSS] = regions.LOSS_ENTRIES[self.loss].address
 
     def _steps(self, mode: int, order, rates, records, outputs) -> int:
         """Do the steps for the samples of `order`; returns how many were done before a loss that is not finite."""
         n_steps = self.n_steps(len(order))
-        self._point(kernels.SAMPLES, order)
-        self.context[kernels.MODE] = mode
-        self.context[kernels.AHEAD_ADDRESS] = kernels.ahead_region.address
-        if mode == TRAIN:
-            self.context[kernels.BACK_ADDRESS] = kernels.back_region.address
-        if mode != PREDICT:
-            self.context[kernels.LOSS_ADDRESS] = kernels.LOSS_ENTRIES[self.loss].address
+        self._point(places.SAMPLES, order)
+        self._point_regions(mode)
         for first in range(0, n_steps, self.steps_per_call):
             last = min(first + self.steps_per_call, n_steps)
             arguments = self.context, first, last, rates, records, outputs
             with team(self.threads, self.flop) as threads:
                 if threads == 1:
-                    reached = kernels.train_steps(*arguments)
+                    reached = epoch.train_steps(*arguments)
                 else:
-                    reached = kernels.train_steps_parallel(*arguments, threads)
+                    reached = epoch.train_steps_parallel(*arguments, threads)
             if reached < last:
                 return reached
         return n_steps
@@ -152,7 +183,7 @@ class Run:
         if is_finite(self.network, self.parameters):
             unpack(self.network, self.parameters)
         else:
-            records[-1, kernels.RECORD_LOSS] = np.nan
+            records[-1, epoch.RECORD_LOSS] = np.nan
         return records
 
     def evaluate(self, n_samples: int) -> np.ndarray:
@@ -183,10 +214,10 @@ class SingleRow:
         n_features, n_outputs = run.parameters.widths[0], run.parameters.widths[-1]
         self.run, self.x, self.lock = run, np.zeros((1, n_features), dtype), threading.Lock()
         self.flat, self.outputs = padded_outputs(1, n_outputs)
-        run.set_data(self.x, input_scale, sparse=False)
+        run.set_data(self.x, input_scale)
         run.predict(1, self.flat)
         self.order = np.zeros(1, np.int64)
-        run._point(kernels.SAMPLES, self.order)
+        run._point(places.SAMPLES, self.order)
         self.arguments = run.context, 0, 1, np.zeros(1, np.float32), _NO_RECORDS, self.flat
 
     def predict(self, x: np.ndarray) -> np.ndarray | None:
@@ -195,7 +226,7 @@ class SingleRow:
             self.x[...] = x
             if self.x.dtype.kind == "f" and not abs(self.x).max() <= _LARGEST:
                 return None
-            kernels.train_steps(*self.arguments)
+            epoch.train_steps(*self.arguments)
             return self.outputs.copy()
 
 

@@ -58,6 +58,7 @@ def train(
     validation: Any = None,
     init: Any = "he",
     input_scale: float | str = "auto",
+    sparse: bool | str = "auto",
     seed: int | None = None,
     threads: int | None = None,
     callbacks: Iterable[Any] = (),
@@ -67,9 +68,9 @@ def train(
 
     Parameters
     ----------
-    x : array_like (n_samples, n_features)
-        uint8, float32 or float64 arrays are never copied as floats; other numbers become float32.  Input that is mostly
-        zero, with at most 256 values, is copied as bytes.
+    x : array_like or sparse matrix (n_samples, n_features)
+        uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; other numbers become
+        float32.  Input that is mostly zero, with at most 256 values, is copied as bytes.
     y : array_like (n_samples,) or (n_samples, n_outputs)
         Labels, integers or strings; or floating-point targets of a regression.
     hidden : sequence of int
@@ -96,6 +97,10 @@ def train(
         "he", "glorot", "notebook" (which also leaves out biases), arrays, or a model to go on from.
     input_scale : float or "auto"
         What the input is multiplied by, also in prediction; "auto" is 1/255 for uint8, 1 otherwise.
+    sparse : bool or "auto"
+        Whether the first layer leaves out products with zeros: True and False force the kernels that do and those that
+        do not, "auto" looks at some of the samples and takes the faster ones.  The result is bitwise the same.  Sparse
+        matrices are never made dense.
     seed : int, optional
         The same seed, data and arguments give bitwise the same model.
     threads : int, optional
@@ -128,6 +133,9 @@ def train(
     epochs = inputs.check_integer(epochs, "epochs", 1)
     inputs.check_choice(shuffle, "shuffle", SHUFFLES)
     inputs.check_choice(progress, "progress", ("auto", True, False))
+    inputs.check_choice(sparse, "sparse", ("auto", True, False))
+    if sparse is False and inputs.is_csr(x):
+        raise ValueError("sparse=False needs an array; x is a sparse matrix, which is never made dense")
     input_scale = inputs.check_input_scale(input_scale)
     if seed is not None:
         seed = inputs.check_integer(seed, "seed", 0)
@@ -147,11 +155,11 @@ def train(
     model.threads = threads
     model.history = {name: [] for name in HISTORY}
     if validation is not None:  # bad data is refused before training, not after the first epoch
-        inputs.check_features(validation[0], x.shape[1], "validation x")
-        model._encode(validation[1], len(validation[0]), "validation y")
+        n_validation = inputs.check_features(validation[0], x.shape[1], "validation x").shape[0]
+        model._encode(validation[1], n_validation, "validation y")
 
-    run = Run(parameters, activations, loss, min(batch_size, len(x)), has_bias, optimizer, n_threads)
-    run.set_data(x, input_scale, targets)
+    run = Run(parameters, activations, loss, min(batch_size, x.shape[0]), has_bias, optimizer, n_threads)
+    run.set_data(x, input_scale, targets, sparse=None if isinstance(sparse, str) else sparse)
     n_steps = run.n_steps(len(samples))
     _call(callbacks, "on_train_begin", model)
     with _progress_bar(progress, epochs) as advance:
@@ -198,15 +206,16 @@ def _check_y(y, n_samples: int, loss: str):
 
 def _check_validation(validation, x, y, rng):
     """The samples to train on, and the validation set (x, y) or None."""
-    everything = np.arange(len(x))
+    n = x.shape[0]
+    everything = np.arange(n)
     if validation is None:
         return everything, None
     if isinstance(validation, (float, np.floating)):
-        if not 0 < validation < 1 or not 0 < round(len(x) * validation) < len(x):
+        if not 0 < validation < 1 or not 0 < round(n * validation) < n:
             raise ValueError(
                 f"validation, as a fraction, must be in (0, 1) and leave samples on both sides, got {validation!r}"
             )
-        samples, held_out = split(len(x), float(validation), rng)
+        samples, held_out = split(n, float(validation), rng)
         return samples, (x[held_out], np.asarray(y)[held_out])
     if isinstance(validation, (str, bytes)) or not isinstance(validation, Sequence) or len(validation) != 2:
         raise TypeError(f"validation must be (x, y) or a fraction like 0.1, got {type(validation).__name__}")

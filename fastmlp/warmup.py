@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 
-from fastmlp.kernels import epoch, jit
-from fastmlp.kernels.losses import LOSSES
+from fastmlp.inputs import rows_of
+from fastmlp.kernels import jit, regions
+from fastmlp.kernels.sparse import make_words
 from fastmlp.threads import resolve
 from fastmlp.train import train
 
@@ -18,17 +19,23 @@ def compile_side_by_side() -> None:
     while this one compiles the other."""
     if jit.CACHE_FOLDER is None or jit.is_cached():
         return
-    code = "from fastmlp.kernels import epoch; epoch.back_region.address; epoch.cross_entropy_rows.address"
+    code = (
+        "from fastmlp.kernels import regions as r; "
+        "[e.address for e in (r.groups_update, r.inner_back, r.cross_entropy_rows)]"
+    )
     with subprocess.Popen([sys.executable, "-c", code]):
-        epoch.ahead_region.address  # noqa: B018, which compiles it
+        _ = regions.groups_ahead.address, regions.inner_ahead.address  # which compiles them
 
 
 def warmup() -> None:
-    """Compile every kernel, or load it from the cache: train and use small networks that reach them all."""
+    """Compile every kernel, or load it from the cache."""
     compile_side_by_side()
-    x, y = np.eye(256, 64, dtype=np.float32), np.arange(256) % 2  # floats that the sparse kernels take
-    for loss in LOSSES:
-        for threads in {1, resolve(None)}:  # steps large enough to be worth two threads
-            model = train(x, y, hidden=(64,), loss=loss, epochs=1, threads=threads, progress=False)
-        if model.classes is not None:
-            model.predict_proba(x)
+    for region in vars(regions).values():
+        if isinstance(region, jit.entry):
+            _ = region.address
+    x, y = np.eye(256, 64, dtype=np.float32), np.arange(256) % 2  # floats that are mostly zero
+    for threads in {1, resolve(None)}:  # steps large enough to be worth two threads
+        train(x, y, hidden=(64,), epochs=1, threads=threads, progress=False).predict_proba(x)
+    train(x, y, loss="notebook", epochs=1, progress=False).predict_proba(x)
+    nothing, start = np.zeros(0, np.uint8), np.zeros(1, np.int64)
+    make_words(np.zeros(0, np.uint64), start, nothing, start, rows_of(x, 1.0).data[:0], 4)

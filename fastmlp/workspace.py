@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp.kernels import network as kernels
 from fastmlp.kernels import vector
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.nonzeros import FEATURES, Nonzeros
 from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 
@@ -121,6 +122,24 @@ def sparse_lists(n_features: int, batch_size: int) -> Lists:
     offsets = np.zeros(blocks * BLOCK, np.int64)
     count = np.zeros(blocks * groups, np.int64)
     return Lists(offsets, count, np.zeros(blocks * groups * LIST, np.uint32), groups)
+
+
+def nonzeros_for(n_features: int, batch_size: int, per_sample: int) -> Nonzeros:
+    """Room for the entries of batches of up to `batch_size` samples of `per_sample` entries each, at most."""
+    room = round_up(per_sample, NARROW) + NARROW  # whole vectors are written behind the last
+    blocks = -(-n_features // int(FEATURES))
+    place_factor = np.zeros(2 * batch_size * room, np.int32)
+    return Nonzeros(
+        begin=np.zeros(batch_size, np.int64),
+        end=np.zeros(batch_size, np.int64),
+        feature=np.zeros(batch_size * room, np.int32),
+        value=np.zeros(batch_size * room, np.float32),
+        room=room,
+        until=np.zeros(blocks * FEATURES, np.int64),
+        touched=np.zeros(blocks, np.uint8),
+        place=place_factor,
+        factor=place_factor.view(np.float32),
+    )
 
 
 def set_table(network, table: np.ndarray):

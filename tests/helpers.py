@@ -1,6 +1,9 @@
 """What the kernel tests share: matrices in panels amid NaN, and one tolerance for sums of products."""
 
+from unittest.mock import patch
+
 import numpy as np
+import scipy.sparse
 
 from fastmlp.kernels.dense import Matrix
 from fastmlp.kernels.vector import NARROW, PANEL, ROWS
@@ -66,3 +69,20 @@ def normal(rng, *shape):
 
 # around the height and the widths of a tile, and the width of a panel
 SIZES = sorted({1, 2, int(ROWS) - 1, int(ROWS), int(ROWS) + 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 129})
+
+
+# the first layer's ways, and the kinds of input that they take
+WAYS = ["tiles", "groups", "words", "nonzeros", "csr"]
+
+
+def set_way(run, way, x, input_scale, targets=None):
+    """Give a run the same data in such a form that the first layer takes a certain way, whatever its batch size."""
+    with patch("fastmlp.run.MIN_GROUPS_BATCH", 1):
+        if way == "nonzeros":
+            with patch("fastmlp.inputs.coded_rows", lambda *_: None):
+                run.set_data(x, input_scale, targets, sparse=True)
+        elif way in ("words", "csr"):
+            run.set_data(scipy.sparse.csr_matrix(x), input_scale, targets, repeated=way == "words")
+        else:
+            run.set_data(x, input_scale, targets, sparse=way == "groups")
+    assert run.way == {"words": "groups", "csr": "nonzeros"}.get(way, way)

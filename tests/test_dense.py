@@ -48,19 +48,6 @@ def test_forward(batch_size, n_in, n_out):
     check_forward(batch_size, n_in, n_out)
 
 
-@pytest.mark.parametrize(("batch_size", "n_in", "n_out"), SHAPES)
-def test_a_single_row_is_that_of_a_tile(batch_size, n_in, n_out):
-    rng, work, parameters, _, _, weight_at, bias_at, _, scratch = lay_out(0, batch_size, n_in, n_out)
-    parameters.array[np.isnan(parameters.array)] = 0
-    inp = normal(rng, 1, n_in) * (rng.random(n_in) < 0.7).astype(np.float32)
-    inp_at, out_at = work.panels(inp), work.panels(np.full((1, n_out), np.nan, np.float32))
-    arguments = work.array, out_at, inp_at, parameters.array, weight_at, bias_at, ACTIVATIONS["tanh"]
-    dense.dense_forward(*arguments, scratch, 0, dense.tiles(out_at), dense.nothing_ahead())
-    tile = work.read(out_at)
-    dense.dense_forward_row(*arguments)
-    np.testing.assert_array_equal(work.read(out_at), tile)
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_forward_applies_the_activation(activation):
     check_forward(9, 17, 33, activation)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
+from helpers import WAYS, set_way
 from numba.core import config
 
 import fastmlp
 from fastmlp import inputs, reference
-from fastmlp.kernels import epoch
-from fastmlp.kernels.gather import CODED
+from fastmlp.kernels import epoch, jit, regions
 from fastmlp.kernels.network import share
 from fastmlp.parameters import initial_parameters
 from fastmlp.run import Run
@@ -39,11 +39,11 @@ def make_run(loss, hidden, activation, optimizer, batch_size, n_out, threads=1):
 @pytest.mark.parametrize("loss", [*LABELLED, "mse"])
 @pytest.mark.parametrize(("hidden", "activation"), NETWORKS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("sparse", [False, True])
-def test_every_step_is_the_references(loss, hidden, activation, optimizer, sparse):
+@pytest.mark.parametrize("way", WAYS)
+def test_every_step_is_the_references(loss, hidden, activation, optimizer, way):
     x, y, targets = problem(loss)
     run, parameters = make_run(loss, hidden, activation, optimizer, 16, 3 if loss == "mse" else 4)
-    run.set_data(x, "auto", targets, sparse)
+    set_way(run, way, x, "auto", targets)
     weights = [w.astype(np.float64) for w in parameters.weights]
     biases = [b.astype(np.float64) for b in parameters.biases]
     velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in zip(weights, biases)]
@@ -66,14 +66,14 @@ def test_every_step_is_the_references(loss, hidden, activation, optimizer, spars
 @pytest.mark.skipif(config.DISABLE_JIT, reason="slow without compiled code")
 @pytest.mark.parametrize("loss", [*LABELLED, "mse"])
 @pytest.mark.parametrize(("hidden", "activation"), [*NETWORKS, ((130, 40), "relu")])
-@pytest.mark.parametrize("sparse", [False, True])
-def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, sparse, monkeypatch):
+@pytest.mark.parametrize("way", WAYS)
+def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, way, monkeypatch):
     monkeypatch.setattr("fastmlp.threads.MIN_FLOP", 0)
     x, _, targets = problem(loss)
     results = []
     for threads in (1, 2, 3):
         run, parameters = make_run(loss, hidden, activation, fastmlp.SGD(0.9), 17, 3 if loss == "mse" else 4, threads)
-        run.set_data(x, "auto", targets, sparse)
+        set_way(run, way, x, "auto", targets)
         records = run.train(np.arange(50), np.full(3, 0.1, np.float32))
         results.append([records, *(p.copy() for p in parameters.weights + parameters.biases)])
     for other in results[1:]:
@@ -82,17 +82,19 @@ def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, spa
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_sparse_and_dense_training_give_the_same_bits(dtype):
+@pytest.mark.parametrize("batch_size", [1, 16])
+@pytest.mark.parametrize("optimizer", [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.01)])
+def test_all_ways_give_the_same_bits(dtype, batch_size, optimizer):
     x, _, targets = problem("cross_entropy", dtype=dtype)
     results = []
-    for sparse in (False, True):
-        run, parameters = make_run("cross_entropy", (33,), "relu", fastmlp.SGD(0.9), 16, 4)
-        run.set_data(x, 1 / 255, targets, sparse)
-        assert (run.rows.kind == CODED) == sparse
-        run.train(np.arange(50), np.full(4, 0.1, np.float32))
+    for way in WAYS:
+        run, parameters = make_run("cross_entropy", (33,), "relu", optimizer, batch_size, 4)
+        set_way(run, way, x, 1 / 255, targets)
+        run.train(np.arange(50), np.full(-(-50 // batch_size), 0.1, np.float32))
         results.append([p.copy() for p in parameters.weights + parameters.biases])
-    for a, b in zip(*results):
-        np.testing.assert_allclose(a, b, rtol=1e-4 if config.DISABLE_JIT else 0)  # NumPy has no fused multiply-add
+    for other in results[1:]:
+        for a, b in zip(results[0], other):
+            np.testing.assert_allclose(a, b, rtol=1e-4 if config.DISABLE_JIT else 0)  # no fused multiply-add in NumPy
 
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
@@ -109,8 +111,7 @@ def test_a_second_network_compiles_nothing():
         return (
             len(epoch.train_steps.signatures),
             epoch.train_steps.stats,
-            epoch.ahead_region.callback,
-            epoch.back_region.callback,
+            [vars(region).get("callback") for region in vars(regions).values() if isinstance(region, jit.entry)],
         )
 
     train((8,), 5, "cross_entropy", np.uint8, "relu")

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import WAYS, set_way
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core import config
@@ -12,7 +13,8 @@ from numba.core.dispatcher import Dispatcher
 
 import fastmlp
 from fastmlp import inputs, kernels, reference
-from fastmlp.kernels import epoch
+from fastmlp.kernels import context as places
+from fastmlp.kernels import epoch, regions
 from fastmlp.kernels.dense import ceil_div, strips, tiles
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.network import SCRATCH, output_of, share
@@ -31,7 +33,7 @@ def data(n, n_features=50, n_classes=4):
     return x.astype(np.uint8), rng.integers(0, n_classes, n)
 
 
-def make_run(x, y, hidden=(33,), loss="cross_entropy", batch_size=16, sparse=False, sgd=SGDS[0], **options):
+def make_run(x, y, hidden=(33,), loss="cross_entropy", batch_size=16, way="tiles", sgd=SGDS[0], **options):
     """A run whose memory holds NaN, and lists full of nonsense, wherever it has not been written to."""
     n_out = y.shape[1] if loss == "mse" else 4
     parameters = initial_parameters((x.shape[1], *hidden, n_out), "he", np.random.default_rng(1))
@@ -41,8 +43,9 @@ def make_run(x, y, hidden=(33,), loss="cross_entropy", batch_size=16, sparse=Fal
     zeros = run.network.places.zeros
     run.network.workspace[np.delete(np.arange(run.network.workspace.size), np.s_[zeros : zeros + int(PANEL)])] = np.nan
     targets = inputs.encode_targets(y) if loss == "mse" else inputs.encode_labels(y, np.arange(4))
-    run.set_data(x, "auto", targets, sparse)
+    set_way(run, way, x, "auto", targets)
     run.lists.count[:], run.lists.words[:] = LIST, 2**32 - 1
+    run.entries.feature[:], run.entries.value[:], run.entries.place[:] = 2**31 - 1, np.nan, 2**31 - 1
     return run
 
 
@@ -50,9 +53,9 @@ def arrays_of(run):
     return [array.copy() for array in run.parameters.weights + run.parameters.biases]
 
 
-def check_steps(x, y, batch_size, hidden, loss, sparse, sgd, atol=2e-5):
+def check_steps(x, y, batch_size, hidden, loss, way, sgd, atol=2e-5):
     """An epoch, a step at a time, beside the reference's in float64."""
-    run = make_run(x, y, hidden, loss, batch_size, sparse, sgd)
+    run = make_run(x, y, hidden, loss, batch_size, way, sgd)
     weights, biases = ([a.astype(np.float64) for a in part] for part in (run.parameters.weights, run.parameters.biases))
     velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in zip(weights, biases)]
     kind = "plain" if sgd.momentum == 0 else "nesterov" if sgd.nesterov else "momentum"
@@ -71,53 +74,54 @@ def check_steps(x, y, batch_size, hidden, loss, sparse, sgd, atol=2e-5):
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(3, 1), (17, 16), (20, 7), (33, 8), (50, 49), (50, 50), (260, 129)])
-@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("sgd", SGDS)
-def test_steps_of_any_batch_size_and_short_last_ones_are_the_references(n, batch_size, sparse, sgd):
+def test_steps_of_any_batch_size_and_short_last_ones_are_the_references(n, batch_size, way, sgd):
     if config.DISABLE_JIT and n > 20:
         pytest.skip("slow without compiled code")
-    check_steps(*data(n), batch_size, (33,), "cross_entropy", sparse, sgd)
+    check_steps(*data(n), batch_size, (33,), "cross_entropy", way, sgd)
 
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="slow without compiled code")
 @given(
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 140), st.lists(st.integers(1, 140), max_size=3),
-    st.sampled_from(list(LOSSES)), st.booleans(), st.sampled_from(SGDS),
+    st.sampled_from(list(LOSSES)), st.sampled_from(WAYS), st.sampled_from(SGDS),
 )  # fmt: skip
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidden, loss, sparse, sgd):
+def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidden, loss, way, sgd):
     x, y = data(n, n_features)
     if loss == "mse":
         y = np.random.default_rng(0).standard_normal((n, 1 + n_features % 70)).astype(np.float32)
-    check_steps(x, y, min(batch_size, n), hidden, loss, sparse, sgd, atol=1e-4)
+    check_steps(x, y, min(batch_size, n), hidden, loss, way, sgd, atol=1e-4)
 
 
 def step_by_regions(run, order, threads):
     """One step as `train_steps` does it, with the threads' shares one after the other, in the order of `threads`."""
     context, n_threads, last = run.context, len(threads), len(run.parameters.weights) - 1
-    run._point(epoch.SAMPLES, order)
-    context[[epoch.MODE, epoch.START, epoch.SIZE]] = epoch.TRAIN, 0, len(order)
-    context[epoch.LOSS_ADDRESS] = epoch.LOSS_ENTRIES[run.loss].address
-    run.settings[epoch.LEARNING_RATE] = 0.05
-    regions = [(epoch.ahead_region, epoch.INPUT, 0)] if run.rows.kind == epoch.CODED else []
-    regions += [(epoch.ahead_region, epoch.FORWARD, layer) for layer in range(max(last, 1))]
-    regions += [(epoch.ahead_region, epoch.OUTPUT, last)]
-    regions += [(epoch.back_region, epoch.BACKWARD, layer) for layer in range(last, min(last, 1) - 1, -1)]
-    for region, kind, layer in regions:
-        call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(region.address)
+    run._point(places.SAMPLES, order)
+    context[[places.START, places.SIZE]] = 0, len(order)
+    run._point_regions(places.TRAIN)
+    run.settings[places.LEARNING_RATE] = 0.05
+    steps = [(places.FIRST_AHEAD, regions.INPUT, 0)] if context[places.HAS_INPUT] else []
+    steps += [(places.FIRST_AHEAD, regions.FORWARD, 0)]
+    steps += [(places.INNER_AHEAD, regions.FORWARD, layer) for layer in range(1, last)]
+    steps += [(places.INNER_AHEAD, regions.OUTPUT, last)]
+    steps += [(places.INNER_BACK, regions.BACKWARD, layer) for layer in range(last, min(last, 1) - 1, -1)]
+    for region, kind, layer in steps:
+        call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(int(context[region]))
         for thread in threads:
             call(kind, layer, context.ctypes.data, thread, n_threads)
 
 
 @pytest.mark.parametrize("threads", [(0,), (0, 1), (1, 0), (2, 0, 1), (6, 5, 4, 3, 2, 1, 0)])
 @pytest.mark.parametrize("hidden", HIDDEN)
-@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [1, 30])
-def test_threads_shares_make_up_a_step_in_whatever_order_they_are_done(threads, hidden, sparse, size):
+def test_threads_shares_make_up_a_step_in_whatever_order_they_are_done(threads, hidden, way, size):
     x, y = data(30)
     order = np.arange(size)
-    want = make_run(x, y, hidden, batch_size=30, sparse=sparse, sgd=SGDS[1])
-    got = make_run(x, y, hidden, batch_size=30, sparse=sparse, sgd=SGDS[1], threads=len(threads))
+    want = make_run(x, y, hidden, batch_size=30, way=way, sgd=SGDS[1])
+    got = make_run(x, y, hidden, batch_size=30, way=way, sgd=SGDS[1], threads=len(threads))
     want.train(order, np.full(1, 0.05, np.float32))
     step_by_regions(got, order, threads)
     np.testing.assert_array_equal(got.network.parameters, want.network.parameters)
@@ -136,30 +140,35 @@ def test_threads_shares_cover_all_tiles_and_strips_once(threads, hidden):
             assert max(last - first for first, last in shares) <= -(-units // threads)
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-def test_steps_leave_alone_what_is_not_theirs(sparse):
-    run = make_run(*data(50), hidden=(65, 20), sparse=sparse, threads=3)
-    workspace, places = run.network.workspace, run.network.places
-    table = workspace[places.table : places.table + 256].copy()
+@pytest.mark.parametrize("way", WAYS)
+def test_steps_leave_alone_what_is_not_theirs(way):
+    run = make_run(*data(50), hidden=(65, 20), way=way, threads=3)
+    workspace, at = run.network.workspace, run.network.places
+    table = workspace[at.table : at.table + 256].copy()
     run.threads = 1
     run.train(np.arange(50), np.full(4, 0.05, np.float32))
-    assert not workspace[places.zeros : places.zeros + int(PANEL)].any()
-    assert np.isnan(workspace[places.scratch + int(SCRATCH) : places.scratch + 3 * int(SCRATCH)]).all()
-    np.testing.assert_array_equal(workspace[places.table : places.table + 256], table)
+    assert not workspace[at.zeros : at.zeros + int(PANEL)].any()
+    assert np.isnan(workspace[at.scratch + int(SCRATCH) : at.scratch + 3 * int(SCRATCH)]).all()
+    np.testing.assert_array_equal(workspace[at.table : at.table + 256], table)
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)
 def test_predictions_are_the_same_bits_however_they_are_computed(hidden):
     x, y = data(20)
     results = []
-    for batch_size, packed, sparse in [
-        (1, True, False),
-        (1, False, False),
-        (16, True, False),
-        (7, False, False),
-        (16, True, True),
+    for batch_size, packed, way in [
+        (1, True, "tiles"),
+        (1, False, "tiles"),
+        (1, False, "nonzeros"),
+        (1, True, "csr"),
+        (16, True, "tiles"),
+        (7, False, "tiles"),
+        (7, False, "csr"),
+        (16, True, "groups"),
+        (16, True, "words"),
+        (16, True, "nonzeros"),
     ]:
-        run = make_run(x, y, hidden, batch_size=batch_size, packed=packed, sparse=sparse)
+        run = make_run(x, y, hidden, batch_size=batch_size, packed=packed, way=way)
         flat, outputs = padded_outputs(20, 4)
         flat[:] = np.nan
         run.predict(19, flat)
@@ -215,7 +224,7 @@ def test_a_second_network_adds_no_signature_to_any_kernel(monkeypatch):
 
 
 @pytest.mark.skipif(not config.BOUNDSCHECK or config.DISABLE_JIT, reason="ranges are checked under NUMBA_BOUNDSCHECK=1")
-@pytest.mark.parametrize("array", [epoch.WORKSPACE, epoch.PARAMETERS, epoch.DATA, epoch.LABELS])
+@pytest.mark.parametrize("array", [places.WORKSPACE, places.PARAMETERS, places.DATA, places.LABELS])
 def test_regions_report_what_is_out_of_bounds(array, monkeypatch):
     reports = []
     monkeypatch.setattr(sys, "unraisablehook", lambda report: reports.append(report.exc_value))

@@ -110,12 +110,13 @@ def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out,
                 0, dense.tiles(weight_at),
             )  # fmt: skip
         else:
-            lists, nothing_ahead = lists_of(x), sparse.Lines(*(np.int64(k) for k in (0, 0, 0, 1, 0, 0, 0)))
+            lists = lists_of(x)
+            nothing = sparse.Wanted(inputs.rows_of(x, 1.0), np.zeros(0, np.int64), *np.int64([1, 0, 0, 0]))
             for strip in range(sparse.sparse_strips(out_at)):
                 sparse.sparse_start(work.array, out_at, parameters.array, bias_at, strip)
                 for block in range(-(-batch_size // int(sparse.BLOCK))):
                     sparse.sparse_add(
-                        work.array, out_at, table, lists, block, parameters.array, weight_at, strip, nothing_ahead
+                        work.array, out_at, table, lists, block, parameters.array, weight_at, strip, nothing
                     )
                 sparse.sparse_finish(work.array, out_at, ACTIVATIONS["relu"], strip)
                 sparse.sparse_update(

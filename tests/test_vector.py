@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numba.core import config
 
+from fastmlp.kernels import addresses, functions, tiles
 from fastmlp.kernels import vector as v
 from fastmlp.kernels.jit import kernel
 
@@ -11,19 +12,19 @@ N = int(v.NARROW)
 @kernel
 def apply_exp(out, x):
     for i in range(0, x.size, v.NARROW):
-        v.store(v.exp(v.load(x, i)), out, i)
+        v.store(functions.exp(v.load(x, i)), out, i)
 
 
 @kernel
 def apply_log(out, x):
     for i in range(0, x.size, v.NARROW):
-        v.store(v.log(v.load(x, i)), out, i)
+        v.store(functions.log(v.load(x, i)), out, i)
 
 
 @kernel
 def apply_tanh(out, x):
     for i in range(0, x.size, v.NARROW):
-        v.store(v.tanh(v.load(x, i)), out, i)
+        v.store(functions.tanh(v.load(x, i)), out, i)
 
 
 def ulps(got, want):
@@ -123,16 +124,16 @@ def test_elements_are_loaded_from_any_byte(at, dtype):
 
 @kernel
 def wide_tile(out, added, a, b, initial):
-    tile = v.fma_rows(v.repeat_wide(initial, 0), a, 1, 3, b, 2)
-    v.store_rows(tile, out, 5, 40)
-    v.add_rows(tile, np.float32(-2), added, 5, 40)
+    tile = tiles.fma_rows(tiles.repeat_wide(initial, 0), a, 1, 3, b, 2)
+    tiles.store_rows(tile, out, 5, 40)
+    tiles.add_rows(tile, np.float32(-2), added, 5, 40)
 
 
 @kernel
 def narrow_tile(out, added, a, b, initial):
-    tile = v.fma_rows(v.repeat_narrow(initial, 0), a, 1, 3, b, 2)
-    v.store_rows(tile, out, 5, 40)
-    v.add_rows(tile, np.float32(-2), added, 5, 40)
+    tile = tiles.fma_rows(tiles.repeat_narrow(initial, 0), a, 1, 3, b, 2)
+    tiles.store_rows(tile, out, 5, 40)
+    tiles.add_rows(tile, np.float32(-2), added, 5, 40)
 
 
 @pytest.mark.parametrize(("function", "n"), [(wide_tile, int(v.WIDE)), (narrow_tile, N)])
@@ -173,7 +174,7 @@ def test_reductions_and_lanes():
 
 @kernel
 def transpose(target, source):
-    v.transpose_block(target, 3, 20, source, 5, 18)
+    tiles.transpose_block(target, 3, 20, source, 5, 18)
 
 
 def test_transpose_block():
@@ -198,7 +199,7 @@ def write_at(array, offset):
 
 @kernel
 def write_tile_at(array, offset):
-    v.store_rows(v.repeat_narrow(array, 0), array, offset - (v.ROWS - 1), 1)
+    tiles.store_rows(tiles.repeat_narrow(array, 0), array, offset - (v.ROWS - 1), 1)
     return np.float32(0)
 
 
@@ -214,7 +215,7 @@ def test_bounds_are_checked_where_asked_for(function, offset):
 
 @kernel
 def array_at(address, size):
-    return v.floats_at(address, size)[size - 1]
+    return addresses.floats_at(address, size)[size - 1]
 
 
 def test_an_array_is_found_by_its_address():

@@ -6,8 +6,9 @@ predicted, and a vector costs tens of times more in the product before it.
 
 import numpy as np
 
+from fastmlp.kernels.functions import exp, tanh
 from fastmlp.kernels.jit import inlined
-from fastmlp.kernels.vector import add, div, exp, maximum, mul, splat, sub, tanh, where_positive
+from fastmlp.kernels.vector import add, div, maximum, mul, splat, sub, where_positive
 
 IDENTITY, RELU, SIGMOID, TANH = range(4)
 ACTIVATIONS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENTITY}

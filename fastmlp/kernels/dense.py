@@ -16,30 +16,18 @@ from collections import namedtuple
 import numpy as np
 
 from fastmlp.kernels.activations import activation_backward, activation_forward
+from fastmlp.kernels.addresses import int64s_at, prefetch_at
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import PLAIN, sgd_update
+from fastmlp.kernels.tiles import add_rows, fma_rows, repeat_narrow, repeat_wide, store_rows, transpose_block
 from fastmlp.kernels.vector import (
     NARROW,
     PANEL,
     ROWS,
-    STRIP,
     WIDE,
     add,
-    add_rows,
-    broadcast_like,
-    fma,
-    fma_rows,
-    int64s_at,
     load,
-    load_like,
-    prefetch_at,
-    repeat_narrow,
-    repeat_wide,
     store,
-    store_rows,
-    transpose_block,
-    zero_narrow,
-    zero_strip,
 )
 
 # Where a matrix lies in a flat array: element (i, j) at start + j // PANEL * panel + i * row + j % PANEL.
@@ -193,41 +181,6 @@ def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scr
             for c in range(0, columns, NARROW):
                 z = load(workspace, scratch + r * WIDE + c)
                 store(activation_forward(z, activation), workspace, at + r * out.row + c)
-
-
-@inlined
-def row_product(zero, inp_array, start, panel, parameters, bias, first, row, length):
-    """bias + a row of `length` columns in panels @ weight, for as many columns as `zero` has; zeros are left out"""
-    total = load_like(zero, parameters, bias)
-    for k in range(0, length, PANEL):
-        for q in range(start, start + min(PANEL, length - k)):
-            if inp_array[q] != 0:
-                total = fma(broadcast_like(zero, inp_array, q), load_like(zero, parameters, first), total)
-            first += row
-        start += panel
-    return total
-
-
-@kernel
-def dense_forward_row(workspace, out, inp, parameters, weight, bias, activation):
-    """`dense_forward` of a single row, with bitwise the same result: a tile would compute ROWS of them
-
-    out, inp, weight, bias   as in `dense_forward`
-    """
-    for c in range(0, out.columns, STRIP):
-        at, first = column_start(out, c), column_start(weight, c)
-        if out.columns - c > NARROW:
-            wide = row_product(
-                zero_strip(), workspace, inp.start, inp.panel, parameters, bias + c, first, weight.row, weight.rows
-            )
-            store(wide, workspace, at)
-        else:
-            narrow = row_product(
-                zero_narrow(), workspace, inp.start, inp.panel, parameters, bias + c, first, weight.row, weight.rows
-            )
-            store(narrow, workspace, at)
-        for j in range(at, at + min(STRIP, ceil_div(out.columns - c, NARROW) * NARROW), NARROW):
-            store(activation_forward(load(workspace, j), activation), workspace, j)
 
 
 @kernel

@@ -19,12 +19,16 @@ from fastmlp.kernels.vector import (
     store,
 )
 
-UINT8, FLOAT32, FLOAT64, CODED = range(4)  # CODED: bytes that a table translates, for the sparse kernels
+# Kinds of rows.  CODED: bytes that a table translates, for the kernels of `sparse`; CSR: compressed sparse rows; WORDS:
+# the same, coded, as the words of `fastmlp.kernels.sparse.make_words`.
+UINT8, FLOAT32, FLOAT64, CODED, CSR, WORDS = range(6)
 KINDS = {np.dtype(np.uint8): UINT8, np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64}
 
-# A data set of dense rows: the bytes of its array, the kind and size of its elements, the bytes of a row and from one
-# row to the next, and what its elements are multiplied by (float32).
-Rows = namedtuple("Rows", "data kind itemsize row_bytes stride scale")
+# A data set: the bytes of its array, the kind and size of its elements, the bytes of a row and from one row to the
+# next, and what its elements are multiplied by (float32).  Of CSR, whose array holds the values that are stored: sample
+# i's are those from starts[i] on and before starts[i + 1], and `indices` (bytes) tells the feature of each, in
+# ascending order, by integers of index_itemsize bytes, which is 0 for all other kinds.
+Rows = namedtuple("Rows", "data kind itemsize row_bytes stride scale indices index_itemsize starts")
 
 
 @inlined

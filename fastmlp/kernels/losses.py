@@ -8,16 +8,15 @@ place of three vectors of `capacity` floats there: LOSS (the sample's loss), PRE
 import numpy as np
 
 from fastmlp.kernels.dense import place
+from fastmlp.kernels.functions import exp, log
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.vector import (
     NARROW,
     add,
     div,
-    exp,
     first_equal,
     first_lanes,
     load,
-    log,
     max_lanes,
     maximum,
     mul,

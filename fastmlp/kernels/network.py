@@ -13,34 +13,23 @@ from collections import namedtuple
 
 import numpy as np
 
+from fastmlp.kernels.addresses import address_of, int64s_at
 from fastmlp.kernels.dense import (
-    Ahead,
     Matrix,
     bias_update,
     ceil_div,
     dense_backward_input,
     dense_forward,
-    dense_forward_row,
     dense_update,
     nothing_ahead,
     strips,
     tiles,
     transpose,
 )
-from fastmlp.kernels.gather import cache_lines, gather
 from fastmlp.kernels.jit import inlined, merged
 from fastmlp.kernels.optimizers import Rule
-from fastmlp.kernels.sparse import (
-    BLOCK,
-    GROUP,
-    Lines,
-    sparse_add,
-    sparse_finish,
-    sparse_start,
-    sparse_strips,
-    sparse_update,
-)
-from fastmlp.kernels.vector import NARROW, PANEL, ROWS, WIDE, address_of
+from fastmlp.kernels.rows import dense_backward_row, dense_forward_row
+from fastmlp.kernels.vector import NARROW, PANEL, ROWS, WIDE
 
 # Columns of the table of layers: sizes, activation code, 1 where there is a bias; places of weights and bias in
 # parameters with the strides of the weights' Matrix; place and strides of the layer's output in workspace, and where
@@ -64,7 +53,7 @@ Batch = namedtuple("Batch", "samples start size following")
 @inlined
 def layer_row(network, layer):
     """A layer's row of the table."""
-    return network.layers[layer * TABLE_COLUMNS : (layer + 1) * TABLE_COLUMNS]
+    return int64s_at(address_of(network.layers) + layer * TABLE_COLUMNS * 8, TABLE_COLUMNS)
 
 
 @inlined
@@ -109,23 +98,9 @@ def share(units, thread, threads):
 
 
 @merged
-def forward_row(network, layer):
-    """Output of a layer for a batch of one sample."""
-    row, one = layer_row(network, layer), np.int64(1)
-    dense_forward_row(
-        network.workspace, output_of(network, layer, one), input_of(network, layer, one), network.parameters,
-        weight_of(network, layer), row[BIAS], row[ACTIVATION],
-    )  # fmt: skip
-
-
-@merged
 def forward_dense(network, layer, batch_size, thread, threads):
     """Output of a layer from its input: a share of the tiles."""
     row, out = layer_row(network, layer), output_of(network, layer, batch_size)
-    if batch_size == 1:
-        if thread == 0:
-            forward_row(network, layer)
-        return
     first, last = share(tiles(out), thread, threads)
     dense_forward(
         network.workspace, out, input_of(network, layer, batch_size), network.parameters, weight_of(network, layer),
@@ -134,47 +109,9 @@ def forward_dense(network, layer, batch_size, thread, threads):
 
 
 @merged
-def forward_first(network, rows, batch, thread, threads):
-    """Output of the first layer from rows of the data set, which are gathered as they are needed: a share of the rows.
-
-    While ROWS rows are multiplied, the next ROWS are fetched into cache, some of them with every strip, and a block of
-    a row with every block: all at once they would fill the queues of the memory system, and earlier they would be gone
-    again.  An epoch of 784-128-10 on standard-normal input took 249 ms with a row tile fetched at once, and 238 so.
-    """
-    layer = layer_row(network, np.int64(0))
-    inp, out = network_input(network, batch.size), output_of(network, np.int64(0), batch.size)
-    weight, n_strips, in_strip = weight_of(network, np.int64(0)), strips(out), ceil_div(batch.size, ROWS)
-    data, samples = address_of(rows.data), address_of(batch.samples)
-    if batch.size == 1:
-        if thread == 0:
-            gather(network.workspace, inp, rows, batch.samples, batch.start, np.int64(0), np.int64(1))
-            forward_row(network, np.int64(0))
-        return
-    first, last = share(in_strip, thread, threads)
-    for tile in range(first, last):
-        start, end = tile * ROWS, min((tile + 1) * ROWS, batch.size)
-        gather(network.workspace, inp, rows, batch.samples, batch.start, start, end)
-        next_start = batch.start + end
-        n_next = min(ROWS, batch.samples.size - next_start)
-        for strip in range(n_strips):
-            ahead = Ahead(
-                data, samples, rows.stride, rows.itemsize,
-                next_start + n_next * strip // n_strips, next_start + n_next * (strip + 1) // n_strips,
-            )  # fmt: skip
-            dense_forward(
-                network.workspace, out, inp, network.parameters, weight, layer[BIAS], layer[ACTIVATION],
-                network.places.scratch + thread * SCRATCH, strip * in_strip + tile, strip * in_strip + tile + 1, ahead,
-            )  # fmt: skip
-
-
-@merged
 def forward_rows(network, layer, batch_size, first_row, last_row, thread):
     """Output of a layer for the rows first_row..last_row-1, multiples of NARROW (or the end)."""
     row, out = layer_row(network, layer), output_of(network, layer, batch_size)
-    if batch_size == 1:
-        if first_row < last_row:
-            forward_row(network, layer)
-        return
     in_strip = ceil_div(batch_size, ROWS)
     for strip in range(strips(out)):
         first, last = strip * in_strip + first_row // ROWS, strip * in_strip + ceil_div(last_row, ROWS)
@@ -182,30 +119,6 @@ def forward_rows(network, layer, batch_size, first_row, last_row, thread):
             network.workspace, out, input_of(network, layer, batch_size), network.parameters, weight_of(network, layer),
             row[BIAS], row[ACTIVATION], network.places.scratch + thread * SCRATCH, first, last, nothing_ahead(),
         )  # fmt: skip
-
-
-@merged
-def forward_sparse(network, rows, lists, batch, thread, threads):
-    """Output of the first layer from lists: a share of the strips.
-
-    The rows of the next batch are fetched into cache meanwhile, a few lines with every group of features.
-    """
-    layer = layer_row(network, np.int64(0))
-    out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
-    groups, blocks, n_strips = ceil_div(weight.rows, GROUP), ceil_div(batch.size, BLOCK), sparse_strips(out)
-    lines = min(batch.size, batch.samples.size - batch.following) * cache_lines(rows)
-    per_group = ceil_div(lines, n_strips * blocks * groups)
-    data, samples = address_of(rows.data), address_of(batch.samples[batch.following :])
-    first, last = share(n_strips, thread, threads)
-    for strip in range(first, last):
-        sparse_start(network.workspace, out, network.parameters, layer[BIAS], strip)
-        for block in range(blocks):
-            line = (strip * blocks + block) * groups * per_group
-            ahead = Lines(data, samples, rows.stride, cache_lines(rows), per_group, line, lines)
-            sparse_add(
-                network.workspace, out, network.places.table, lists, block, network.parameters, weight, strip, ahead
-            )
-        sparse_finish(network.workspace, out, layer[ACTIVATION], strip)
 
 
 @merged
@@ -253,22 +166,21 @@ def backward_inner(network, layer, batch_size, rule, first_column, last_column, 
 
 
 @merged
-def backward_first(network, batch_size, rule, first_tile, last_tile, thread):
-    """The first layer's weights updated: the tiles first_tile..last_tile-1."""
-    places, weight = network.places, weight_of(network, np.int64(0))
-    dense_update(
-        network.workspace, network_input(network, batch_size), output_of(network, np.int64(0), batch_size),
-        network.parameters, network.state, weight, places.zeros, rule, places.scratch + thread * SCRATCH,
-        first_tile, last_tile,
+def forward_row(network, layer, first, last):
+    """Output of a layer for a batch of one sample: the strips first..last-1 of STRIP columns."""
+    row, one = layer_row(network, layer), np.int64(1)
+    dense_forward_row(
+        network.workspace, output_of(network, layer, one), input_of(network, layer, one), network.parameters,
+        weight_of(network, layer), row[BIAS], row[ACTIVATION], first, last,
     )  # fmt: skip
 
 
 @merged
-def backward_first_sparse(network, lists, batch_size, rule, first_strip, last_strip, thread):
-    """The first layer's weights updated from lists: the strips first_strip..last_strip-1 of STRIP columns."""
-    dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))
-    for strip in range(first_strip, last_strip):
-        sparse_update(
-            network.workspace, dout, network.places.table, lists, network.parameters, network.state, weight, rule,
-            network.places.scratch + thread * SCRATCH, strip,
-        )  # fmt: skip
+def backward_row(network, layer, rule, first_column, last_column, thread):
+    """`backward_inner` for a batch of one sample."""
+    one = np.int64(1)
+    dense_backward_row(
+        network.workspace, input_of(network, layer, one), output_of(network, layer, one), network.parameters,
+        network.state, weight_of(network, layer), layer_row(network, layer - 1)[ACTIVATION], rule,
+        network.places.scratch + thread * SCRATCH, first_column // 16, ceil_div(last_column, 16),
+    )  # fmt: skip

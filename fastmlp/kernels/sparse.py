@@ -17,21 +17,22 @@ from collections import namedtuple
 import numpy as np
 
 from fastmlp.kernels.activations import activation_forward
+from fastmlp.kernels.addresses import address_of, int32s_at, int64s_at, prefetch_at
 from fastmlp.kernels.dense import CACHE_LINE, ceil_div, column_start
+from fastmlp.kernels.gather import WORDS
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import PLAIN, sgd_update
+from fastmlp.kernels.packing import append_words
 from fastmlp.kernels.vector import (
     NARROW,
     PANEL,
     STRIP,
-    append_words,
     broadcast_like,
     fma,
-    get_word,
-    int64s_at,
+    get,
     load,
     load_like,
-    prefetch_at,
+    put,
     splat_like,
     store,
     zero_narrow,
@@ -113,30 +114,98 @@ def make_lists(lists, rows, batch_size, first, last):
                 append_words(rows.data, lists.offsets, sample, group, lists.count, lists.words, origin * LIST, LIST)
 
 
-# Cache lines of the next batch's rows, which are wanted soon: the addresses of the data and of the samples' numbers,
-# the bytes from row to row, the lines of a row, and which of the lines, counted over all rows, are to be asked for: so
-# many with every group, from the first up to the last.
-Lines = namedtuple("Lines", "data samples stride per_row per_group first last")
+@kernel
+def make_words(words, starts, codes, row_starts, indices, index_itemsize):
+    """The rows of a CSR matrix as words of 64 bits, one for every group that is not empty: its number in the upper
+    half, in the lower one three bytes and a byte that is 0, the sample's place
+
+    words       (n_entries,) uint64     overwritten, as far as there are words
+    starts      (n_samples + 1,) int64  overwritten: where a row's words start, and the last one's end
+    codes       (n_entries,) uint8      read: the values as bytes
+    row_starts, indices, index_itemsize   see Rows   read
+    """
+    to, n = np.int64(0), row_starts.size - 1
+    features32, features64 = int32s_at(address_of(indices), codes.size), int64s_at(address_of(indices), codes.size)
+    for i in range(n):
+        starts[i] = to
+        last = np.int64(-1)
+        for p in range(row_starts[i], row_starts[i + 1]):
+            feature = get(features32, p) if index_itemsize == 4 else get(features64, p)
+            group = feature // GROUP
+            byte = np.int64(codes[p]) << (8 * (feature - group * GROUP + 1))
+            if group != last:
+                words[to] = (group << 32) | byte
+                to, last = to + 1, group
+            else:
+                words[to - 1] |= byte
+    starts[n] = to
 
 
 @inlined
-def fetch_lines(lines, g):
-    """Ask for the lines of the g-th group to come into cache."""
-    first = min(lines.first + g * lines.per_group, lines.last)
-    i, line = first // lines.per_row, first % lines.per_row
-    samples = int64s_at(lines.samples, i + lines.per_group)
-    for _ in range(first, min(first + lines.per_group, lines.last)):
-        prefetch_at(lines.data + samples[i] * lines.stride + line * CACHE_LINE)
-        line += 1
-        if line == lines.per_row:
-            i, line = i + 1, np.int64(0)
+def word_of(words, begin, end, group):
+    """The first of the words begin..end-1 of a group that is not below `group`, by bisection."""
+    while begin < end:
+        middle = (begin + end) // 2
+        if np.int64(words[middle] >> 32) < group:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+@kernel
+def place_words(lists, rows, samples, start, batch_size, first, last):
+    """`make_lists` from rows that are words"""
+    words = int64s_at(address_of(rows.data), rows.data.size // 8)
+    for block in range(ceil_div(batch_size, BLOCK)):
+        origin = block * lists.groups
+        for g in range(origin + first, origin + last):
+            lists.count[g] = 0
+        for i in range(block * BLOCK, min((block + 1) * BLOCK, batch_size)):
+            sample, tag = samples[start + i], i - block * BLOCK
+            begin, end = rows.starts[sample], rows.starts[sample + 1]
+            if first > 0:
+                begin = word_of(words, begin, end, first)
+            if last < lists.groups:
+                end = word_of(words, begin, end, last)
+            for p in range(begin, end):
+                word = get(words, p)
+                index = origin + (word >> 32)
+                n = get(lists.count, index)
+                put((word & 0xFFFFFFFF) | tag, lists.words, index * LIST + n)
+                put(n + 1, lists.count, index)
+
+
+# What of the next batch is wanted soon: some cache lines with every group, or where rows are words, some samples.
+# `rows`, the samples' numbers from the batch on, the lines of a row, and which of the lines, counted over all rows, or
+# of the samples, are to be asked for: so many with every group, from the first up to the last.
+Wanted = namedtuple("Wanted", "rows samples per_row per_group first last")
 
 
 @inlined
-def add_products(zero, workspace, at, table, lists, block, parameters, weight_at, weight_row, groups, ahead):
-    """Rows of a block's output from `at` on += the products of all groups; the lines ahead are fetched meanwhile"""
+def fetch_wanted(wanted, g):
+    """Ask for what belongs to the g-th group to come into cache."""
+    first = min(wanted.first + g * wanted.per_group, wanted.last)
+    last, data = min(first + wanted.per_group, wanted.last), address_of(wanted.rows.data)
+    if wanted.rows.kind == WORDS:
+        for i in range(first, last):
+            sample = wanted.samples[i]
+            for at in range(wanted.rows.starts[sample] * 8, wanted.rows.starts[sample + 1] * 8, CACHE_LINE):
+                prefetch_at(data + at)
+    else:
+        i, line = first // wanted.per_row, first % wanted.per_row
+        for _ in range(first, last):
+            prefetch_at(data + wanted.samples[i] * wanted.rows.stride + line * CACHE_LINE)
+            line += 1
+            if line == wanted.per_row:
+                i, line = i + 1, np.int64(0)
+
+
+@inlined
+def add_products(zero, workspace, at, table, lists, block, parameters, weight_at, weight_row, groups, wanted):
+    """Rows of a block's output from `at` on += the products of all groups; what is wanted is fetched meanwhile"""
     for g in range(groups):
-        fetch_lines(ahead, g)
+        fetch_wanted(wanted, g)
         index = block * lists.groups + g
         n = lists.count[index]
         if n > 0:
@@ -145,7 +214,7 @@ def add_products(zero, workspace, at, table, lists, block, parameters, weight_at
             w1 = load_like(zero, parameters, w + weight_row)
             w2 = load_like(zero, parameters, w + 2 * weight_row)
             for p in range(index * LIST, index * LIST + n):
-                word = get_word(lists.words, p)
+                word = get(lists.words, p)
                 to = at + (word & 255) * PANEL
                 total = load_like(zero, workspace, to)
                 total = fma(broadcast_like(zero, workspace, table + ((word >> 8) & 255)), w0, total)
@@ -170,8 +239,8 @@ def sparse_start(workspace, out, parameters, bias, strip):
 
 
 @kernel
-def sparse_add(workspace, out, table, lists, block, parameters, weight, strip, ahead):
-    """out += inp @ weight, for the samples of a block and one strip of columns; the lines ahead are fetched meanwhile
+def sparse_add(workspace, out, table, lists, block, parameters, weight, strip, wanted):
+    """out += inp @ weight, for the samples of a block and one strip of columns; what is wanted is fetched meanwhile
 
     out     (batch_size, n_out)   updated in place, in workspace
     table   (256,)                read, in workspace
@@ -181,9 +250,9 @@ def sparse_add(workspace, out, table, lists, block, parameters, weight, strip, a
     at, groups = column_start(out, strip * STRIP) + block * BLOCK * PANEL, ceil_div(weight.rows, GROUP)
     w = column_start(weight, strip * STRIP)
     if is_wide(out, strip):
-        add_products(zero_strip(), workspace, at, table, lists, block, parameters, w, weight.row, groups, ahead)
+        add_products(zero_strip(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
     else:
-        add_products(zero_narrow(), workspace, at, table, lists, block, parameters, w, weight.row, groups, ahead)
+        add_products(zero_narrow(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
 
 
 @kernel
@@ -204,7 +273,7 @@ def update_group(zero, workspace, dout_at, table, lists, g, blocks, parameters, 
         index = block * lists.groups + g
         block_at = dout_at + block * BLOCK * PANEL
         for p in range(index * LIST, index * LIST + lists.count[index]):
-            word = get_word(lists.words, p)
+            word = get(lists.words, p)
             dout = load_like(zero, workspace, block_at + (word & 255) * PANEL)
             d0 = fma(broadcast_like(zero, workspace, table + ((word >> 8) & 255)), dout, d0)
             d1 = fma(broadcast_like(zero, workspace, table + ((word >> 16) & 255)), dout, d1)

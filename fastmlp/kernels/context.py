@@ -1,0 +1,112 @@
+"""What a region of a training step works on, as one array of int64.
+
+Regions are called by address, and get their context by address: so they are compiled once, for serial and parallel use,
+and not again in their callers.  It tells where arrays lie and how long they are, and holds what is in the tuples beside
+them.
+"""
+
+from collections import namedtuple
+
+import numpy as np
+
+from fastmlp.kernels.addresses import bytes_at, floats_at, int32s_at, int64s_at, words_at
+from fastmlp.kernels.gather import Rows
+from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.network import Batch, Network, Places
+from fastmlp.kernels.nonzeros import Nonzeros
+from fastmlp.kernels.optimizers import Rule
+from fastmlp.kernels.sparse import Lists
+
+# labels (n,) int32 for the losses of classes, values (n * n_outputs,) float32 for regression; the other empty.
+Targets = namedtuple("Targets", "labels values")
+Data = namedtuple("Data", "rows lists entries")
+
+# Arrays: an address and a size each.
+(
+    PARAMETERS, STATE, WORKSPACE, LAYERS, SETTINGS, SAMPLES, LABELS, VALUES,
+    DATA, INDICES, STARTS,
+    OFFSETS, COUNT, WORDS,
+    BEGIN, END, FEATURE, VALUE, UNTIL, TOUCHED, PLACE_FACTOR,
+) = range(0, 42, 2)  # fmt: skip
+# Numbers: the network's places, the data set, the batch, and codes
+PLACES = 42
+ROWS_KIND, ROWS_ITEMSIZE, ROWS_BYTES, ROWS_STRIDE, INDEX_ITEMSIZE, GROUPS, ROOM = range(PLACES + 7, PLACES + 14)
+BATCH_SIZE, START, SIZE, MODE, LOSS_CODE, RULE_CODE = range(PLACES + 14, PLACES + 20)
+# of the first layer: whether lists are made of its input, and of how many columns its update is split in multiples
+HAS_INPUT, FIRST_UNIT = range(PLACES + 20, PLACES + 22)
+# Addresses of regions, see `fastmlp.kernels.regions`
+FIRST_AHEAD, FIRST_UPDATE, INNER_AHEAD, INNER_BACK, LOSS = range(PLACES + 22, PLACES + 27)
+CONTEXT = np.int64(PLACES + 27)
+
+# MODE: what a step does; EVALUATE leaves out the way back, PREDICT the losses too
+TRAIN, EVALUATE, PREDICT = range(3)
+# of SETTINGS, float32
+SCALE, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = range(4)
+
+
+@inlined
+def network_of(context):
+    """The network of a region."""
+    places = Places(
+        context[PLACES], context[PLACES + 1], context[PLACES + 2], context[PLACES + 3], context[PLACES + 4],
+        context[PLACES + 5], context[PLACES + 6],
+    )  # fmt: skip
+    return Network(
+        int64s_at(context[LAYERS], context[LAYERS + 1]),
+        floats_at(context[PARAMETERS], context[PARAMETERS + 1]),
+        floats_at(context[STATE], context[STATE + 1]),
+        floats_at(context[WORKSPACE], context[WORKSPACE + 1]),
+        places,
+    )
+
+
+@inlined
+def data_of(context):
+    """The data of a region."""
+    settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
+    rows = Rows(
+        bytes_at(context[DATA], context[DATA + 1]),
+        context[ROWS_KIND], context[ROWS_ITEMSIZE], context[ROWS_BYTES], context[ROWS_STRIDE], settings[SCALE],
+        bytes_at(context[INDICES], context[INDICES + 1]),
+        context[INDEX_ITEMSIZE],
+        int64s_at(context[STARTS], context[STARTS + 1]),
+    )  # fmt: skip
+    lists = Lists(
+        int64s_at(context[OFFSETS], context[OFFSETS + 1]),
+        int64s_at(context[COUNT], context[COUNT + 1]),
+        words_at(context[WORDS], context[WORDS + 1]),
+        context[GROUPS],
+    )
+    entries = Nonzeros(
+        int64s_at(context[BEGIN], context[BEGIN + 1]),
+        int64s_at(context[END], context[END + 1]),
+        int32s_at(context[FEATURE], context[FEATURE + 1]),
+        floats_at(context[VALUE], context[VALUE + 1]),
+        context[ROOM],
+        int64s_at(context[UNTIL], context[UNTIL + 1]),
+        bytes_at(context[TOUCHED], context[TOUCHED + 1]),
+        int32s_at(context[PLACE_FACTOR], context[PLACE_FACTOR + 1]),
+        floats_at(context[PLACE_FACTOR], context[PLACE_FACTOR + 1]),
+    )
+    return Data(rows, lists, entries)
+
+
+@inlined
+def batch_of(context):
+    """The batch of a region."""
+    samples = int64s_at(context[SAMPLES], context[SAMPLES + 1])
+    return Batch(samples, context[START], context[SIZE], context[START] + context[SIZE])
+
+
+@inlined
+def rule_of(context):
+    """The rule of an update."""
+    settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
+    return Rule(context[RULE_CODE], settings[LEARNING_RATE], settings[MOMENTUM], settings[WEIGHT_DECAY])
+
+
+@inlined
+def targets_of(context):
+    """The data set's targets."""
+    labels = int32s_at(context[LABELS], context[LABELS + 1])
+    return Targets(labels, floats_at(context[VALUES], context[VALUES + 1]))

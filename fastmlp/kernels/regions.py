@@ -1,0 +1,240 @@
+"""Regions: the parts of a training step that threads do side by side, one after the other.
+
+A step of a network of L layers is 2 L - 1 regions, at least three, and INPUT before them where lists are made.  Within
+a region no thread reads what another one writes:
+
+INPUT     the first layer's lists made
+FORWARD   a layer's output; an inner layer's weights transposed for the way back
+OUTPUT    the last layer's output, its loss and gradient, by rows
+BACKWARD  a layer's weights updated and its input overwritten by its gradient, by columns of the input; for the second
+          layer, whose input is the first one's output, the first layer's weights too, by the same columns
+
+The first layer has its three ways (see `fastmlp.kernels.first_layer`), and the layers behind it have two: tiles, and
+rows for batches of one sample.  Every region is compiled when it is asked for first.
+"""
+
+import numpy as np
+
+from fastmlp.kernels import first_layer as first
+from fastmlp.kernels.addresses import address_of, call_at, int64s_at
+from fastmlp.kernels.context import (
+    CONTEXT,
+    FIRST_UNIT,
+    FIRST_UPDATE,
+    LOSS,
+    LOSS_CODE,
+    MODE,
+    PREDICT,
+    TRAIN,
+    batch_of,
+    data_of,
+    network_of,
+    rule_of,
+    targets_of,
+)
+from fastmlp.kernels.dense import ceil_div, strips
+from fastmlp.kernels.jit import entry, inlined, merged
+from fastmlp.kernels.losses import (
+    CROSS_ENTROPY,
+    MSE,
+    NOTEBOOK,
+    SOFTMAX_MSE,
+    cross_entropy,
+    mse,
+    notebook,
+    softmax_mse,
+)
+from fastmlp.kernels.network import (
+    N_OUT,
+    backward_bias,
+    backward_inner,
+    backward_row,
+    forward_dense,
+    forward_row,
+    forward_rows,
+    layer_row,
+    output_of,
+    share,
+    transpose_weight,
+)
+from fastmlp.kernels.sparse import sparse_strips
+from fastmlp.kernels.vector import NARROW, WIDE
+
+INPUT, FORWARD, OUTPUT, BACKWARD = (np.int64(kind) for kind in range(4))
+
+# ---------------------------------------------------------------------------------------------- the first layer
+
+
+@entry(5)
+def tiles_ahead(_, layer, context_address, thread, threads):
+    context = int64s_at(context_address, CONTEXT)
+    first.tiles_forward(network_of(context), data_of(context), batch_of(context), thread, threads)
+
+
+@entry(5)
+def groups_ahead(kind, layer, context_address, thread, threads):
+    context = int64s_at(context_address, CONTEXT)
+    network, data, batch = network_of(context), data_of(context), batch_of(context)
+    if kind == INPUT:
+        first.groups_input(data, batch, thread, threads)
+    else:
+        first.groups_forward(network, data, batch, thread, threads)
+
+
+@entry(5)
+def nonzeros_ahead(kind, layer, context_address, thread, threads):
+    context = int64s_at(context_address, CONTEXT)
+    network, data, batch = network_of(context), data_of(context), batch_of(context)
+    if kind == INPUT:
+        first.nonzeros_input(data, batch, thread, threads)
+    else:
+        sorts = context[MODE] == TRAIN and not first.takes_row(batch.size, rule_of(context))
+        first.nonzeros_forward_share(network, data, batch, sorts, thread, threads)
+
+
+@entry(5)
+def tiles_update(context_address, first_column, last_column, thread, _):
+    context = int64s_at(context_address, CONTEXT)
+    first.tiles_update(network_of(context), batch_of(context).size, rule_of(context), first_column, last_column, thread)
+
+
+@entry(5)
+def groups_update(context_address, first_column, last_column, thread, _):
+    context = int64s_at(context_address, CONTEXT)
+    network, data, size = network_of(context), data_of(context), batch_of(context).size
+    first.groups_update(network, data, size, rule_of(context), first_column, last_column, thread)
+
+
+@entry(5)
+def nonzeros_update(context_address, first_column, last_column, thread, _):
+    context = int64s_at(context_address, CONTEXT)
+    network, data, size = network_of(context), data_of(context), batch_of(context).size
+    first.nonzeros_update_share(network, data, size, rule_of(context), first_column, last_column, thread)
+
+
+# ---------------------------------------------------------------------------------------------- layers behind it
+
+
+@merged
+def lose(context, batch, layer, thread, threads):
+    """The loss of a share of the rows."""
+    # the notebook's softmax needs the whole batch, and predictions need no loss
+    if context[LOSS_CODE] != NOTEBOOK and context[MODE] != PREDICT:
+        first_row, last_row = share(ceil_div(batch.size, NARROW), thread, threads)
+        last_row = min(last_row * NARROW, batch.size)
+        call_at(context[LOSS], address_of(context), layer, first_row * NARROW, last_row, thread)
+
+
+@entry(5)
+def inner_ahead(kind, layer, context_address, thread, threads):
+    context = int64s_at(context_address, CONTEXT)
+    network, batch = network_of(context), batch_of(context)
+    if kind == FORWARD:
+        forward_dense(network, layer, batch.size, thread, threads)
+    elif layer > 0:  # else the first layer is the last
+        first_row, last_row = share(ceil_div(batch.size, NARROW), thread, threads)
+        last_row = min(last_row * NARROW, batch.size)
+        forward_rows(network, layer, batch.size, first_row * NARROW, last_row, thread)
+    if layer > 0 and context[MODE] == TRAIN:
+        transpose_weight(network, layer, thread, threads)
+    if kind == OUTPUT:
+        lose(context, batch, layer, thread, threads)
+
+
+@entry(5)
+def row_ahead(kind, layer, context_address, thread, threads):
+    context = int64s_at(context_address, CONTEXT)
+    network, batch = network_of(context), batch_of(context)
+    if layer > 0:
+        # the loss needs the whole row
+        n_strips = sparse_strips(output_of(network, layer, np.int64(1)))
+        whole = kind == OUTPUT
+        first_strip, last_strip = share(n_strips, np.int64(0) if whole else thread, np.int64(1) if whole else threads)
+        if not whole or thread == threads - 1:  # which has the row in `lose`
+            forward_row(network, layer, first_strip, last_strip)
+    if kind == OUTPUT:
+        lose(context, batch, layer, thread, threads)
+
+
+@merged
+def share_columns(network, context, layer, thread, threads):
+    """The columns first..last-1 of a layer's input that are a thread's, in whole units; of a first layer, which has to
+    update its weights alone, those of its output"""
+    n_columns = layer_row(network, max(layer, 1) - 1)[N_OUT]
+    unit = context[FIRST_UNIT] if layer <= 1 else WIDE
+    first_unit, last_unit = share(ceil_div(n_columns, unit), thread, threads)
+    return first_unit * unit, min(last_unit * unit, n_columns)
+
+
+@merged
+def update_first(network, context, layer, batch_size, rule, first_column, last_column, thread):
+    """Behind the layers 0 and 1: the first layer's weights and biases updated, for some columns of its output."""
+    if layer <= 1 and first_column < last_column:
+        call_at(context[FIRST_UPDATE], address_of(context), first_column, last_column, thread, np.int64(0))
+        first_strip, last_strip = first_column // WIDE, ceil_div(last_column, WIDE)
+        backward_bias(network, np.int64(0), batch_size, rule, first_strip, last_strip, thread)
+
+
+@entry(5)
+def inner_back(_, layer, context_address, thread, threads):
+    context = int64s_at(context_address, CONTEXT)
+    network, size, rule = network_of(context), batch_of(context).size, rule_of(context)
+    first_column, last_column = share_columns(network, context, layer, thread, threads)
+    if layer > 0:
+        if first_column < last_column:
+            backward_inner(network, layer, size, rule, first_column, last_column, thread)
+        first_strip, last_strip = share(strips(output_of(network, layer, size)), thread, threads)
+        backward_bias(network, layer, size, rule, first_strip, last_strip, thread)
+    update_first(network, context, layer, size, rule, first_column, last_column, thread)
+
+
+@entry(5)
+def row_back(_, layer, context_address, thread, threads):
+    context = int64s_at(context_address, CONTEXT)
+    network, size, rule = network_of(context), batch_of(context).size, rule_of(context)
+    first_column, last_column = share_columns(network, context, layer, thread, threads)
+    if layer > 0:
+        backward_row(network, layer, rule, first_column, last_column, thread)
+        first_strip, last_strip = share(strips(output_of(network, layer, size)), thread, threads)
+        backward_bias(network, layer, size, rule, first_strip, last_strip, thread)
+    update_first(network, context, layer, size, rule, first_column, last_column, thread)
+
+
+# ---------------------------------------------------------------------------------------------- losses
+
+
+@inlined
+def loss_arguments(context_address, layer):
+    """Workspace, logits, targets, batch and places, of which a loss works on the rows first..last-1."""
+    context = int64s_at(context_address, CONTEXT)
+    network, batch = network_of(context), batch_of(context)
+    return network.workspace, output_of(network, layer, batch.size), targets_of(context), batch, network.places
+
+
+@entry(5)
+def cross_entropy_rows(context_address, layer, first, last, _):
+    work, logits, targets, batch, at = loss_arguments(context_address, layer)
+    cross_entropy(work, logits, targets.labels, batch.samples, batch.start, at.rows, at.capacity, first, last)
+
+
+@entry(5)
+def softmax_mse_rows(context_address, layer, first, last, _):
+    work, logits, targets, batch, at = loss_arguments(context_address, layer)
+    softmax_mse(work, logits, targets.labels, batch.samples, batch.start, at.rows, at.capacity, first, last)
+
+
+@entry(5)
+def notebook_rows(context_address, layer, first, last, _):
+    work, logits, targets, batch, at = loss_arguments(context_address, layer)
+    notebook(work, logits, targets.labels, batch.samples, batch.start, at.rows, at.capacity)  # a whole batch
+
+
+@entry(5)
+def mse_rows(context_address, layer, first, last, _):
+    work, logits, targets, batch, at = loss_arguments(context_address, layer)
+    mse(work, logits, targets.values, batch.samples, batch.start, at.rows, at.capacity, first, last)
+
+
+LOSS_ENTRIES = {
+    CROSS_ENTROPY: cross_entropy_rows, SOFTMAX_MSE: softmax_mse_rows, NOTEBOOK: notebook_rows, MSE: mse_rows,
+}  # fmt: skip
