@@ -14,25 +14,24 @@ import subprocess
 import sys
 import time
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("rows", nargs="*", metavar="ROW")
-parser.add_argument("--threads", type=int, default=1, help="of fastmlp and of NumPy's BLAS (default: 1)")
-parser.add_argument("--repeats", type=int, default=11, help="pairs of each ratio (default: 11)")
-options = parser.parse_args()
-for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they make BLAS slower: never win by that
-    os.environ.pop(variable, None)
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = str(options.threads)
 
-import numpy as np  # noqa: E402, after the settings that it reads
+def load(threads: int, repeats: int) -> None:
+    """Import what is measured, after the settings that NumPy reads, and make the data."""
+    global np, fastmlp, reference, notebook_data, mnist, normal, pixels, options
+    for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they make BLAS slower: never win by that
+        os.environ.pop(variable, None)
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    import numpy as np
 
-import fastmlp  # noqa: E402
-from fastmlp import reference  # noqa: E402
-from fastmlp.notebook import notebook_data  # noqa: E402
+    import fastmlp
+    from fastmlp import reference
+    from fastmlp.notebook import notebook_data
 
-mnist = fastmlp.load_mnist()
-normal = np.random.default_rng(0).standard_normal((60_000, 784), np.float32)
-pixels = mnist.x_train.astype(np.float32) / np.float32(255)
+    options = argparse.Namespace(threads=threads, repeats=repeats)
+    mnist = fastmlp.load_mnist()
+    normal = np.random.default_rng(0).standard_normal((60_000, 784), np.float32)
+    pixels = mnist.x_train.astype(np.float32) / np.float32(255)
 
 
 def seconds(function) -> float:
@@ -55,17 +54,18 @@ def pairs(ours, theirs, repeats=None):
     return np.median(a / b), np.median(a), np.median(b)
 
 
-def epoch(x, y=mnist.y_train, repeats=None, their_samples=None, **arguments):
+def epoch(x, repeats=None, their_samples=None, their_x=None, **arguments):
     """An epoch's training time, fastmlp over the reference.
 
     `their_samples`: how many samples the reference is timed on, its time scaled up, where the batch is so small that it
     takes long.
     """
     arguments = {"epochs": 1, "seed": 0, "hidden": (128,), "progress": False, **arguments}
-    n = their_samples or len(y)
+    y = mnist.y_train
+    n, their_x = their_samples or len(y), x if their_x is None else their_x
 
     def theirs():
-        model = reference.train(x[:n] if hasattr(x, "dtype") else x, y[:n], **arguments)
+        model = reference.train(their_x[:n], y[:n], **arguments)
         return model.history["seconds"][0] * len(y) / n
 
     def ours():
@@ -187,6 +187,12 @@ def train_command():
     return f"{process('-m', 'fastmlp', 'train'):.2f} s", ""
 
 
+def on_csr():
+    from scipy.sparse import csr_matrix
+
+    return epoch(csr_matrix(pixels), their_x=pixels)
+
+
 def rate_on_mnist():
     return rate(mnist.x_train)
 
@@ -198,6 +204,7 @@ ROWS = {
     "reproduce": ("the notebook's 10,000 iterations over the same in NumPy", reproduce),
     "notebook": ("distance from the notebook's validation accuracy", notebook_accuracy),
     "pixels": ("the same from float32 pixels", lambda: epoch(pixels)),
+    "csr": ("the same from a CSR matrix of them", on_csr),
     "batch-16": ("the same from bytes, batch 16", lambda: epoch(mnist.x_train, batch_size=16, repeats=5)),
     "batch-1": (
         "the same, batch 1",
@@ -213,14 +220,24 @@ ROWS = {
     "train-command": ("`fastmlp train`, whole process", train_command),
 }
 
-if __name__ == "__main__":
-    unknown = set(options.rows) - set(ROWS)
-    if unknown:
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="ROW")
+    parser.add_argument("--threads", type=int, default=1, help="of fastmlp and of NumPy's BLAS (default: 1)")
+    parser.add_argument("--repeats", type=int, default=11, help="pairs of each ratio (default: 11)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.rows) - set(ROWS):
         parser.error(f"unknown rows {sorted(unknown)}; known are {', '.join(ROWS)}")
+    load(arguments.threads, arguments.repeats)
     print(f"{options.threads} thread(s), NumPy {np.__version__}, numpy.dot {dot_rate():.0f} GFLOP/s")
-    for name in options.rows or ROWS:
+    for name in arguments.rows or ROWS:
         title, measurement = ROWS[name]
         value, details = measurement()
         print(
             f"{name:15} {value:>8}  {title}  ({details})" if details else f"{name:15} {value:>8}  {title}", flush=True
         )
+
+
+if __name__ == "__main__":
+    main()

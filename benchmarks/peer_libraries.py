@@ -90,7 +90,7 @@ def _sklearn(data, threads):
             tuple(hidden), solver="sgd", alpha=0, momentum=0, batch_size=batch_size, learning_rate_init=1e-12,
             random_state=seed,
         )  # fmt: skip
-        model.partial_fit(x[:batch_size], data.y_train[:batch_size], classes)
+        model.partial_fit(x[:batch_size], data.y_train[:batch_size], classes=classes)
         for target, value in zip(model.coefs_ + model.intercepts_, weights + biases):
             target[:] = value
         times = []

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import peer_libraries
 
-BATCH_SIZE, EPOCHS, PEAK, WARMUP = 64, 5, 0.6, 0.1
+BATCH_SIZE, EPOCHS, PEAK, WARMUP = 32, 4, 0.6, 0.1
 
 
 @dataclass

@@ -9,14 +9,23 @@
 
 __version__ = "0.1.0"
 
-from fastmlp import reference
-from fastmlp.datasets import load_mnist
-from fastmlp.files import load
-from fastmlp.model import MLP, Metrics
-from fastmlp.notebook import reproduce
-from fastmlp.optimizers import SGD
-from fastmlp.schedules import Cosine, LinearDecay, Step
-from fastmlp.train import DivergenceError, train
+import gc as _gc
+
+# Numba makes so many objects that live on, that collections of garbage take a third of the time of importing it.
+_collects = _gc.isenabled()
+_gc.disable()
+try:
+    from fastmlp import reference
+    from fastmlp.datasets import load_mnist
+    from fastmlp.files import load
+    from fastmlp.model import MLP, Metrics
+    from fastmlp.notebook import reproduce
+    from fastmlp.optimizers import SGD
+    from fastmlp.schedules import Cosine, LinearDecay, Step
+    from fastmlp.train import DivergenceError, train
+finally:
+    if _collects:
+        _gc.enable()
 
 __all__ = [
     "MLP",

@@ -211,10 +211,10 @@ _SAMPLED_ROWS = 256
 def is_sparse(x: np.ndarray, group: int = 1) -> bool:
     """Whether sparse kernels that take `group` features at a time are faster on checked rows, judged by some."""
     sample = x[:: -(-len(x) // _SAMPLED_ROWS)]
-    padded = np.zeros((len(sample), round_up(x.shape[1], int(group))), bool)
+    padded = np.zeros((len(sample), round_up(x.shape[1], group)), bool)
     padded[:, : x.shape[1]] = sample != 0
-    groups = padded.reshape(len(sample), -1, int(group)).any(axis=2)
-    return int(np.count_nonzero(groups)) < _SPARSE_BELOW[int(group)] * groups.size
+    groups = np.logical_or.reduce([padded[:, k::group] for k in range(group)])
+    return int(np.count_nonzero(groups)) < _SPARSE_BELOW[group] * groups.size
 
 
 def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:

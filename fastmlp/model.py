@@ -15,6 +15,7 @@ from fastmlp.kernels.vector import PANEL
 from fastmlp.parameters import Parameters
 from fastmlp.run import Run, SingleRow, padded_outputs
 from fastmlp.threads import resolve
+from fastmlp.workspace import pack
 
 # Samples of a step of prediction: their activations in one panel are 32 KB, and stay in the first-level cache.
 CHUNK = 128
@@ -133,11 +134,10 @@ class MLP:
         if self.classes is None:
             raise ValueError("predict_proba needs a classifier; this model is a regression, use predict")
         flat, outputs = self._outputs(x)
-        matrix = Matrix(0, int(PANEL), len(flat) // len(outputs), *outputs.shape)
         if self.loss == "notebook":
-            batch_softmax(flat, matrix)
+            batch_softmax(flat, _matrix(flat, outputs))
         else:
-            softmax(flat, matrix, 0, len(outputs))
+            softmax(flat, _matrix(flat, outputs), 0, len(outputs))
         return outputs.copy()
 
     def predict(self, x) -> np.ndarray:
@@ -152,12 +152,16 @@ class MLP:
         ValueError, TypeError
             If `x` is not such an array.
         """
-        if self.loss == "notebook" and self.classes is not None:  # each class is normalised over the samples
-            return self.classes[self.predict_proba(x).argmax(axis=1)]
-        outputs = self._single_outputs(x)
-        if outputs is None:
-            outputs = self._outputs(x)[1]
-        return outputs.copy() if self.classes is None else self.classes[outputs.argmax(axis=1)]
+        outputs = None if self.loss == "notebook" else self._single_outputs(x)
+        return self._decide(*self._outputs(x)) if outputs is None else self._decide(outputs, outputs)
+
+    def _decide(self, flat: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Labels, or the outputs of a regression, from what `_outputs` gives, which is overwritten."""
+        if self.classes is None:
+            return outputs.copy()
+        if self.loss == "notebook":  # each class is normalised over the samples
+            batch_softmax(flat, _matrix(flat, outputs))
+        return self.classes[outputs.argmax(axis=1)]
 
     def evaluate(self, x, y) -> Metrics:
         """Mean loss and accuracy.
@@ -221,3 +225,30 @@ def _parts(x, size: int):
         return [(slice(0, n), x)]
     slices = [slice(start, min(start + size, n)) for start in range(0, n, size)]
     return [(part, x[part]) for part in slices]
+
+
+def _matrix(flat: np.ndarray, outputs: np.ndarray) -> Matrix:
+    """Padded outputs as the kernels see them."""
+    return Matrix(0, int(PANEL), len(flat) // len(outputs), *outputs.shape)
+
+
+class Predictor:
+    """Predicts the same samples again and again, as a model learns: their lists' bytes are made once.
+
+    Parameters
+    ----------
+    model : MLP
+    x : array_like (n, n_features), n >= CHUNK
+    """
+
+    def __init__(self, model: MLP, x):
+        x = inputs.check_features(x, model.n_features)
+        self.model, self.run = model, model._run(x, CHUNK)
+        self.run.set_data(x, model.input_scale)
+        self.flat, self.outputs = padded_outputs(x.shape[0], model.widths[-1])
+
+    def predict(self) -> np.ndarray:
+        """What the model predicts now."""
+        pack(self.run.network, self.model._parameters)
+        self.run.predict(len(self.outputs), self.flat)
+        return self.model._decide(self.flat, self.outputs)

@@ -13,7 +13,7 @@ import numpy as np
 from fastmlp import inputs
 from fastmlp.datasets import load_mnist
 from fastmlp.kernels.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR, RECORD_LOSS
-from fastmlp.model import MLP
+from fastmlp.model import MLP, Predictor
 from fastmlp.parameters import initial_parameters
 from fastmlp.run import Run
 from fastmlp.threads import resolve
@@ -89,7 +89,7 @@ def reproduce(
     model.history, model.threads = history, threads
     run = Run(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=resolve(threads))
     run.set_data(x, 1.0, inputs.encode_labels(y, np.arange(10, dtype=np.uint8)))
-    done = 0
+    validation, done = Predictor(model, x_validation), 0
     while done < iterations:  # up to and with the iterations 0, 100, 200, ... and the last
         n_steps = min(1 if done == 0 else VALIDATE_EVERY, iterations - done)
         order = order_rng.integers(0, len(x), n_steps * BATCH_SIZE)
@@ -100,7 +100,7 @@ def reproduce(
         history["train_accuracy"] += (records[:, RECORD_CORRECT] / BATCH_SIZE).tolist()
         history["train_loss"] += (records[:, RECORD_LABEL_ERROR] / BATCH_SIZE).tolist()
         history["validation_iteration"].append(done - 1)
-        history["validation_accuracy"].append(float(np.mean(model.predict(x_validation) == y_validation)))
+        history["validation_accuracy"].append(float(np.mean(validation.predict() == y_validation)))
         if on_validation is not None:
             on_validation(model)
     return model

@@ -1,0 +1,199 @@
+"""Single kernels, on one thread, on shapes around the widths of tiles."""
+
+import data
+import numpy as np
+
+SHAPES = [(128, 784, 128), (128, 100, 65), (17, 300, 33), (1, 784, 128)]  # batch size, n_in, n_out
+
+
+class Kernels:
+    """A first layer's kernels, called as the regions of a step call them, by the functions in `KERNELS`."""
+
+    params = [
+        ["dense_forward", "dense_backward_input", "dense_update", "make_lists", "sparse_add", "sparse_update",
+         "find_nonzeros", "sort_nonzeros", "nonzeros_forward", "nonzeros_update"],
+        SHAPES,
+    ]  # fmt: skip
+    param_names = ["kernel", "shape"]
+    warmup_time, rounds, repeat, sample_time = 0, 2, (5, 20, 0.5), 0.01
+    timeout = 120
+    version = "1"
+
+    @data.missing
+    def setup(self, kernel, shape):
+        self.call = _KERNELS[kernel](*shape)
+        self.call()  # compiles
+
+    def time_kernel(self, kernel, shape):
+        self.call()
+
+
+class Losses:
+    """Losses with their gradients, 128 samples."""
+
+    params = [["cross_entropy", "softmax_mse", "notebook", "mse"], [2, 10, 17, 100]]
+    param_names = ["loss", "outputs"]
+    warmup_time, rounds, repeat, sample_time = 0, 2, (5, 20, 0.5), 0.01
+    version = "1"
+
+    @data.missing
+    def setup(self, loss, n_outputs):
+        self.call = _loss(loss, n_outputs)
+        self.call()
+
+    def time_loss(self, loss, n_outputs):
+        self.call()
+
+
+def _layer(batch_size, n_in, n_out):
+    """A first layer with its memory as `fastmlp.run` lays it out, its input, and a rule that changes no weight."""
+    from fastmlp.kernels.optimizers import PLAIN, Rule
+    from fastmlp.parameters import initial_parameters
+    from fastmlp.run import Run
+
+    rng = np.random.default_rng(0)
+    x = (rng.integers(1, 256, (batch_size, n_in)) * (rng.random((batch_size, n_in)) < 0.2)).astype(np.uint8)
+    run = Run(initial_parameters((n_in, n_out, 2), "he", rng), ["relu"], "cross_entropy", batch_size)
+    rule = Rule(PLAIN, np.float32(1e-30), np.float32(0), np.float32(0))
+    return run, x, np.arange(batch_size), rule
+
+
+def _matrices(run, batch_size):
+    from fastmlp.kernels import network as n
+
+    zero, size = np.int64(0), np.int64(batch_size)
+    return n.network_input(run.network, size), n.output_of(run.network, zero, size), n.weight_of(run.network, zero)
+
+
+def _dense(function):
+    def make(batch_size, n_in, n_out):
+        from fastmlp import inputs
+        from fastmlp.kernels import dense, gather
+
+        run, x, samples, rule = _layer(batch_size, n_in, n_out)
+        network, places = run.network, run.network.places
+        inp, out, weight = _matrices(run, batch_size)
+        gather.gather(network.workspace, inp, inputs.rows_of(x, "auto"), samples, 0, 0, batch_size)
+        bias = int(network.layers[7])
+        if function == "dense_forward":
+            return lambda: dense.dense_forward(
+                network.workspace, out, inp, network.parameters, weight, bias, 0, places.scratch, 0, dense.tiles(out),
+                dense.nothing_ahead(),
+            )  # fmt: skip
+        if function == "dense_update":
+            return lambda: dense.dense_update(
+                network.workspace, inp, out, network.parameters, network.state, weight, places.zeros, rule,
+                places.scratch, 0, dense.tiles(weight),
+            )  # fmt: skip
+        transposed = np.zeros(network.workspace.size + 64 * (n_out + 64) * (n_in // 64 + 1), np.float32)
+        transposed[: network.workspace.size] = network.workspace
+        at = dense.Matrix(network.workspace.size, (n_out + 15) // 16 * 16 * 64, 64, n_out, n_in)
+        return lambda: dense.dense_backward_input(
+            transposed, inp, out, at, places.zeros, 0, places.scratch, 0, dense.tiles(inp)
+        )
+
+    return make
+
+
+def _sparse(function):
+    def make(batch_size, n_in, n_out):
+        from fastmlp import inputs, workspace
+        from fastmlp.kernels import sparse
+
+        run, x, samples, rule = _layer(batch_size, n_in, n_out)
+        network, places = run.network, run.network.places
+        _, out, weight = _matrices(run, batch_size)
+        rows, table = inputs.coded_rows(x, "auto")
+        workspace.set_table(network, table)
+        lists = workspace.sparse_lists(n_in, batch_size)
+
+        def make_lists():
+            sparse.locate(lists, rows, samples, 0, batch_size, rows.data.size - rows.stride)
+            sparse.make_lists(lists, rows, batch_size, 0, lists.groups)
+
+        make_lists()
+        strips, blocks = sparse.sparse_strips(out), -(-batch_size // 128)
+        wanted = sparse.Wanted(rows, samples, 1, 0, 0, 0)
+
+        def sparse_add():
+            for strip in range(strips):
+                for block in range(blocks):
+                    sparse.sparse_add(
+                        network.workspace, out, places.table, lists, block, network.parameters, weight, strip, wanted
+                    )
+
+        def sparse_update():
+            for strip in range(strips):
+                sparse.sparse_update(
+                    network.workspace, out, places.table, lists, network.parameters, network.state, weight, rule,
+                    places.scratch, strip,
+                )  # fmt: skip
+
+        return {"make_lists": make_lists, "sparse_add": sparse_add, "sparse_update": sparse_update}[function]
+
+    return make
+
+
+def _nonzeros(function):
+    def make(batch_size, n_in, n_out):
+        from fastmlp import inputs, workspace
+        from fastmlp.kernels import nonzeros, sparse
+
+        run, x, samples, rule = _layer(batch_size, n_in, n_out)
+        network, places = run.network, run.network.places
+        _, out, weight = _matrices(run, batch_size)
+        rows, entries = inputs.rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
+        bias, strips = int(network.layers[7]), sparse.sparse_strips(out)
+
+        def find_nonzeros():
+            nonzeros.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
+
+        def sort_nonzeros():
+            nonzeros.sort_nonzeros(entries, batch_size, n_in, 0, len(entries.touched))
+
+        def nonzeros_forward():
+            for strip in range(strips):
+                nonzeros.nonzeros_forward(
+                    network.workspace, out, entries, network.parameters, weight, bias, 0, strip, rows, samples,
+                    batch_size,
+                )  # fmt: skip
+
+        def nonzeros_update():
+            for strip in range(strips):
+                nonzeros.nonzeros_update(
+                    network.workspace, out, entries, network.parameters, network.state, weight, rule, places.scratch,
+                    strip,
+                )  # fmt: skip
+
+        find_nonzeros()
+        sort_nonzeros()
+        return locals()[function]
+
+    return make
+
+
+def _loss(loss, n_outputs):
+    from fastmlp.kernels import losses
+    from fastmlp.kernels.dense import Matrix
+
+    n, rng = 128, np.random.default_rng(0)
+    panels = -(-n_outputs // 64)
+    start = rng.standard_normal(panels * n * 64 + 3 * n).astype(np.float32)
+    logits, work = Matrix(0, n * 64, 64, n, n_outputs), start.copy()
+    samples, labels = np.arange(n), rng.integers(0, n_outputs, n).astype(np.int32)
+    targets = rng.standard_normal(n * n_outputs).astype(np.float32)
+    target = targets if loss == "mse" else labels
+    rows = () if loss == "notebook" else (0, n)
+
+    def call():
+        work[:] = start  # the gradient overwrites the logits
+        getattr(losses, loss)(work, logits, target, samples, 0, panels * n * 64, n, *rows)
+
+    return call
+
+
+_KERNELS = {
+    **{name: _dense(name) for name in ("dense_forward", "dense_backward_input", "dense_update")},
+    **{name: _sparse(name) for name in ("make_lists", "sparse_add", "sparse_update")},
+    **{name: _nonzeros(name) for name in ("find_nonzeros", "sort_nonzeros", "nonzeros_forward", "nonzeros_update")},
+}

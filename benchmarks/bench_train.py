@@ -1,0 +1,76 @@
+"""Epochs of training."""
+
+import statistics
+import time
+
+import data
+
+
+class Seconds:
+    """A clock for asv that only what a benchmark adds moves on: set-up within a call is not timed."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+_clock = Seconds()
+
+
+class Epoch:
+    """Seconds of an epoch's training, in fastmlp and in the reference."""
+
+    params = [list(data.CASES), data.BATCH_SIZES, [1, 2], ["fastmlp", "reference"]]
+    param_names = ["network and input", "batch size", "threads", "library"]
+    number, warmup_time, rounds, repeat = 1, 0, 2, (5, 20, 0.5)
+    timer = _clock
+    timeout = 120
+    version = "1"
+
+    @data.missing
+    def setup(self, case, batch_size, threads, library):
+        self.epoch = data.Epoch(case, batch_size, threads, library)
+        self.epoch.seconds()  # compiles, or loads compiled code
+
+    def time_epoch(self, case, batch_size, threads, library):
+        _clock.now += self.epoch.seconds()
+
+
+class Ratio:
+    """An epoch's time in fastmlp over that in the reference: the median of alternating pairs."""
+
+    params = [
+        "784-128-10 mnist, batch 128, 1 thread",
+        "784-128-10 mnist, batch 128, 2 threads",
+        "784-128-10 csr, batch 128, 1 thread",
+        "784-128-10 normal, batch 128, 1 thread",
+        "784-128-10 normal, batch 128, 2 threads",
+        "784-128-10 mnist, batch 16, 1 thread",
+        "784-128-10 mnist, batch 1, 1 thread",
+        "784-512-512-10 mnist, batch 128, 1 thread",
+        "784-512-512-10 normal, batch 128, 1 thread",
+        "20-64-64-1 table, batch 16, 1 thread",
+    ]
+    param_names = ["epoch"]
+    unit = "times the reference"
+    timeout = 300
+    version = "1"
+    pairs = 15
+
+    @data.missing
+    def setup(self, name):
+        case, batch, threads = name.split(", ")
+        arguments = case, int(batch.split()[1]), int(threads.split()[0])
+        self.ours, self.theirs = (data.Epoch(*arguments, library) for library in ("fastmlp", "reference"))
+        for epoch in (self.ours, self.theirs):
+            epoch.seconds()
+
+    def track_ratio(self, name):
+        ratios = []
+        for _ in range(self.pairs):
+            ratios.append(self.ours.seconds() / self.theirs.seconds())
+            # threads of BLAS spin on for a while after a product, and would take a core from what is timed next
+            time.sleep(0.1 if self.theirs.threads > 1 else 0)
+        return statistics.median(ratios)

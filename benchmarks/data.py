@@ -1,0 +1,108 @@
+"""What the benchmarks work on: made once a process, from fixed seeds, and in memory before anything is timed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import namedtuple
+
+import numpy as np
+
+import fastmlp
+
+# A network, the kind of its input, and how many samples an epoch goes through.
+Case = namedtuple("Case", "hidden kind")
+CASES = {
+    f"{'-'.join(map(str, (n_in, *hidden, n_out)))} {kind}": Case(hidden, kind)
+    for n_in, hidden, n_out, kinds in [
+        (784, (128,), 10, ("mnist", "normal", "csr")),
+        (784, (512, 512), 10, ("mnist", "normal", "csr")),
+        (20, (64, 64), 1, ("table", "table-csr")),
+    ]
+    for kind in kinds
+}
+BATCH_SIZES = [1, 16, 128, 1024]
+N_SAMPLES = {1: 1024, 16: 8192, 128: 16_384, 1024: 16_384}  # of an epoch, by batch size
+
+
+@functools.cache
+def samples(kind: str):
+    """Features and targets, max(N_SAMPLES) of them, of which every page has been written to."""
+    n, rng = max(N_SAMPLES.values()), np.random.default_rng(0)
+    if kind.startswith("table"):
+        x = rng.standard_normal((n, 20), np.float32)
+        y = np.sin(x).sum(axis=1, keepdims=True).astype(np.float32)
+        if kind == "table-csr":
+            x *= rng.random(x.shape) < 0.2
+    else:
+        mnist = fastmlp.load_mnist()
+        x, y = mnist.x_train[:n].copy(), mnist.y_train[:n].copy()
+        if kind == "normal":
+            x = rng.standard_normal(x.shape, np.float32)
+        elif kind == "csr":
+            x = x.astype(np.float32) / np.float32(255)
+    if kind.endswith("csr"):
+        from scipy.sparse import csr_matrix
+
+        x = csr_matrix(x)
+    return x, y
+
+
+def dense(x):
+    """`x` for the reference, which takes arrays alone."""
+    return x.toarray() if hasattr(x, "toarray") else x
+
+
+@functools.cache
+def initial(n_in: int, hidden: tuple, n_out: int):
+    """Weights and biases that every training starts from."""
+    weights, biases = fastmlp.reference.initialise((n_in, *hidden, n_out), "he", np.random.default_rng(0))
+    return list(zip(weights, biases))
+
+
+@contextlib.contextmanager
+def blas_threads(threads: int):
+    """NumPy's BLAS on so many threads."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads, user_api="blas"):
+        yield
+
+
+class Epoch:
+    """An epoch of one of the cases, in fastmlp or the reference, always from the same weights."""
+
+    def __init__(self, case: str, batch_size: int, threads: int, library: str):
+        hidden, kind = CASES[case]
+        x, y = samples(kind)
+        self.x, self.y = x[: N_SAMPLES[batch_size]], y[: N_SAMPLES[batch_size]]
+        n_out = 1 if kind.startswith("table") else 10
+        self.threads, self.library = threads, library
+        self.arguments = {
+            "hidden": hidden, "batch_size": batch_size, "epochs": 1, "seed": 0, "learning_rate": 0.01,
+            "init": initial(x.shape[1], hidden, n_out), "progress": False,
+        }  # fmt: skip
+        if library == "reference":
+            self.x = dense(self.x)
+
+    def seconds(self) -> float:
+        """Seconds of training; what is done before and after it is left out."""
+        if self.library == "reference":
+            with blas_threads(self.threads):
+                model = fastmlp.reference.train(self.x, self.y, **self.arguments)
+        else:
+            model = fastmlp.train(self.x, self.y, threads=self.threads, **self.arguments)
+        return model.history["seconds"][0]
+
+
+def missing(function):
+    """Decorate a `setup`: what the commit that is measured does not have yet is skipped, not failed."""
+
+    @functools.wraps(function)
+    def setup(*arguments):
+        try:
+            return function(*arguments)
+        except (AttributeError, ImportError, TypeError) as error:
+            raise NotImplementedError(f"not in this version: {error}") from error
+
+    return setup
