@@ -1,7 +1,8 @@
 """Single kernels, on one thread, on shapes around the widths of tiles."""
 
-import data
 import numpy as np
+
+from . import data
 
 SHAPES = [(128, 784, 128), (128, 100, 65), (17, 300, 33), (1, 784, 128)]  # batch size, n_in, n_out
 

@@ -1,8 +1,8 @@
 """Prediction by a trained model, on one thread."""
 
-import data
-
 import fastmlp
+
+from . import data
 
 
 class Predict:

@@ -7,9 +7,9 @@ import sys
 import tempfile
 import time
 
-import data
-
 import fastmlp
+
+from . import data
 
 FIRST_CALL = """
 import time, fastmlp

@@ -3,7 +3,7 @@
 import statistics
 import time
 
-import data
+from . import data
 
 
 class Seconds:
@@ -57,7 +57,7 @@ class Ratio:
     unit = "times the reference"
     timeout = 300
     version = "1"
-    pairs = 15
+    pairs = 11
 
     @data.missing
     def setup(self, name):

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import time
 
-import peer_libraries
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -24,6 +22,8 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, nargs="+", default=[128], help="widths of hidden layers (default: 128)")
     parser.add_argument("--learning-rate", type=float, default=0.1)
     options = parser.parse_args()
+    import peer_libraries
+
     libraries = peer_libraries.load(options.threads)
 
     import numpy as np

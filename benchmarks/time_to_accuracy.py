@@ -14,8 +14,6 @@ import argparse
 import time
 from dataclasses import dataclass
 
-import peer_libraries
-
 BATCH_SIZE, EPOCHS, PEAK, WARMUP = 32, 4, 0.6, 0.1
 
 
@@ -39,6 +37,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="cores, and threads of each library (default: 1)")
     parser.add_argument("--seeds", type=int, default=10, help="trainings of each library (default: 10)")
     options = parser.parse_args()
+    import peer_libraries
+
     libraries = peer_libraries.load(options.threads)
 
     import numpy as np

@@ -177,7 +177,7 @@ def coded_words(x, input_scale) -> tuple[Rows, np.ndarray] | None:
     for start in range(0, len(values), 1 << 16):
         if not encoder.encode(codes, start, values[None, start : start + (1 << 16)], 0):
             return None
-    words, starts = np.zeros(len(values), np.uint64), np.zeros(len(rows.starts), np.int64)
+    words, starts = np.zeros(len(values), np.int64), np.zeros(len(rows.starts), np.int64)
     make_words(words, starts, codes, rows.starts, rows.indices, rows.index_itemsize)
     data = words[: starts[-1]].copy().view(np.uint8)
     return Rows(data, WORDS, 8, 0, 0, np.float32(1), _NO_INDICES, 0, starts), encoder.values * rows.scale

@@ -38,4 +38,4 @@ def warmup() -> None:
         train(x, y, hidden=(64,), epochs=1, threads=threads, progress=False).predict_proba(x)
     train(x, y, loss="notebook", epochs=1, progress=False).predict_proba(x)
     nothing, start = np.zeros(0, np.uint8), np.zeros(1, np.int64)
-    make_words(np.zeros(0, np.uint64), start, nothing, start, rows_of(x, 1.0).data[:0], 4)
+    make_words(start[:0], start, nothing, start, rows_of(x, 1.0).data[:0], 4)

@@ -119,7 +119,7 @@ def make_words(words, starts, codes, row_starts, indices, index_itemsize):
     """The rows of a CSR matrix as words of 64 bits, one for every group that is not empty: its number in the upper
     half, in the lower one three bytes and a byte that is 0, the sample's place
 
-    words       (n_entries,) uint64     overwritten, as far as there are words
+    words       (n_entries,) int64      overwritten, as far as there are words
     starts      (n_samples + 1,) int64  overwritten: where a row's words start, and the last one's end
     codes       (n_entries,) uint8      read: the values as bytes
     row_starts, indices, index_itemsize   see Rows   read
