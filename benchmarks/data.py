@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import multiprocessing
+import statistics
+import time
+import timeit
 from collections import namedtuple
 from contextlib import suppress
 
@@ -99,6 +103,55 @@ class Epoch:
         else:
             model = fastmlp.train(self.x, self.y, threads=self.threads, **self.arguments)
         return model.history["seconds"][0]
+
+
+def steady(make, *arguments, processes: int = 5):
+    """The median, over some processes, of what `make(*arguments)()` returns there.
+
+    Where memory happens to lie makes one process faster than the next by some per cent, for as long as it lives; a
+    figure of a single one would be off by as much.
+    """
+    fork = multiprocessing.get_context("fork")
+    figures = []
+    for _ in range(processes):
+        receiver, sender = fork.Pipe(duplex=False)
+        child = fork.Process(target=lambda to: to.send(make(*arguments)()), args=(sender,))
+        child.start()
+        sender.close()
+        figures.append(receiver.recv())  # EOFError if the child failed
+        child.join()
+    return statistics.median(figures)
+
+
+def least_ratio(case: str, batch_size: int, threads: int):
+    """A function that returns an epoch's time in fastmlp over that in the reference: the least of each."""
+    ours, theirs = (Epoch(case, batch_size, threads, library) for library in ("fastmlp", "reference"))
+
+    def measure() -> float:
+        for epoch in (ours, theirs):
+            epoch.seconds()
+        times, start = [], time.perf_counter()
+        while len(times) < 7 or time.perf_counter() - start < 0.5:
+            times.append((ours.seconds(), theirs.seconds()))
+            # threads of BLAS spin on for a while after a product, and would take a core from what is timed next
+            time.sleep(0.2 if threads > 1 else 0)
+        a, b = zip(*times)
+        return min(a) / min(b)
+
+    return measure
+
+
+def least_time(call):
+    """A function that returns the least microseconds of a call, of many."""
+
+    def measure() -> float:
+        call()
+        start = time.perf_counter()
+        call()
+        number = max(1, int(1e-3 / (time.perf_counter() - start)))
+        return 1e6 * min(timeit.repeat(call, number=number, repeat=100)) / number
+
+    return measure
 
 
 def missing(function):

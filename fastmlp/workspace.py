@@ -13,7 +13,7 @@ from fastmlp.kernels import vector
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.nonzeros import FEATURES, Nonzeros
 from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
-from fastmlp.parameters import Parameters, aligned_zeros, round_up
+from fastmlp.parameters import Parameters, paged_zeros, round_up
 
 NARROW, PANEL = int(vector.NARROW), int(vector.PANEL)
 
@@ -64,7 +64,7 @@ def _packed_layout(table, parameters: Parameters) -> np.ndarray:
         row[kernels.WEIGHT_PANEL], row[kernels.WEIGHT_ROW] = rows * PANEL, PANEL
         row[kernels.WEIGHT] = allocator.take(_panels(n_out) * rows * PANEL)
         row[kernels.BIAS] = allocator.take(_panels(n_out) * PANEL)
-    return aligned_zeros(allocator.size)
+    return paged_zeros(allocator.size)
 
 
 def network_for(
@@ -108,8 +108,8 @@ def network_for(
             _panels(int(row[kernels.N_IN])) * PANEL * round_up(int(row[kernels.N_OUT]), NARROW)
         )
     places = _places(memory, widths, capacity, threads)
-    state = aligned_zeros(weights.size if with_state else 0)
-    network = kernels.Network(table.reshape(-1), weights, state, aligned_zeros(memory.size), places)
+    state = paged_zeros(weights.size if with_state else 0)
+    network = kernels.Network(table.reshape(-1), weights, state, paged_zeros(memory.size), places)
     if packed:
         pack(network, parameters)
     return network
@@ -121,21 +121,21 @@ def sparse_lists(n_features: int, batch_size: int) -> Lists:
     blocks = -(-batch_size // int(BLOCK)) if n_features else 0
     offsets = np.zeros(blocks * BLOCK, np.int64)
     count = np.zeros(blocks * groups, np.int64)
-    return Lists(offsets, count, np.zeros(blocks * groups * LIST, np.uint32), groups)
+    return Lists(offsets, count, paged_zeros(int(blocks * groups * LIST), np.uint32), groups)
 
 
 def nonzeros_for(n_features: int, batch_size: int, per_sample: int) -> Nonzeros:
     """Room for the entries of batches of up to `batch_size` samples of `per_sample` entries each, at most."""
     room = round_up(per_sample, NARROW) + NARROW  # whole vectors are written behind the last
     blocks = -(-n_features // int(FEATURES))
-    place_factor = np.zeros(2 * batch_size * room, np.int32)
+    place_factor = paged_zeros(2 * batch_size * room, np.int32)
     return Nonzeros(
         begin=np.zeros(batch_size, np.int64),
         end=np.zeros(batch_size, np.int64),
-        feature=np.zeros(batch_size * room, np.int32),
-        value=np.zeros(batch_size * room, np.float32),
+        feature=paged_zeros(batch_size * room, np.int32),
+        value=paged_zeros(batch_size * room),
         room=room,
-        until=np.zeros(blocks * FEATURES, np.int64),
+        until=paged_zeros(int(blocks * FEATURES), np.int64),
         touched=np.zeros(blocks, np.uint8),
         place=place_factor,
         factor=place_factor.view(np.float32),
