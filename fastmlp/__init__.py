@@ -15,26 +15,34 @@ import gc as _gc
 _collects = _gc.isenabled()
 _gc.disable()
 try:
-    from fastmlp import reference
+    from fastmlp import callbacks, reference
     from fastmlp.datasets import load_mnist
     from fastmlp.files import load
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
-    from fastmlp.optimizers import SGD
-    from fastmlp.schedules import Cosine, LinearDecay, Step
+    from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+    from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, Step, Warmup
     from fastmlp.train import DivergenceError, train
 finally:
     if _collects:
         _gc.enable()
 
 __all__ = [
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "RMSprop",
     "MLP",
     "SGD",
     "Cosine",
+    "Exponential",
+    "OneCycle",
+    "Warmup",
     "DivergenceError",
     "LinearDecay",
     "Metrics",
     "Step",
+    "callbacks",
     "load",
     "load_mnist",
     "reference",

@@ -43,6 +43,8 @@ class MLP:
     threads : int or None
         How many threads predictions take at most, as given to `fastmlp.train`; None: as many as the process may use
         physical cores.  The result does not depend on it.
+    interrupted : bool
+        Whether training ended by Ctrl-C.
     history : dict of list
         What training recorded, a value an epoch: ``epoch``, ``seconds`` (of that epoch's training alone),
         ``train_loss`` and ``train_accuracy`` (over the epoch's batches, each before its step), ``validation_loss``,
@@ -57,6 +59,7 @@ class MLP:
         self.input_scale: float | str = input_scale
         self.has_bias = has_bias
         self.threads: int | None = None
+        self.interrupted = False
         self.history: dict[str, list] = {}
         self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
 

@@ -1,21 +1,65 @@
-"""Optimizers, as a user names them; their arithmetic is in `fastmlp.kernels.optimizers`."""
+"""Optimizers, as a user names them; their arithmetic is in `fastmlp.kernels.optimizers`.
+
+All have PyTorch's definitions and defaults, but that weight decay leaves biases alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from fastmlp.kernels.optimizers import MOMENTUM, NESTEROV, PLAIN
+from fastmlp.kernels.context import BETA, EPSILON, MOMENTUM, RATE_DECAY, WEIGHT_DECAY
+from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW, NESTEROV, PLAIN, RMSPROP
+from fastmlp.kernels.optimizers import MOMENTUM as WITH_MOMENTUM
 from fastmlp.schedules import _check_number
 
 
+class Optimizer:
+    """What all optimizers have.
+
+    Attributes
+    ----------
+    rule : int
+        The kernels' code.
+    slots : int
+        Numbers of state for every parameter.
+    learning_rate : float
+        The default of `fastmlp.train`.
+    """
+
+    rule: ClassVar[int]
+    slots: ClassVar[int]
+    learning_rate: ClassVar[float]
+
+    def settings(self) -> dict[int, float]:
+        """The kernels' settings, by their places."""
+        raise NotImplementedError
+
+    def _check(self, *names: str) -> None:
+        for name in names:
+            _check_number(self, name)
+
+    def _check_share(self, name: str, value) -> None:
+        wanted = f"{type(self).__name__}: {name} must be a number of at least 0 and less than 1, got {value!r}"
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise TypeError(wanted)
+        if not 0 <= value < 1:
+            raise ValueError(wanted)
+
+    def _check_eps(self) -> None:
+        _check_number(self, "eps", exclusive=True)
+        if np.float32(self.eps) == 0:  # type: ignore[attr-defined]
+            raise ValueError(f"{type(self).__name__}: eps must not vanish in float32, got {self.eps!r}")  # type: ignore[attr-defined]
+
+
 @dataclass(frozen=True)
-class SGD:
-    """Stochastic gradient descent in PyTorch's form.
+class SGD(Optimizer):
+    """Stochastic gradient descent.
 
     ``g = dW + weight_decay * W``, ``v = momentum * v + g``, ``W -= learning_rate * v``; with Nesterov
-    ``W -= learning_rate * (g + momentum * v)``.  Weight decay leaves biases alone.
+    ``W -= learning_rate * (g + momentum * v)``.
 
     Parameters
     ----------
@@ -29,9 +73,10 @@ class SGD:
     nesterov: bool = False
     weight_decay: float = 0.0
 
+    learning_rate: ClassVar[float] = 0.1
+
     def __post_init__(self):
-        _check_number(self, "momentum")
-        _check_number(self, "weight_decay")
+        self._check("momentum", "weight_decay")
         if not isinstance(self.nesterov, (bool, np.bool_)):
             raise TypeError(f"SGD: nesterov must be True or False, got {self.nesterov!r}")
         if self.momentum >= 1:
@@ -40,11 +85,135 @@ class SGD:
             raise ValueError("SGD: nesterov=True needs a momentum greater than 0, got momentum=0")
 
     @property
-    def rule(self) -> int:
-        """The kernels' code."""
+    def rule(self) -> int:  # type: ignore[override, misc]
         if self.momentum == 0:
             return PLAIN
-        return NESTEROV if self.nesterov else MOMENTUM
+        return NESTEROV if self.nesterov else WITH_MOMENTUM
+
+    @property
+    def slots(self) -> int:  # type: ignore[override, misc]
+        return 0 if self.rule == PLAIN else 1
+
+    def settings(self) -> dict[int, float]:
+        return {MOMENTUM: self.momentum, WEIGHT_DECAY: self.weight_decay}
 
 
-OPTIMIZERS = {"sgd": SGD}
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015, algorithm 1).
+
+    ``g = dW + weight_decay * W``, ``m = b1 * m + (1 - b1) * g``, ``v = b2 * v + (1 - b2) * g**2``, and in step t
+    ``W -= learning_rate * m / (1 - b1**t) / (sqrt(v / (1 - b2**t)) + eps)``.
+
+    Parameters
+    ----------
+    betas : (float, float), each at least 0 and less than 1
+    eps : float, greater than 0
+    weight_decay : float, at least 0
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    rule: ClassVar[int] = ADAM
+    slots: ClassVar[int] = 2
+    learning_rate: ClassVar[float] = 0.001
+
+    def __post_init__(self):
+        name = type(self).__name__
+        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
+            raise TypeError(f"{name}: betas must be two numbers, like (0.9, 0.999), got {self.betas!r}")
+        for value in self.betas:
+            self._check_share("betas: each", value)
+        self._check("weight_decay")
+        self._check_eps()
+
+    def settings(self) -> dict[int, float]:
+        first, second = self.betas
+        return {MOMENTUM: first, BETA: second, EPSILON: self.eps, WEIGHT_DECAY: self.weight_decay}
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
+
+    ``W *= 1 - learning_rate * weight_decay`` before a step of Adam without decay.
+
+    Parameters
+    ----------
+    betas : (float, float), each at least 0 and less than 1
+    eps : float, greater than 0
+    weight_decay : float, at least 0
+    """
+
+    weight_decay: float = 0.01
+
+    rule: ClassVar[int] = ADAMW
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop (Hinton 2012, lecture 6).
+
+    ``g = dW + weight_decay * W``, ``v = alpha * v + (1 - alpha) * g**2``,
+    ``b = momentum * b + g / (sqrt(v) + eps)``, ``W -= learning_rate * b``.
+
+    Parameters
+    ----------
+    alpha : float, at least 0 and less than 1
+    eps : float, greater than 0
+    momentum : float, at least 0 and less than 1
+    weight_decay : float, at least 0
+    """
+
+    alpha: float = 0.99
+    eps: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    rule: ClassVar[int] = RMSPROP
+    slots: ClassVar[int] = 2
+    learning_rate: ClassVar[float] = 0.01
+
+    def __post_init__(self):
+        self._check_share("alpha", self.alpha)
+        self._check_share("momentum", self.momentum)
+        self._check("weight_decay")
+        self._check_eps()
+
+    def settings(self) -> dict[int, float]:
+        return {MOMENTUM: self.momentum, BETA: self.alpha, EPSILON: self.eps, WEIGHT_DECAY: self.weight_decay}
+
+
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Adagrad (Duchi, Hazan and Singer 2011).
+
+    ``g = dW + weight_decay * W``, ``v = v + g**2``, and in step t
+    ``W -= learning_rate / (1 + (t - 1) * lr_decay) * g / (sqrt(v) + eps)``.
+
+    Parameters
+    ----------
+    lr_decay : float, at least 0
+    eps : float, greater than 0
+    weight_decay : float, at least 0
+    """
+
+    lr_decay: float = 0.0
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+
+    rule: ClassVar[int] = ADAGRAD
+    slots: ClassVar[int] = 1
+    learning_rate: ClassVar[float] = 0.01
+
+    def __post_init__(self):
+        self._check("lr_decay", "weight_decay")
+        self._check_eps()
+
+    def settings(self) -> dict[int, float]:
+        return {RATE_DECAY: self.lr_decay, EPSILON: self.eps, WEIGHT_DECAY: self.weight_decay}
+
+
+OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad}

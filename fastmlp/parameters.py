@@ -94,20 +94,37 @@ def _from_buffer(widths, buffer: np.ndarray) -> Parameters:
     return parameters
 
 
-def initial_parameters(widths, init: str, rng: np.random.Generator) -> Parameters:
-    """Parameters drawn at random; biases are zero.
+def _normal(variance):
+    return lambda n_in, n_out, rng: rng.standard_normal((n_in, n_out)) * np.sqrt(variance(n_in, n_out))
 
-    "he": normal with variance 2 / n_in (He et al. 2015, eq. 10); "glorot": uniform in +-sqrt(6 / (n_in + n_out))
-    (Glorot and Bengio 2010, eq. 16); "notebook": uniform in [-1, 1) / sqrt(n_in * n_out).
-    """
+
+def _uniform(square):
+    return lambda n_in, n_out, rng: rng.uniform(-1, 1, (n_in, n_out)) * np.sqrt(square(n_in, n_out))
+
+
+def _orthogonal(n_in, n_out, rng):
+    q, r = np.linalg.qr(rng.standard_normal((max(n_in, n_out), min(n_in, n_out))))
+    q *= np.sign(np.diag(r))  # without which they are not drawn evenly (Mezzadri 2007)
+    return q if n_in >= n_out else q.T
+
+
+# Weights drawn at random: functions of n_in, n_out and a generator.
+INITS = {
+    "he": _normal(lambda n_in, n_out: 2 / n_in),  # He et al. 2015, eq. 10
+    "he_uniform": _uniform(lambda n_in, n_out: 6 / n_in),
+    "glorot": _uniform(lambda n_in, n_out: 6 / (n_in + n_out)),  # Glorot and Bengio 2010, eq. 16
+    "glorot_normal": _normal(lambda n_in, n_out: 2 / (n_in + n_out)),
+    "lecun": _normal(lambda n_in, n_out: 1 / n_in),  # LeCun et al. 1998, eq. 16
+    "lecun_uniform": _uniform(lambda n_in, n_out: 3 / n_in),
+    "orthogonal": _orthogonal,  # Saxe et al. 2014
+    "zeros": lambda n_in, n_out, rng: np.zeros((n_in, n_out)),
+    "notebook": lambda n_in, n_out, rng: rng.uniform(-1, 1, (n_in, n_out)) * (1 / np.sqrt(n_in * n_out)),
+}
+
+
+def initial_parameters(widths, init: str, rng: np.random.Generator) -> Parameters:
+    """Parameters drawn at random, by one of INITS; biases are zero."""
     parameters = Parameters(widths)
     for (n_in, n_out), weight in zip(parameters.layer_shapes(), parameters.weights):
-        if init == "he":
-            weight[:] = rng.standard_normal((n_in, n_out)) * np.sqrt(2 / n_in)
-        else:
-            scale = np.sqrt(6 / (n_in + n_out)) if init == "glorot" else 1 / np.sqrt(n_in * n_out)
-            weight[:] = rng.uniform(-1, 1, (n_in, n_out)) * scale
+        weight[:] = INITS[init](n_in, n_out, rng)
     return parameters
-
-
-INITS = ("he", "glorot", "notebook")

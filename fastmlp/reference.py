@@ -19,9 +19,16 @@ from collections import namedtuple
 import numpy as np
 
 Metrics = namedtuple("Metrics", "loss accuracy")
-Rule = namedtuple("Rule", "rule learning_rate momentum weight_decay")
+Rule = namedtuple(
+    "Rule",
+    "rule learning_rate momentum weight_decay beta epsilon step_size correction",
+    defaults=(0.0, 0.0, 0.0, 1.0),
+)
 
 # ---------------------------------------------------------------------------------------------- layers
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017
 
 
 def activation_forward(z, activation):
@@ -32,6 +39,16 @@ def activation_forward(z, activation):
         return 1 / (1 + np.exp(-z))
     if activation == "tanh":
         return np.tanh(z)
+    if activation == "leaky_relu":
+        return np.where(z > 0, z, 0.01 * z)
+    if activation == "elu":
+        return np.where(z > 0, z, np.expm1(np.minimum(z, 0)))
+    if activation == "selu":
+        return SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0)))
+    if activation == "softplus":
+        return np.logaddexp(0, z)
+    if activation == "hard_sigmoid":
+        return np.clip(z / 6 + 0.5, 0, 1)
     return z
 
 
@@ -43,6 +60,16 @@ def activation_backward(dout, out, activation):
         return dout * (out * (1 - out))
     if activation == "tanh":
         return dout * (1 - out * out)
+    if activation == "leaky_relu":
+        return dout * np.where(out > 0, 1, 0.01)
+    if activation == "elu":
+        return dout * np.where(out > 0, 1, out + 1)
+    if activation == "selu":
+        return dout * np.where(out > 0, SELU_SCALE, out + SELU_SCALE * SELU_ALPHA)
+    if activation == "softplus":
+        return dout * -np.expm1(-out)
+    if activation == "hard_sigmoid":
+        return dout * ((out > 0) & (out < 1)) / 6
     return dout
 
 
@@ -83,12 +110,18 @@ def transpose(weight):
 
 def dense_update(inp, dout, weight, velocity, rule):
     """weight -= the optimizer's step for dweight = inp.T @ dout, in place"""
-    sgd_update(weight, velocity, inp.T @ dout, rule)
+    optimizer_update(weight, velocity, inp.T @ dout, rule)
 
 
 def bias_update(dout, bias, velocity, rule):
     """bias -= the optimizer's step for the sum of dout's rows, in place"""
-    sgd_update(bias, velocity, dout.sum(axis=0), rule)
+    optimizer_update(bias, velocity, dout.sum(axis=0), rule)
+
+
+def optimizer_update(parameter, state, gradient, rule):
+    """An optimizer's step, in place; `state` is an array like the parameter, or two of them"""
+    update = sgd_update if rule.rule in ("plain", "momentum", "nesterov") else adaptive_update
+    update(parameter, state, gradient, rule)
 
 
 def sgd_update(parameter, velocity, gradient, rule):
@@ -101,6 +134,42 @@ def sgd_update(parameter, velocity, gradient, rule):
         velocity += gradient
         gradient = gradient + dtype(rule.momentum) * velocity if rule.rule == "nesterov" else velocity
     parameter -= dtype(rule.learning_rate) * gradient
+
+
+def adaptive_update(parameter, state, gradient, rule):
+    """Adam, AdamW, RMSprop and Adagrad in place, as PyTorch defines them; `state` holds Adam's mean of gradients, or
+    RMSprop's velocity, and the mean of squares, or is Adagrad's sum of squares"""
+    dtype = parameter.dtype.type
+    mean, squares = (state, state) if rule.rule == "adagrad" else state
+    if rule.rule == "adamw":
+        parameter *= dtype(1 - rule.learning_rate * rule.weight_decay)
+    elif rule.weight_decay:
+        gradient = gradient + dtype(rule.weight_decay) * parameter
+    if rule.rule == "adagrad":
+        squares += gradient * gradient
+    else:
+        squares *= dtype(rule.beta)
+        squares += dtype(1 - rule.beta) * gradient * gradient
+    if rule.rule in ("adam", "adamw"):
+        mean += dtype(1 - rule.momentum) * (gradient - mean)
+        step = mean / (np.sqrt(squares) * dtype(rule.correction) + dtype(rule.epsilon))
+    else:
+        step = gradient / (np.sqrt(squares) + dtype(rule.epsilon))
+        if rule.rule == "rmsprop":
+            mean *= dtype(rule.momentum)
+            mean += step
+            step = mean
+    parameter -= dtype(rule.step_size) * step
+
+
+def set_rate(rule, rate, t, rate_decay=0.0):
+    """A rule in the t-th update since training began, counted from 1"""
+    step_size, correction = rate, 1.0
+    if rule.rule in ("adam", "adamw"):
+        step_size, correction = rate / (1 - rule.momentum**t), 1 / np.sqrt(1 - rule.beta**t)
+    elif rule.rule == "adagrad":
+        step_size = rate / (1 + (t - 1) * rate_decay)
+    return rule._replace(learning_rate=rate, step_size=step_size, correction=correction)
 
 
 # ---------------------------------------------------------------------------------------------- sparse inputs
@@ -163,7 +232,7 @@ def sparse_update(dout, lists, weight, velocity, rule):
     for g, (samples, values) in enumerate(lists):
         rows = gradient[g * values.shape[1] : (g + 1) * values.shape[1]]
         rows += (values.T @ dout[samples])[: len(rows)]
-    sgd_update(weight, velocity, gradient, rule)
+    optimizer_update(weight, velocity, gradient, rule)
 
 
 def find_nonzeros(x):
@@ -191,7 +260,7 @@ def nonzeros_forward(entries, weight, bias, activation):
 def nonzeros_update(dout, by_feature, weight, velocity, rule):
     """weight -= the optimizer's step for dweight = inp.T @ dout, in place, from the sorted entries of inp"""
     gradient = np.stack([values @ dout[samples] for samples, values in by_feature])
-    sgd_update(weight, velocity, gradient, rule)
+    optimizer_update(weight, velocity, gradient, rule)
 
 
 def nonzeros_update_row(dout, entries, weight, learning_rate):
@@ -292,17 +361,28 @@ def train_step(x, target, weights, biases, velocities, activations, loss, rule, 
 def initialise(widths, init, rng):
     """Weights (n_in, n_out) and biases (n_out,) in float32
 
-    "he": normal with variance 2 / n_in (He et al. 2015); "glorot": uniform in +-sqrt(6 / (n_in + n_out)) (Glorot and
-    Bengio 2010); "notebook": uniform in [-1, 1) / sqrt(n_in * n_out).  Biases are zero.
+    "he": normal with variance 2 / n_in (He et al. 2015); "glorot_normal": 2 / (n_in + n_out) (Glorot and Bengio 2010);
+    "lecun": 1 / n_in (LeCun et al. 1998).  "he_uniform", "glorot" and "lecun_uniform": uniform with the same variance.
+    "orthogonal": orthonormal rows or columns (Saxe et al. 2014).  "notebook": uniform in [-1, 1) / sqrt(n_in * n_out).
+    Biases are zero, and with "zeros" the weights are too.
     """
     weights = []
     for n_in, n_out in zip(widths, widths[1:]):
-        if init == "he":
-            weight = rng.standard_normal((n_in, n_out)) * np.sqrt(2 / n_in)
-        elif init == "glorot":
-            weight = rng.uniform(-1, 1, (n_in, n_out)) * np.sqrt(6 / (n_in + n_out))
+        shape = n_in, n_out
+        if init == "zeros":
+            weight = np.zeros(shape)
+        elif init == "orthogonal":
+            q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+            q *= np.sign(np.diag(r))
+            weight = q if n_in >= n_out else q.T
+        elif init in ("he", "glorot_normal", "lecun"):
+            variance = {"he": 2 / n_in, "glorot_normal": 2 / (n_in + n_out), "lecun": 1 / n_in}[init]
+            weight = rng.standard_normal(shape) * np.sqrt(variance)
+        elif init == "notebook":
+            weight = rng.uniform(-1, 1, shape) / np.sqrt(n_in * n_out)
         else:
-            weight = rng.uniform(-1, 1, (n_in, n_out)) / np.sqrt(n_in * n_out)
+            square = {"he_uniform": 6 / n_in, "glorot": 6 / (n_in + n_out), "lecun_uniform": 3 / n_in}[init]
+            weight = rng.uniform(-1, 1, shape) * np.sqrt(square)
         weights.append(weight.astype(np.float32))
     return weights, [np.zeros(n_out, np.float32) for n_out in widths[1:]]
 
@@ -359,6 +439,29 @@ def _target(y, classes, dtype):
     return np.searchsorted(classes, y)
 
 
+def rule_of(optimizer):
+    """Rule, arrays of state, decay of the rate, and default rate of an optimizer: a name, or one of fastmlp's"""
+    if isinstance(optimizer, str):
+        kind = optimizer
+        settings = {"weight_decay": 0.01} if optimizer == "adamw" else {}
+    else:
+        kind, settings = type(optimizer).__name__.lower(), vars(optimizer)
+    rate_decay, default_rate = settings.get("lr_decay", 0), {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}.get(kind, 0.01)
+    momentum, beta = settings.get("momentum", 0), settings.get("alpha", 0.99)
+    if kind in ("adam", "adamw"):
+        momentum, beta = settings.get("betas", (0.9, 0.999))
+    epsilon = settings.get("eps", 1e-10 if kind == "adagrad" else 1e-8)
+    slots = 1 if kind in ("sgd", "adagrad") else 2
+    if kind == "sgd":
+        kind = "plain" if momentum == 0 else "nesterov" if settings.get("nesterov") else "momentum"
+    return Rule(kind, None, momentum, settings.get("weight_decay", 0), beta, epsilon), slots, rate_decay, default_rate
+
+
+def initial_state(parameter, slots):
+    """What an optimizer knows of a parameter before the first step: zeros, one or two arrays of them"""
+    return np.zeros_like(parameter) if slots == 1 else (np.zeros_like(parameter), np.zeros_like(parameter))
+
+
 def train(
     x,
     y,
@@ -367,7 +470,7 @@ def train(
     activation="relu",
     loss=None,
     optimizer="sgd",
-    learning_rate=0.1,
+    learning_rate=None,
     batch_size=128,
     epochs=10,
     shuffle=True,
@@ -425,12 +528,9 @@ def train(
         weights, biases = zip(*init)
     weights = [np.array(w, dtype, order="C") for w in weights]
     biases = [np.array(b, dtype) for b in biases]
-    velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in zip(weights, biases)]
-
-    momentum = getattr(optimizer, "momentum", 0)
-    nesterov = getattr(optimizer, "nesterov", False)
-    kind = "plain" if momentum == 0 else "nesterov" if nesterov else "momentum"
-    rule = Rule(kind, None, momentum, getattr(optimizer, "weight_decay", 0))
+    rule, slots, rate_decay, default_rate = rule_of(optimizer)
+    learning_rate = default_rate if learning_rate is None else learning_rate
+    states = [[initial_state(a, slots) for a in pair] for pair in zip(weights, biases)]
 
     names = ("epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
     history = {name: [] for name in (*names, "learning_rate")}
@@ -442,14 +542,16 @@ def train(
         progress_of_steps = epoch + np.arange(steps) / steps
         if hasattr(learning_rate, "rate"):
             rates = learning_rate.rate(progress_of_steps, epochs)
+        elif callable(learning_rate):
+            rates = [learning_rate(step) for step in range(epoch * steps, (epoch + 1) * steps)]
         else:
             rates = np.full(steps, learning_rate)
         total_loss, correct = 0.0, 0
         for step in range(steps):
             batch = order[step * batch_size : (step + 1) * batch_size]
             losses, predicted = train_step(
-                gather(x, batch, scale, dtype), target[batch], weights, biases, velocities, activations, loss,
-                rule._replace(learning_rate=np.float32(rates[step])), update_biases,
+                gather(x, batch, scale, dtype), target[batch], weights, biases, states, activations, loss,
+                set_rate(rule, np.float32(rates[step]), epoch * steps + step + 1, rate_decay), update_biases,
             )  # fmt: skip
             total_loss += float(losses.sum(dtype=np.float64))
             if loss != "mse":

@@ -11,10 +11,9 @@ from fastmlp.kernels import context as places
 from fastmlp.kernels import epoch, regions
 from fastmlp.kernels.context import EVALUATE, PREDICT, TRAIN
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.optimizers import PLAIN
 from fastmlp.kernels.sparse import GROUP
 from fastmlp.kernels.vector import NARROW, STRIP, WIDE
-from fastmlp.optimizers import SGD
+from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 from fastmlp.threads import team
 from fastmlp.workspace import is_finite, network_for, nonzeros_for, set_table, sparse_lists, unpack
@@ -44,7 +43,7 @@ class Run:
         Samples of a step.
     has_bias : bool
         Whether training updates biases.
-    optimizer : SGD
+    optimizer : Optimizer
         Of training.
     threads : int
         How many to use at most.
@@ -59,18 +58,20 @@ class Run:
         loss: str,
         batch_size: int,
         has_bias: bool = True,
-        optimizer: SGD | None = None,
+        optimizer: Optimizer | None = None,
         threads: int = 1,
         packed: bool = True,
     ):
         self.parameters, self.loss, self.batch_size, self.threads = parameters, LOSSES[loss], batch_size, threads
         optimizer = optimizer or SGD()
         self.network = network_for(
-            parameters, (*activations, "identity"), has_bias, batch_size, optimizer.rule != PLAIN, threads, packed
+            parameters, (*activations, "identity"), has_bias, batch_size, optimizer.slots, threads, packed
         )
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
         self.steps_per_call = max(1, int(FLOP_PER_CALL / self.flop))
-        self.settings = np.array([1, 0, optimizer.momentum, optimizer.weight_decay], np.float32)
+        self.settings = np.zeros(places.N_SETTINGS, np.float32)
+        for place, value in optimizer.settings().items():
+            self.settings[place] = value
         self.lists, self.entries = sparse_lists(0, batch_size), nonzeros_for(0, 0, 0)
         self.context = np.zeros(places.CONTEXT, np.int64)
         network, context = self.network, self.context

@@ -1,13 +1,15 @@
 """Learning rates that change in the course of training.
 
 A schedule has one method, ``rate(epoch, epochs)``: the rate when `epoch` of `epochs` epochs are done.  `epoch` is an
-array of float64, one value a step: step 3 of 10 in the second epoch has 1.3.
+array of float64, one value a step: step 3 of 10 in the second epoch has 1.3.  Instead of a schedule, `fastmlp.train`
+takes any function of the number of the step, from 0 on.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -93,8 +95,104 @@ class Step:
         return self.start * self.factor ** (epoch // self.every)
 
 
+@dataclass(frozen=True)
+class Exponential:
+    """`start`, multiplied by `factor` in the course of every epoch, a little with every step.
+
+    Parameters
+    ----------
+    start : float
+        Learning rate of the first step.
+    factor : float
+        What the rate is multiplied by in an epoch.
+    """
+
+    start: float
+    factor: float = 0.9
+
+    def __post_init__(self):
+        _check_number(self, "start", exclusive=True)
+        _check_number(self, "factor", exclusive=True)
+
+    def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
+        return self.start * self.factor ** np.asarray(epoch, float)
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """From `peak` / `divide` up to `peak` along half a cosine, and down to `peak` / `divide_end` along another (Smith
+    and Topin 2018, as in PyTorch's OneCycleLR).
+
+    Parameters
+    ----------
+    peak : float
+        The largest learning rate.
+    rising : float
+        The share of the training in which it rises, between 0 and 1.
+    divide, divide_end : float
+        What `peak` is divided by for the first rate, and for the last.
+    """
+
+    peak: float
+    rising: float = 0.3
+    divide: float = 25.0
+    divide_end: float = 25e4
+
+    def __post_init__(self):
+        for name in ("peak", "rising", "divide", "divide_end"):
+            _check_number(self, name, exclusive=True)
+        if self.rising >= 1:
+            raise ValueError(f"OneCycle: rising must be less than 1, got {self.rising!r}")
+
+    def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
+        done = np.asarray(epoch, float) / epochs
+        first, last = self.peak / self.divide, self.peak / self.divide_end
+        up = first + (self.peak - first) * (1 - np.cos(np.pi * done / self.rising)) / 2
+        down = last + (self.peak - last) * (1 + np.cos(np.pi * (done - self.rising) / (1 - self.rising))) / 2
+        return np.where(done < self.rising, up, down)
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Before any schedule, a rise in a straight line from 0; the schedule has what is left of the training.
+
+    Parameters
+    ----------
+    then : float or schedule
+        What follows.
+    epochs : float
+        How long it rises, in epochs.
+    """
+
+    then: Any
+    epochs: float = 1.0
+
+    def __post_init__(self):
+        _check_number(self, "epochs", exclusive=True)
+        if not hasattr(self.then, "rate"):
+            _check_number(self, "then", exclusive=True)
+
+    def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
+        epoch = np.asarray(epoch, float)
+        return self._then(np.maximum(epoch - self.epochs, 0), epochs) * np.minimum(epoch / self.epochs, 1)
+
+    def _then(self, epoch, epochs):
+        if not hasattr(self.then, "rate"):
+            return np.full(np.shape(epoch), self.then)
+        return np.asarray(self.then.rate(epoch, max(epochs - self.epochs, 1e-9)), float)
+
+
 def learning_rates(learning_rate, epoch: int, epochs: int, n_steps: int) -> np.ndarray:
     """The rates (n_steps,) float32 of the steps of one epoch."""
-    if not hasattr(learning_rate, "rate"):
+    if hasattr(learning_rate, "rate"):
+        rates = learning_rate.rate(epoch + np.arange(n_steps) / n_steps, epochs)
+    elif callable(learning_rate):
+        rates = [learning_rate(step) for step in range(epoch * n_steps, (epoch + 1) * n_steps)]
+    else:
         return np.full(n_steps, learning_rate, np.float32)
-    return np.asarray(learning_rate.rate(epoch + np.arange(n_steps) / n_steps, epochs), np.float32)
+    rates = np.asarray(rates, np.float32)
+    if rates.shape != (n_steps,) or not (np.isfinite(rates) & (rates >= 0)).all():
+        raise ValueError(
+            f"learning_rate must give a finite rate of at least 0 for every step, got {rates!r} in epoch {epoch + 1}"
+        )
+    return rates

@@ -13,7 +13,7 @@ from fastmlp.batches import SHUFFLES, epoch_order, split
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.model import MLP, Metrics
-from fastmlp.optimizers import OPTIMIZERS, SGD
+from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.parameters import INITS, Parameters, initial_parameters
 from fastmlp.run import Run
 from fastmlp.schedules import learning_rates
@@ -50,8 +50,8 @@ def train(
     hidden: int | Sequence[int] = (128,),
     activation: str | Sequence[str] = "relu",
     loss: str | None = None,
-    optimizer: str | SGD = "sgd",
-    learning_rate: Any = 0.1,
+    optimizer: str | Optimizer = "sgd",
+    learning_rate: Any = None,
     batch_size: int = 128,
     epochs: int = 10,
     shuffle: bool | str = True,
@@ -76,15 +76,19 @@ def train(
     hidden : sequence of int
         Widths of the hidden layers; ``()`` is a linear model.
     activation : str or sequence of str
-        "relu", "sigmoid", "tanh" or "identity": one name, or one per hidden layer.
+        "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh" or "identity": one name, or
+        one per hidden layer.
     loss : str, optional
         "cross_entropy" (softmax; the default where `y` holds labels), "mse" (the mean over samples and outputs; the
         default where `y` holds floats), "softmax_mse" (squared error through softmax, summed over the classes, through
         the diagonal of its Jacobian), "notebook" (the same with the softmax over the batch).
-    optimizer : str or SGD
-        "sgd", or ``fastmlp.SGD(momentum=0.9, nesterov=True, weight_decay=1e-4)``.
-    learning_rate : float or schedule
-        A number, or a schedule such as ``fastmlp.LinearDecay(0.8)``, see `fastmlp.schedules`.
+    optimizer : str or Optimizer
+        "sgd", "adam", "adamw", "rmsprop" or "adagrad", or one with its settings, such as
+        ``fastmlp.SGD(momentum=0.9, nesterov=True, weight_decay=1e-4)``; see `fastmlp.optimizers`.
+    learning_rate : float or schedule, optional
+        A number, a schedule such as ``fastmlp.LinearDecay(0.8)``, see `fastmlp.schedules`, or a function of the number
+        of the step.  By default 0.1 for SGD,
+        and what PyTorch has for the others: 0.001 for Adam and AdamW, 0.01 for RMSprop and Adagrad.
     batch_size : int
         Samples of a step.  The short batch at the end of an epoch is trained on, with its own size.
     epochs : int
@@ -94,7 +98,8 @@ def train(
     validation : (x, y) or float, optional
         A set to evaluate after every epoch, or the fraction of the samples to hold out for it, drawn at random.
     init : str, list of (weight, bias), or MLP
-        "he", "glorot", "notebook" (which also leaves out biases), arrays, or a model to go on from.
+        "he", "lecun" or "glorot_normal" (normal), "he_uniform", "lecun_uniform" or "glorot" (uniform), "orthogonal",
+        "zeros", "notebook" (which also leaves out biases), arrays, or a model to go on from.
     input_scale : float or "auto"
         What the input is multiplied by, also in prediction; "auto" is 1/255 for uint8, 1 otherwise.
     sparse : bool or "auto"
@@ -108,13 +113,15 @@ def train(
         depend on it, and small steps are done on one thread, where they are faster.
     callbacks : iterable
         Functions of the model, called after every epoch, or objects with any of the methods ``on_train_begin(model)``,
-        ``on_epoch_end(model)`` and ``on_train_end(model)``.
+        ``on_epoch_end(model)`` and ``on_train_end(model)``; those in `fastmlp.callbacks` stop training, log, and save.
+        What returns True after an epoch ends the training.
     progress : bool or "auto"
         A progress bar on standard error; "auto" shows it on a terminal only.
 
     Returns
     -------
     MLP
+        After Ctrl-C too: with the weights from the end of the last whole epoch, and ``interrupted`` set.
 
     Raises
     ------
@@ -127,7 +134,9 @@ def train(
     hidden = inputs.check_hidden(hidden)
     activations = inputs.check_activations(activation, len(hidden), ACTIVATIONS)
     optimizer = _check_optimizer(optimizer)
-    if isinstance(learning_rate, type) or not hasattr(learning_rate, "rate"):
+    if learning_rate is None:
+        learning_rate = optimizer.learning_rate
+    if isinstance(learning_rate, type) or not (hasattr(learning_rate, "rate") or callable(learning_rate)):
         learning_rate = inputs.check_positive(learning_rate, "learning_rate")
     batch_size = inputs.check_integer(batch_size, "batch_size", 1)
     epochs = inputs.check_integer(epochs, "epochs", 1)
@@ -162,34 +171,38 @@ def train(
     run.set_data(x, input_scale, targets, sparse=None if isinstance(sparse, str) else sparse)
     n_steps = run.n_steps(len(samples))
     _call(callbacks, "on_train_begin", model)
-    with _progress_bar(progress, epochs) as advance:
-        for epoch in range(epochs):
-            start = time.perf_counter()
-            rates = learning_rates(learning_rate, epoch, epochs, n_steps)
-            records = run.train(epoch_order(samples, shuffle, order_rng), rates)
-            seconds = time.perf_counter() - start
-            total_loss, correct, _ = records.sum(axis=0)
-            if not np.isfinite(total_loss):
-                raise DivergenceError(epoch + 1, float(rates[len(records) - 1]), model)
-            metrics = Metrics(float("nan"), float("nan")) if validation is None else model.evaluate(*validation)
-            accuracy = float("nan") if classes is None else float(correct / len(samples))
-            values = (
-                epoch + 1, seconds, float(total_loss / len(samples)), accuracy, metrics.loss, metrics.accuracy,
-                float(rates[0]),
-            )  # fmt: skip
-            for name, value in zip(HISTORY, values):
-                model.history[name].append(value)
-            advance(model)
-            _call(callbacks, "on_epoch_end", model)
+    try:
+        with _progress_bar(progress, epochs) as advance:
+            for epoch in range(epochs):
+                start = time.perf_counter()
+                rates = learning_rates(learning_rate, epoch, epochs, n_steps)
+                records = run.train(epoch_order(samples, shuffle, order_rng), rates)
+                seconds = time.perf_counter() - start
+                total_loss, correct, _ = records.sum(axis=0)
+                if not np.isfinite(total_loss):
+                    raise DivergenceError(epoch + 1, float(rates[len(records) - 1]), model)
+                metrics = Metrics(float("nan"), float("nan")) if validation is None else model.evaluate(*validation)
+                accuracy = float("nan") if classes is None else float(correct / len(samples))
+                values = (
+                    epoch + 1, seconds, float(total_loss / len(samples)), accuracy, metrics.loss, metrics.accuracy,
+                    float(rates[0]),
+                )  # fmt: skip
+                for name, value in zip(HISTORY, values):
+                    model.history[name].append(value)
+                advance(model)
+                if _call(callbacks, "on_epoch_end", model):
+                    break
+    except KeyboardInterrupt:
+        model.interrupted = True
     _call(callbacks, "on_train_end", model)
     return model
 
 
-def _check_optimizer(optimizer) -> SGD:
+def _check_optimizer(optimizer) -> Optimizer:
     if isinstance(optimizer, str):
         inputs.check_choice(optimizer, "optimizer", OPTIMIZERS)
         return OPTIMIZERS[optimizer]()
-    if not isinstance(optimizer, SGD):
+    if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be a name ({', '.join(OPTIMIZERS)}) or fastmlp.SGD(...), got {optimizer!r}")
     return optimizer
 
@@ -267,12 +280,15 @@ def _check_callbacks(callbacks) -> list:
 _EVENTS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
-def _call(callbacks, event: str, model: MLP) -> None:
+def _call(callbacks, event: str, model: MLP) -> bool:
+    """Tell all callbacks; whether one of them returned True."""
+    results = []
     for callback in callbacks:
         if hasattr(callback, event):
-            getattr(callback, event)(model)
+            results.append(getattr(callback, event)(model))
         elif event == "on_epoch_end" and callable(callback):
-            callback(model)
+            results.append(callback(model))
+    return any(result is True for result in results)
 
 
 class _progress_bar:

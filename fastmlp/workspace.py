@@ -72,7 +72,7 @@ def network_for(
     activations,
     has_bias: bool,
     batch_size: int,
-    with_state: bool,
+    slots: int,
     threads: int = 1,
     packed: bool = True,
 ):
@@ -84,8 +84,8 @@ def network_for(
         Of all layers.
     has_bias : bool
         Whether biases are updated.
-    with_state : bool
-        Whether the optimizer has state, which starts at zero.
+    slots : int
+        How many numbers of state, which start at zero, the optimizer has for every parameter.
     threads : int
         How many work on it.
     packed : bool
@@ -108,7 +108,7 @@ def network_for(
             _panels(int(row[kernels.N_IN])) * PANEL * round_up(int(row[kernels.N_OUT]), NARROW)
         )
     places = _places(memory, widths, capacity, threads)
-    state = paged_zeros(weights.size if with_state else 0)
+    state = paged_zeros(slots * weights.size)
     network = kernels.Network(table.reshape(-1), weights, state, paged_zeros(memory.size), places)
     if packed:
         pack(network, parameters)

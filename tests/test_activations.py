@@ -35,7 +35,9 @@ def apply(z, activation):
 def test_forward_is_the_references_to_a_few_units_in_the_last_place(activation):
     z, out = apply([*np.linspace(-80, 80, 2001), *np.linspace(-0.7, 0.7, 2001), 0.0, -0.0, 1e-30, -1e-30], activation)
     want = reference.activation_forward(z.astype(np.float64), activation)
-    np.testing.assert_allclose(out, want, rtol=4 * EPS, atol=0)
+    # sums that cancel far from zero, where the function is flat
+    near_zero = 2 * EPS if activation in ("softplus", "hard_sigmoid") else 0
+    np.testing.assert_allclose(out, want, rtol=6 * EPS, atol=near_zero)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -46,7 +48,16 @@ def test_nan_stays_nan_in_its_lane_alone(activation):
 
 @pytest.mark.parametrize(
     ("activation", "below", "above"),
-    [("relu", 0, np.inf), ("sigmoid", 0, 1), ("tanh", -1, 1), ("identity", -np.inf, np.inf)],
+    [
+        ("relu", 0, np.inf),
+        ("sigmoid", 0, 1),
+        ("tanh", -1, 1),
+        ("identity", -np.inf, np.inf),
+        ("elu", -1, np.inf),
+        ("leaky_relu", -np.inf, np.inf),
+        ("softplus", 0, np.inf),
+        ("hard_sigmoid", 0, 1),
+    ],
 )
 def test_at_infinity_and_far_out_are_the_limits(activation, below, above):
     _, out = apply([-np.inf, np.inf], activation)
@@ -82,7 +93,7 @@ def test_the_gradient_of_relu_at_zero_is_zero():
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_derivatives_of_the_reference_are_those_of_its_functions(activation):
-    z = np.linspace(-3, 3, 50)  # not at 0, where ReLU has none
+    z = np.linspace(-2.9, 2.9, 50)  # not at 0, where ReLU has none, nor at 3, where the hard sigmoid has none
     out, step = reference.activation_forward(z, activation), 1e-6
     up, down = (reference.activation_forward(z + s, activation) for s in (step, -step))
     got = reference.activation_backward(np.ones_like(z), out, activation)

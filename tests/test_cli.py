@@ -76,7 +76,7 @@ def test_it_runs_as_a_module():
         [],
         ["dance"],
         ["train", "--loss", "mse"],
-        ["train", "--optimizer", "adam"],
+        ["train", "--optimizer", "nothing"],
         ["train", "--epochs", "many"],
         ["train", "--hidden", "12,x"],
         ["evaluate"],
@@ -174,3 +174,16 @@ def test_one_epoch_of_the_whole_mnist_learns_it(tmp_path, monkeypatch, capsys):
     assert float(capsys.readouterr().out.split()[2]) >= 0.95
     mnist = fastmlp.load_mnist()
     assert fastmlp.load(path).evaluate(mnist.x_train, mnist.y_train).accuracy >= 0.95
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--optimizer", "adam", "--schedule", "one-cycle", "--weight-decay", "0.001"],
+        ["--optimizer", "rmsprop", "--schedule", "constant", "--init", "orthogonal", "--activation", "elu"],
+        ["--optimizer", "adagrad", "--schedule", "cosine", "--init", "lecun", "--learning-rate", "0.05"],
+    ],
+)
+def test_every_optimizer_schedule_and_start_learns(options, capsys):
+    assert main(["train", "--epochs", "3", "--quiet", "--batch-size", "16", *options]) == 0
+    assert float(capsys.readouterr().out.split()[2]) > 0.5

@@ -12,7 +12,16 @@ from fastmlp.run import Run
 
 LABELLED = ["cross_entropy", "softmax_mse", "notebook"]
 NETWORKS = [((), "relu"), ((7,), "sigmoid"), ((33, 1), "tanh"), ((65, 20, 100), "relu")]
-OPTIMIZERS = [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.01), fastmlp.SGD(0.5, nesterov=True)]
+OPTIMIZERS = [
+    fastmlp.SGD(),
+    fastmlp.SGD(0.9, weight_decay=0.01),
+    fastmlp.SGD(0.5, nesterov=True),
+    # eps well above the gradients' rounding errors, which these would blow up
+    fastmlp.Adam(eps=1e-3, weight_decay=0.1),
+    fastmlp.AdamW(eps=1e-3),
+    fastmlp.RMSprop(0.5, eps=0.1, momentum=0.5),
+    fastmlp.Adagrad(eps=1e-3, lr_decay=0.1),
+]
 if config.DISABLE_JIT:
     NETWORKS, OPTIMIZERS = NETWORKS[:2], OPTIMIZERS[:2]
 
@@ -46,15 +55,14 @@ def test_every_step_is_the_references(loss, hidden, activation, optimizer, way):
     set_way(run, way, x, "auto", targets)
     weights = [w.astype(np.float64) for w in parameters.weights]
     biases = [b.astype(np.float64) for b in parameters.biases]
-    velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in zip(weights, biases)]
-    kind = "plain" if optimizer.momentum == 0 else "nesterov" if optimizer.nesterov else "momentum"
-    rule = reference.Rule(kind, np.float32(0.05), optimizer.momentum, optimizer.weight_decay)
+    rule, slots, rate_decay, _ = reference.rule_of(optimizer)
+    states = [[reference.initial_state(a, slots) for a in pair] for pair in zip(weights, biases)]
     order = np.random.default_rng(2).permutation(len(x))  # three whole batches and a short one
-    for batch in np.split(order, range(16, 50, 16)):
+    for step, batch in enumerate(np.split(order, range(16, 50, 16))):
         records = run.train(batch, np.full(1, 0.05, np.float32))
         losses, predicted = reference.train_step(
-            reference.gather(x, batch, 1 / 255, np.float64), y[batch], weights, biases, velocities,
-            [activation] * len(hidden) + ["identity"], loss, rule,
+            reference.gather(x, batch, 1 / 255, np.float64), y[batch], weights, biases, states,
+            [activation] * len(hidden) + ["identity"], loss, reference.set_rate(rule, 0.05, step + 1, rate_decay),
         )  # fmt: skip
         assert records[0, 0] == pytest.approx(losses.sum(), rel=1e-4, abs=1e-5)
         if loss in ("cross_entropy", "softmax_mse"):
@@ -72,7 +80,7 @@ def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, way
     x, _, targets = problem(loss)
     results = []
     for threads in (1, 2, 3):
-        run, parameters = make_run(loss, hidden, activation, fastmlp.SGD(0.9), 17, 3 if loss == "mse" else 4, threads)
+        run, parameters = make_run(loss, hidden, activation, fastmlp.Adam(), 17, 3 if loss == "mse" else 4, threads)
         set_way(run, way, x, "auto", targets)
         records = run.train(np.arange(50), np.full(3, 0.1, np.float32))
         results.append([records, *(p.copy() for p in parameters.weights + parameters.biases)])
@@ -83,7 +91,7 @@ def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, way
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("batch_size", [1, 16])
-@pytest.mark.parametrize("optimizer", [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.01)])
+@pytest.mark.parametrize("optimizer", [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.01), fastmlp.Adam()])
 def test_all_ways_give_the_same_bits(dtype, batch_size, optimizer):
     x, _, targets = problem("cross_entropy", dtype=dtype)
     results = []

@@ -24,7 +24,7 @@ from fastmlp.parameters import initial_parameters
 from fastmlp.run import Run, padded_outputs
 
 HIDDEN = [(), (33,), (65, 20, 1)]
-SGDS = [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.1), fastmlp.SGD(0.5, nesterov=True)]
+SGDS = [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.1), fastmlp.SGD(0.5, nesterov=True), fastmlp.Adam(eps=1e-3)]
 
 
 def data(n, n_features=50, n_classes=4):
@@ -57,16 +57,15 @@ def check_steps(x, y, batch_size, hidden, loss, way, sgd, atol=2e-5):
     """An epoch, a step at a time, beside the reference's in float64."""
     run = make_run(x, y, hidden, loss, batch_size, way, sgd)
     weights, biases = ([a.astype(np.float64) for a in part] for part in (run.parameters.weights, run.parameters.biases))
-    velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in zip(weights, biases)]
-    kind = "plain" if sgd.momentum == 0 else "nesterov" if sgd.nesterov else "momentum"
-    rule = reference.Rule(kind, np.float32(0.05), sgd.momentum, sgd.weight_decay)
+    rule, slots, _, _ = reference.rule_of(sgd)
+    states = [[reference.initial_state(a, slots) for a in pair] for pair in zip(weights, biases)]
     order = np.random.default_rng(3).permutation(len(x))
     for start in range(0, len(x), batch_size):
         batch = order[start : start + batch_size]
         records = run.train(batch, np.full(1, 0.05, np.float32))
         losses, _ = reference.train_step(
-            reference.gather(x, batch, 1 / 255, np.float64), y[batch], weights, biases, velocities,
-            ["tanh"] * len(hidden) + ["identity"], loss, rule,
+            reference.gather(x, batch, 1 / 255, np.float64), y[batch], weights, biases, states,
+            ["tanh"] * len(hidden) + ["identity"], loss, reference.set_rate(rule, 0.05, start // batch_size + 1),
         )  # fmt: skip
         assert records[0, 0] == pytest.approx(losses.sum(), rel=1e-4, abs=1e-5)
         for got, want in zip(run.parameters.weights + run.parameters.biases, weights + biases):

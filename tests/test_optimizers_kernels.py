@@ -4,9 +4,20 @@ from helpers import EPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fastmlp
 from fastmlp import reference
 from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule, sgd_update
+from fastmlp.kernels.optimizers import (
+    ADAGRAD,
+    ADAM,
+    ADAMW,
+    MOMENTUM,
+    NESTEROV,
+    PLAIN,
+    RMSPROP,
+    Rule,
+    optimizer_update,
+)
 from fastmlp.kernels.vector import NARROW
 
 KINDS = {"plain": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV}
@@ -15,7 +26,7 @@ N = int(NARROW)
 
 @kernel
 def update(parameters, state, at, gradient, start, columns, rule):
-    sgd_update(parameters, state, at, gradient, start, columns, rule)
+    optimizer_update(parameters, state, at, gradient, start, columns, rule)
 
 
 def both_rules(kind, learning_rate, momentum, weight_decay):
@@ -73,3 +84,53 @@ def test_nan_in_the_gradient_shows_in_its_parameter_alone(kind):
     gradient[3] = np.nan
     update(parameters, state, 0, gradient, 0, N, both_rules(kind, 0.1, 0.5, 0.1)[0])
     np.testing.assert_array_equal(np.isnan(parameters), np.arange(N) == 3)
+
+
+ADAPTIVE = {
+    "adam": (ADAM, fastmlp.Adam((0.8, 0.95), weight_decay=0.1)),
+    "adamw": (ADAMW, fastmlp.AdamW((0.8, 0.95))),
+    "rmsprop": (RMSPROP, fastmlp.RMSprop(0.9, momentum=0.5, weight_decay=0.1)),
+    "adagrad": (ADAGRAD, fastmlp.Adagrad(lr_decay=0.1, weight_decay=0.1)),
+}
+
+
+@pytest.mark.parametrize("kind", ADAPTIVE)
+@pytest.mark.parametrize("columns", [N, 2 * N, 4 * N])
+def test_adaptive_steps_are_the_references_and_touch_nothing_else(kind, columns):
+    rng = np.random.default_rng(0)
+    code, optimizer = ADAPTIVE[kind]
+    want_rule, slots, rate_decay, _ = reference.rule_of(optimizer)
+    at, inside, size = N, slice(N, N + columns), columns + 2 * N
+    parameters, gradient = np.full(size, 7, np.float32), np.full(size, np.nan, np.float32)
+    state = np.zeros(slots * size, np.float32)
+    parameters[inside] = rng.standard_normal(columns)
+    want = parameters[inside].astype(np.float64)
+    want_state = reference.initial_state(want, slots)
+    for step in range(10):
+        want_rule = reference.set_rate(want_rule, 0.05, step + 1, rate_decay)
+        gradient[inside] = rng.standard_normal(columns)
+        rule = Rule(code, *(np.float32(value) for value in want_rule[1:]))
+        update(parameters, state, at, gradient, at, columns, rule)
+        reference.adaptive_update(want, want_state, gradient[inside].astype(np.float64), want_rule)
+        np.testing.assert_allclose(parameters[inside], want, rtol=0, atol=1e-5)
+    for half, expected in zip(state.reshape(slots, size), np.reshape(want_state, (slots, columns))):
+        np.testing.assert_allclose(half[inside], expected, rtol=1e-4, atol=1e-5)
+        assert not np.delete(half, inside).any()
+    assert (np.delete(parameters, inside) == 7).all()
+
+
+@pytest.mark.parametrize("kind", ADAPTIVE)
+def test_without_a_gradient_nothing_moves(kind):
+    code, _ = ADAPTIVE[kind]
+    parameters, zeros = np.zeros(N, np.float32), np.zeros(N, np.float32)
+    rule = Rule(code, *np.float32([0.1, 0.9, 0.1, 0.9, 1e-30, 0.1, 1]))
+    update(parameters, np.zeros(2 * N, np.float32), 0, zeros, 0, N, rule)
+    assert not parameters.any()  # as in the padding of weights
+
+
+def test_the_first_step_of_adam_is_the_rate_whatever_the_gradient():
+    model = fastmlp.train(
+        np.eye(4, dtype=np.float32), np.float32([1, 2, 3, 4]), hidden=(), optimizer="adam", epochs=1, batch_size=4,
+        init=[(np.zeros((4, 1)), np.zeros(1))], learning_rate=0.01,
+    )  # fmt: skip
+    np.testing.assert_allclose(model.weights[0], 0.01, rtol=1e-5)

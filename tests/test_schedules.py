@@ -13,6 +13,11 @@ from fastmlp.schedules import learning_rates
         (fastmlp.LinearDecay(0.8, 0.4), [0.8, 0.7, 0.6, 0.5]),
         (fastmlp.Cosine(1.0), [1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2]),
         (fastmlp.Step(1.0, 1, 0.1), [1, 1, 0.1, 0.1]),
+        (fastmlp.Exponential(1.0, 0.25), [1, 0.5, 0.25, 0.125]),
+        (fastmlp.OneCycle(1.0, 0.5, 10, 100), [0.1, 0.55, 1, 0.505]),
+        (fastmlp.Warmup(0.8), [0, 0.4, 0.8, 0.8]),
+        (fastmlp.Warmup(fastmlp.LinearDecay(0.8)), [0, 0.4, 0.8, 0.4]),
+        (lambda step: step / 10, [0, 0.1, 0.2, 0.3]),
     ],
 )
 def test_rates_of_two_epochs_of_two_steps(schedule, want):
@@ -59,4 +64,26 @@ def test_a_schedule_of_the_users_own():
 )
 def test_bad_values_are_refused_by_name(make, error, message):
     with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf"), "a"])
+def test_what_a_function_gives_is_checked(rate):
+    with pytest.raises(ValueError, match=r"learning_rate must give a finite rate|could not convert"):
+        fastmlp.train(np.eye(4), [0, 1, 0, 1], learning_rate=lambda step: rate)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: fastmlp.Exponential(0), "Exponential: start must be"),
+        (lambda: fastmlp.Exponential(1, -1), "Exponential: factor must be"),
+        (lambda: fastmlp.OneCycle(-1), "OneCycle: peak must be"),
+        (lambda: fastmlp.OneCycle(1, 1), "OneCycle: rising must be less than 1"),
+        (lambda: fastmlp.Warmup(0), "Warmup: then must be"),
+        (lambda: fastmlp.Warmup(1, 0), "Warmup: epochs must be"),
+    ],
+)
+def test_settings_of_the_later_schedules_are_checked(make, message):
+    with pytest.raises(ValueError, match=message):
         make()

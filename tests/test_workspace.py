@@ -22,9 +22,9 @@ def numbered(widths):
     return parameters
 
 
-def network_of(parameters, batch_size=33, with_state=True, **options):
+def network_of(parameters, batch_size=33, slots=1, **options):
     activations = ["relu"] * (len(parameters.widths) - 2) + ["identity"]
-    return network_for(parameters, activations, True, batch_size, with_state, **options)
+    return network_for(parameters, activations, True, batch_size, slots, **options)
 
 
 def spans(network, threads):
@@ -103,7 +103,7 @@ def test_buffers_start_at_a_cache_line_and_zeros_are_zero(widths):
     assert network.state.size == network.parameters.size
     assert not network.state.any()
     assert not network.workspace[network.places.zeros :][: int(PANEL)].any()
-    assert network_of(parameters, with_state=False).state.size == 0
+    assert network_of(parameters, slots=0).state.size == 0
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 1000])

@@ -6,12 +6,25 @@ predicted, and a vector costs tens of times more in the product before it.
 
 import numpy as np
 
-from fastmlp.kernels.functions import exp, tanh
+from fastmlp.kernels.functions import exp, log, tanh
 from fastmlp.kernels.jit import inlined
-from fastmlp.kernels.vector import add, div, maximum, mul, splat, sub, where_positive
+from fastmlp.kernels.vector import add, div, fma, maximum, mul, splat, sub, where_positive
 
-IDENTITY, RELU, SIGMOID, TANH = range(4)
-ACTIVATIONS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENTITY}
+IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU, ELU, SELU, SOFTPLUS, HARD_SIGMOID = range(9)
+ACTIVATIONS = {
+    "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENTITY, "leaky_relu": LEAKY_RELU, "elu": ELU,
+    "selu": SELU, "softplus": SOFTPLUS, "hard_sigmoid": HARD_SIGMOID,
+}  # fmt: skip
+
+LEAK = np.float32(0.01)
+SELU_SCALE, SELU_ALPHA = np.float32(1.0507009873554805), np.float32(1.6732632423543772)  # Klambauer et al. 2017
+
+
+@inlined
+def expm1_negative(z):
+    """exp(z) - 1 for z <= 0, to a few units in the last place: 2 t / (1 - t) with t = tanh(z / 2)"""
+    t = tanh(mul(splat(np.float32(0.5)), z))
+    return div(add(t, t), sub(splat(np.float32(1)), t))
 
 
 @inlined
@@ -24,7 +37,9 @@ def activation_forward(z, activation):
         return div(one, add(one, exp(sub(splat(np.float32(0)), z))))
     if activation == TANH:
         return tanh(z)
-    return z
+    if activation == IDENTITY:
+        return z
+    return rarer_forward(z, activation)
 
 
 @inlined
@@ -36,4 +51,46 @@ def activation_backward(dout, out, activation):
         return mul(dout, mul(out, sub(splat(np.float32(1)), out)))
     if activation == TANH:
         return mul(dout, sub(splat(np.float32(1)), mul(out, out)))
-    return dout
+    if activation == IDENTITY:
+        return dout
+    return rarer_backward(dout, out, activation)
+
+
+@inlined
+def rarer_forward(z, activation):
+    """The other activations: Leaky ReLU, ELU (alpha = 1), SELU, softplus, and PyTorch's hard sigmoid"""
+    zero, one = splat(np.float32(0)), splat(np.float32(1))
+    if activation == LEAKY_RELU:
+        return where_positive(z, z, mul(splat(LEAK), z))
+    if activation == ELU:
+        return where_positive(z, z, expm1_negative(z))
+    if activation == SELU:
+        return where_positive(z, mul(splat(SELU_SCALE), z), mul(splat(SELU_SCALE * SELU_ALPHA), expm1_negative(z)))
+    if activation == SOFTPLUS:
+        magnitude = maximum(z, sub(zero, z))
+        return add(maximum(zero, z), log(add(one, exp(sub(zero, magnitude)))))
+    return clamp(fma(splat(np.float32(1 / 6)), z, splat(np.float32(0.5))))
+
+
+@inlined
+def clamp(x):
+    """x, at least 0 and at most 1; NaN stays NaN"""
+    below = maximum(splat(np.float32(0)), x)
+    one = splat(np.float32(1))
+    return sub(one, maximum(splat(np.float32(0)), sub(one, below)))
+
+
+@inlined
+def rarer_backward(dout, out, activation):
+    """The gradients of the other activations"""
+    zero, one = splat(np.float32(0)), splat(np.float32(1))
+    if activation == LEAKY_RELU:
+        return where_positive(out, dout, mul(splat(LEAK), dout))
+    if activation == ELU:
+        return where_positive(out, dout, mul(dout, add(out, one)))
+    if activation == SELU:
+        return where_positive(out, mul(splat(SELU_SCALE), dout), mul(dout, add(out, splat(SELU_SCALE * SELU_ALPHA))))
+    if activation == SOFTPLUS:
+        return mul(dout, sub(zero, expm1_negative(sub(zero, out))))
+    inside = where_positive(out, where_positive(sub(one, out), one, zero), zero)
+    return mul(mul(splat(np.float32(1 / 6)), inside), dout)

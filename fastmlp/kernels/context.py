@@ -31,17 +31,18 @@ Data = namedtuple("Data", "rows lists entries")
 # Numbers: the network's places, the data set, the batch, and codes
 PLACES = 42
 ROWS_KIND, ROWS_ITEMSIZE, ROWS_BYTES, ROWS_STRIDE, INDEX_ITEMSIZE, GROUPS, ROOM = range(PLACES + 7, PLACES + 14)
-BATCH_SIZE, START, SIZE, MODE, LOSS_CODE, RULE_CODE = range(PLACES + 14, PLACES + 20)
+BATCH_SIZE, START, SIZE, MODE, LOSS_CODE, RULE_CODE, N_UPDATES = range(PLACES + 14, PLACES + 21)
 # of the first layer: whether lists are made of its input, and of how many columns its update is split in multiples
-HAS_INPUT, FIRST_UNIT = range(PLACES + 20, PLACES + 22)
+HAS_INPUT, FIRST_UNIT = range(PLACES + 21, PLACES + 23)
 # Addresses of regions, see `fastmlp.kernels.regions`
-FIRST_AHEAD, FIRST_UPDATE, INNER_AHEAD, INNER_BACK, LOSS = range(PLACES + 22, PLACES + 27)
-CONTEXT = np.int64(PLACES + 27)
+FIRST_AHEAD, FIRST_UPDATE, INNER_AHEAD, INNER_BACK, LOSS = range(PLACES + 23, PLACES + 28)
+CONTEXT = np.int64(PLACES + 28)
 
 # MODE: what a step does; EVALUATE leaves out the way back, PREDICT the losses too
 TRAIN, EVALUATE, PREDICT = range(3)
 # of SETTINGS, float32
-SCALE, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = range(4)
+SCALE, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, BETA, EPSILON, RATE_DECAY, STEP_SIZE, CORRECTION = range(9)
+N_SETTINGS = 9
 
 
 @inlined
@@ -102,7 +103,10 @@ def batch_of(context):
 def rule_of(context):
     """The rule of an update."""
     settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
-    return Rule(context[RULE_CODE], settings[LEARNING_RATE], settings[MOMENTUM], settings[WEIGHT_DECAY])
+    return Rule(
+        context[RULE_CODE], settings[LEARNING_RATE], settings[MOMENTUM], settings[WEIGHT_DECAY], settings[BETA],
+        settings[EPSILON], settings[STEP_SIZE], settings[CORRECTION],
+    )  # fmt: skip
 
 
 @inlined

@@ -18,7 +18,7 @@ import numpy as np
 from fastmlp.kernels.activations import activation_backward, activation_forward
 from fastmlp.kernels.addresses import int64s_at, prefetch_at
 from fastmlp.kernels.jit import inlined, kernel
-from fastmlp.kernels.optimizers import PLAIN, sgd_update
+from fastmlp.kernels.optimizers import PLAIN, optimizer_update
 from fastmlp.kernels.tiles import add_rows, fma_rows, repeat_narrow, repeat_wide, store_rows, transpose_block
 from fastmlp.kernels.vector import (
     NARROW,
@@ -237,7 +237,7 @@ def dense_update(workspace, inp, dout, parameters, state, weight, zeros, rule, s
         )  # fmt: skip
         if not direct:
             for r in range(rows):
-                sgd_update(parameters, state, at + r * weight.row, workspace, scratch + r * WIDE, columns, rule)
+                optimizer_update(parameters, state, at + r * weight.row, workspace, scratch + r * WIDE, columns, rule)
 
 
 @kernel
@@ -257,7 +257,7 @@ def bias_update(workspace, dout, parameters, state, bias, rule, scratch, first, 
             for i in range(1, dout.rows):
                 total = add(total, load(workspace, at + i * dout.row + c))
             store(total, workspace, scratch + c)
-        sgd_update(parameters, state, bias + strip * WIDE, workspace, scratch, columns, rule)
+        optimizer_update(parameters, state, bias + strip * WIDE, workspace, scratch, columns, rule)
 
 
 @kernel

@@ -6,6 +6,8 @@ import numpy as np
 from fastmlp.kernels.addresses import address_of, call_at, floats_at, int64s_at
 from fastmlp.kernels.context import (
     BATCH_SIZE,
+    BETA,
+    CORRECTION,
     FIRST_AHEAD,
     HAS_INPUT,
     INNER_AHEAD,
@@ -14,20 +16,26 @@ from fastmlp.kernels.context import (
     LOSS,
     LOSS_CODE,
     MODE,
+    MOMENTUM,
+    N_UPDATES,
     PREDICT,
+    RATE_DECAY,
+    RULE_CODE,
     SAMPLES,
     SETTINGS,
     SIZE,
     START,
+    STEP_SIZE,
     TRAIN,
     network_of,
     targets_of,
 )
 from fastmlp.kernels.dense import ceil_div, place
-from fastmlp.kernels.jit import kernel, merged, parallel
+from fastmlp.kernels.jit import inlined, kernel, merged, parallel
 from fastmlp.kernels.losses import LOSS as LOSS_OF_ROW
 from fastmlp.kernels.losses import MSE, NOTEBOOK, PREDICTED
 from fastmlp.kernels.network import TABLE_COLUMNS, output_of
+from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW
 from fastmlp.kernels.regions import BACKWARD, FORWARD, INPUT, OUTPUT
 from fastmlp.kernels.vector import NARROW, load, store
 
@@ -65,17 +73,36 @@ def side_by_side(address, kind, layer, context_address, threads):
         call_at(address, kind, layer, context_address, np.int64(thread), threads)
 
 
+@inlined
+def set_rate(settings, rule, rate, t):
+    """The learning rate of the t-th update since training began, counted from 1, and what else follows from it"""
+    one = np.float64(1)
+    step_size, correction = np.float64(rate), one
+    if rule == ADAM or rule == ADAMW:  # noqa: SIM109
+        step_size /= one - np.float64(settings[MOMENTUM]) ** t
+        correction = one / np.sqrt(one - np.float64(settings[BETA]) ** t)
+    elif rule == ADAGRAD:
+        step_size /= one + (t - 1) * np.float64(settings[RATE_DECAY])
+    settings[LEARNING_RATE], settings[STEP_SIZE], settings[CORRECTION] = rate, step_size, correction
+
+
 @merged
 def steps(run, context, first, last, learning_rates, records, outputs, threads):
     """The steps of `train_steps`; `run` does a region"""
-    where, network, settings = address_of(context), network_of(context), floats_at(context[SETTINGS], np.int64(4))
+    where, network, settings = (
+        address_of(context),
+        network_of(context),
+        floats_at(context[SETTINGS], context[SETTINGS + 1]),
+    )
     places, loss, mode, n_samples = network.places, context[LOSS_CODE], context[MODE], context[SAMPLES + 1]
     last_layer = network.layers.size // TABLE_COLUMNS - 1
     for step in range(first, last):
         start = step * context[BATCH_SIZE]
         n = min(context[BATCH_SIZE], n_samples - start)
         context[START], context[SIZE] = start, n
-        settings[LEARNING_RATE] = learning_rates[step]
+        if mode == TRAIN:
+            context[N_UPDATES] += 1
+            set_rate(settings, context[RULE_CODE], learning_rates[step], context[N_UPDATES])
         if context[HAS_INPUT]:
             run(context[FIRST_AHEAD], INPUT, np.int64(0), where, threads)
         run(context[FIRST_AHEAD], FORWARD, np.int64(0), where, threads)

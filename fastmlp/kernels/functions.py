@@ -1,4 +1,4 @@
-"""exp, log and tanh of vectors, within about one unit in the last place."""
+"""exp, log, tanh and square root of vectors, within about one unit in the last place."""
 
 import numpy as np
 from llvmlite import ir
@@ -88,3 +88,4 @@ def _emit_tanh(builder, x):
 exp = _unary(lambda x: np.exp(np.clip(x, np.float32(_EXP_MIN), np.float32(_EXP_MAX))), _emit_exp)
 log = _unary(np.log, _emit_log)
 tanh = _unary(np.tanh, _emit_tanh)
+sqrt = _unary(np.sqrt, lambda builder, x: emit_call(builder, f"llvm.sqrt.v{x.type.count}f32", x.type, x))

@@ -134,7 +134,10 @@ def backward_bias(network, layer, batch_size, rule, first_strip, last_strip, thr
     """Biases updated, from the gradient of the layer's output: the strips first_strip..last_strip-1."""
     row = layer_row(network, layer)
     if row[HAS_BIAS]:
-        bias_rule = Rule(rule.rule, rule.learning_rate, rule.momentum, np.float32(0))
+        bias_rule = Rule(
+            rule.rule, rule.learning_rate, rule.momentum, np.float32(0), rule.beta, rule.epsilon, rule.step_size,
+            rule.correction,
+        )  # fmt: skip
         bias_update(
             network.workspace, output_of(network, layer, batch_size), network.parameters, network.state, row[BIAS],
             bias_rule, network.places.scratch + thread * SCRATCH, first_strip, last_strip,

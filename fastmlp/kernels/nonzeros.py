@@ -16,7 +16,7 @@ from fastmlp.kernels.addresses import address_of, doubles_at, floats_at, int32s_
 from fastmlp.kernels.dense import CACHE_LINE, ceil_div, column_start
 from fastmlp.kernels.gather import FLOAT32, UINT8, load_element
 from fastmlp.kernels.jit import inlined, kernel
-from fastmlp.kernels.optimizers import PLAIN, sgd_update
+from fastmlp.kernels.optimizers import PLAIN, optimizer_update
 from fastmlp.kernels.packing import append_nonzeros
 from fastmlp.kernels.sparse import is_wide
 from fastmlp.kernels.vector import (
@@ -232,7 +232,7 @@ def update_feature(zero, entries, begin, end, workspace, dout_at, parameters, st
         store(step, parameters, at)
     else:
         store(total, workspace, scratch)
-        sgd_update(parameters, state, at, workspace, scratch, columns, rule)
+        optimizer_update(parameters, state, at, workspace, scratch, columns, rule)
 
 
 @kernel

@@ -2,25 +2,43 @@
 
 from collections import namedtuple
 
-from fastmlp.kernels.jit import inlined
-from fastmlp.kernels.vector import NARROW, fma, load, splat, store
+import numpy as np
 
-PLAIN, MOMENTUM, NESTEROV = range(3)
+from fastmlp.kernels.functions import sqrt
+from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.vector import NARROW, add, div, fma, load, mul, splat, store, sub
 
-# rule: one of the codes above; the rest float32
-Rule = namedtuple("Rule", "rule learning_rate momentum weight_decay")
+PLAIN, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP, ADAGRAD = range(7)
+
+# rule: one of the codes above; the rest float32.  `momentum` is Adam's first beta, `beta` the second, or RMSprop's
+# alpha.  What changes from step to step: the learning rate; step_size, the rate over Adam's first correction of the
+# bias, or the rate that Adagrad has come down to; and `correction`, one over the root of Adam's second.
+Rule = namedtuple(
+    "Rule",
+    "rule learning_rate momentum weight_decay beta epsilon step_size correction",
+    defaults=(np.float32(0), np.float32(0), np.float32(0), np.float32(1)),
+)
 
 
 @inlined
-def sgd_update(parameters, state, at, gradient, start, columns, rule):
-    """parameters[at : at + columns] -= learning_rate * step, the step from the gradient and the velocity (state)
+def optimizer_update(parameters, state, at, gradient, start, columns, rule):
+    """parameters[at : at + columns] -= a step, from the gradient and the optimizer's state
 
     parameters  flat    updated in place
-    state       flat    updated in place; not touched by the rule PLAIN
+    state       flat    updated in place; once or twice as long as parameters, or empty for the rule PLAIN
     gradient    flat    read from `start` on
 
     Reads and writes whole vectors: `columns` is a multiple of NARROW.
     """
+    if rule.rule <= NESTEROV:
+        sgd_update(parameters, state, at, gradient, start, columns, rule)
+    else:
+        adaptive_update(parameters, state, at, gradient, start, columns, rule)
+
+
+@inlined
+def sgd_update(parameters, state, at, gradient, start, columns, rule):
+    """The rules PLAIN, MOMENTUM and NESTEROV: parameters -= learning_rate * step, from the velocity (state)"""
     rate, decay = splat(-rule.learning_rate), splat(rule.weight_decay)
     if rule.rule == PLAIN:
         for c in range(0, columns, NARROW):
@@ -37,3 +55,38 @@ def sgd_update(parameters, state, at, gradient, start, columns, rule):
             if rule.rule == NESTEROV:
                 velocity = fma(momentum, velocity, step)
             store(fma(rate, velocity, weight), parameters, at + c)
+
+
+@kernel
+def adaptive_update(parameters, state, at, gradient, start, columns, rule):
+    """The rules ADAM (Kingma and Ba 2015), ADAMW (Loshchilov and Hutter 2019), RMSPROP (Hinton 2012) and ADAGRAD (Duchi
+    et al. 2011), as PyTorch defines them
+
+    The first half of `state` holds Adam's mean of gradients, or RMSprop's velocity, the second half the mean of
+    squares; Adagrad's sum of squares is all of it.
+    """
+    one, decay, epsilon = np.float32(1), splat(rule.weight_decay), splat(rule.epsilon)
+    beta, rest, step_size = splat(rule.beta), splat(one - rule.beta), splat(-rule.step_size)
+    is_adam = rule.rule == ADAM or rule.rule == ADAMW
+    squares = np.int64(0) if rule.rule == ADAGRAD else state.size // 2
+    for c in range(0, columns, NARROW):
+        weight, g = load(parameters, at + c), load(gradient, start + c)
+        if rule.rule == ADAMW:
+            weight = mul(splat(one - rule.learning_rate * rule.weight_decay), weight)
+        else:
+            g = fma(decay, weight, g)
+        square = load(state, squares + at + c)
+        square = fma(g, g, square) if rule.rule == ADAGRAD else fma(beta, square, mul(rest, mul(g, g)))
+        store(square, state, squares + at + c)
+        root = sqrt(square)
+        if is_adam:
+            mean = load(state, at + c)
+            mean = fma(splat(one - rule.momentum), sub(g, mean), mean)
+            store(mean, state, at + c)
+            step = div(mean, fma(root, splat(rule.correction), epsilon))
+        else:
+            step = div(g, add(root, epsilon))
+            if rule.rule == RMSPROP:
+                step = fma(splat(rule.momentum), load(state, at + c), step)
+                store(step, state, at + c)
+        store(fma(step_size, step, weight), parameters, at + c)

@@ -7,7 +7,7 @@ bitwise those of the kernels in `fastmlp.kernels.dense`.
 from fastmlp.kernels.activations import activation_backward, activation_forward
 from fastmlp.kernels.dense import ceil_div, column_start, place
 from fastmlp.kernels.jit import inlined, kernel
-from fastmlp.kernels.optimizers import PLAIN, sgd_update
+from fastmlp.kernels.optimizers import PLAIN, optimizer_update
 from fastmlp.kernels.tiles import fma_transposed
 from fastmlp.kernels.vector import (
     NARROW,
@@ -82,6 +82,6 @@ def dense_backward_row(workspace, inp, dout, parameters, state, weight, activati
                     store(fma(rate, dweight, load(parameters, to)), parameters, to)
                 else:
                     store(dweight, workspace, scratch)
-                    sgd_update(parameters, state, to, workspace, scratch, NARROW, rule)
+                    optimizer_update(parameters, state, to, workspace, scratch, NARROW, rule)
                 to += weight.row
         store(activation_backward(total, load(workspace, at), activation), workspace, at)

@@ -21,7 +21,7 @@ from fastmlp.kernels.addresses import address_of, int32s_at, int64s_at, prefetch
 from fastmlp.kernels.dense import CACHE_LINE, ceil_div, column_start
 from fastmlp.kernels.gather import WORDS
 from fastmlp.kernels.jit import inlined, kernel
-from fastmlp.kernels.optimizers import PLAIN, sgd_update
+from fastmlp.kernels.optimizers import PLAIN, optimizer_update
 from fastmlp.kernels.packing import append_words
 from fastmlp.kernels.vector import (
     NARROW,
@@ -327,4 +327,4 @@ def sparse_update(workspace, dout, table, lists, parameters, state, weight, rule
             )  # fmt: skip
         if not skips:
             for r in range(min(GROUP, weight.rows - g * GROUP)):
-                sgd_update(parameters, state, at + r * weight.row, workspace, scratch + r * STRIP, columns, rule)
+                optimizer_update(parameters, state, at + r * weight.row, workspace, scratch + r * STRIP, columns, rule)

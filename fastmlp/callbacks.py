@@ -1,0 +1,143 @@
+"""Callbacks of `fastmlp.train`: to stop in time, to log, and to save.
+
+Any object with some of the methods ``on_train_begin(model)``, ``on_epoch_end(model)`` and ``on_train_end(model)`` is a
+callback.  The model's `history` tells what has been recorded; training ends where ``on_epoch_end`` returns True.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+
+from fastmlp import inputs
+from fastmlp.model import MLP
+
+
+class EarlyStopping:
+    """End training when a recorded metric no longer gets better, with the weights from when it was best.
+
+    Parameters
+    ----------
+    metric : str
+        A name in the model's history.  Accuracies are to rise, all else to fall.
+    patience : int
+        How many epochs without a better value are waited for.
+    min_delta : float, at least 0
+        By how much a value must be better to count.
+    restore_best : bool
+        Whether the model gets back the weights of its best epoch.
+
+    Attributes
+    ----------
+    best_epoch : int or None
+        The epoch of the best value, counted from 1.
+    """
+
+    def __init__(
+        self,
+        metric: str = "validation_loss",
+        *,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ):
+        self.metric, self.restore_best = metric, restore_best
+        self.patience = inputs.check_integer(patience, "patience", 0)
+        if isinstance(min_delta, bool) or not isinstance(min_delta, (int, float)):
+            raise TypeError(f"min_delta must be a number of at least 0, got {min_delta!r}")
+        if not 0 <= min_delta < math.inf:
+            raise ValueError(f"min_delta must be a number of at least 0, got {min_delta!r}")
+        self.min_delta = min_delta
+
+    def on_train_begin(self, model: MLP) -> None:
+        if self.metric not in model.history:
+            raise ValueError(f"metric must be one of {', '.join(model.history)}, got {self.metric!r}")
+        self.best, self.best_epoch = -math.inf, None
+        self._parameters: list | None = None
+
+    def on_epoch_end(self, model: MLP) -> bool:
+        value = model.history[self.metric][-1]
+        if math.isnan(value):
+            raise ValueError(f"metric {self.metric!r} has no value: does train() have validation= ?")
+        value = value if "accuracy" in self.metric else -value
+        epoch = model.history["epoch"][-1]
+        if self.best_epoch is None or value > self.best + self.min_delta:
+            self.best, self.best_epoch = value, epoch
+            if self.restore_best:
+                self._parameters = [array.copy() for array in model.weights + model.biases]
+        return epoch - self.best_epoch > self.patience
+
+    def on_train_end(self, model: MLP) -> None:
+        if self._parameters is not None:
+            for target, value in zip(model.weights + model.biases, self._parameters):
+                target[:] = value
+
+
+class TimeBudget:
+    """End training after the epoch in which `seconds` have gone by since it began.
+
+    Parameters
+    ----------
+    seconds : float, greater than 0
+    """
+
+    def __init__(self, seconds: float):
+        self.seconds = inputs.check_positive(seconds, "seconds")
+
+    def on_train_begin(self, model: MLP) -> None:
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, model: MLP) -> bool:
+        return time.monotonic() - self._start >= self.seconds
+
+
+class CSVLog:
+    """Write the history to a CSV file, a line after every epoch.
+
+    Parameters
+    ----------
+    path : str or path
+        A file that is there is overwritten when training begins.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = path
+
+    def _write(self, mode: str, row) -> None:
+        with open(self.path, mode, newline="") as file:
+            csv.writer(file).writerow(row)
+
+    def on_train_begin(self, model: MLP) -> None:
+        self._write("w", model.history)
+
+    def on_epoch_end(self, model: MLP) -> None:
+        self._write("a", [values[-1] for values in model.history.values()])
+
+
+class Checkpoint:
+    """Save the model after every epoch, or after every one that is the best so far.
+
+    Parameters
+    ----------
+    path : str or path
+        A file that is there is replaced, once the new one is whole.
+    best : str, optional
+        A name in the model's history: save only where it is the best so far.
+    """
+
+    def __init__(self, path: str | os.PathLike, best: str | None = None):
+        self.path, self.best = path, best
+
+    def on_train_begin(self, model: MLP) -> None:
+        if self.best is not None and self.best not in model.history:
+            raise ValueError(f"best must be one of {', '.join(model.history)}, got {self.best!r}")
+
+    def on_epoch_end(self, model: MLP) -> None:
+        if self.best is not None:
+            values = model.history[self.best]
+            choose = max if "accuracy" in self.best else min
+            if values[-1] != choose(values) or values.index(values[-1]) != len(values) - 1:
+                return
+        model.save(self.path)
