@@ -105,7 +105,7 @@ class Epoch:
         return model.history["seconds"][0]
 
 
-def steady(make, *arguments, processes: int = 5):
+def steady(make, *arguments, processes: int = 3):
     """The median, over some processes, of what `make(*arguments)()` returns there.
 
     Where memory happens to lie makes one process faster than the next by some per cent, for as long as it lives; a
@@ -131,7 +131,7 @@ def least_ratio(case: str, batch_size: int, threads: int):
         for epoch in (ours, theirs):
             epoch.seconds()
         times, start = [], time.perf_counter()
-        while len(times) < 7 or time.perf_counter() - start < 0.5:
+        while len(times) < 7 or time.perf_counter() - start < 0.4:
             times.append((ours.seconds(), theirs.seconds()))
             # threads of BLAS spin on for a while after a product, and would take a core from what is timed next
             time.sleep(0.2 if threads > 1 else 0)
@@ -149,7 +149,7 @@ def least_time(call):
         start = time.perf_counter()
         call()
         number = max(1, int(1e-3 / (time.perf_counter() - start)))
-        return 1e6 * min(timeit.repeat(call, number=number, repeat=100)) / number
+        return 1e6 * min(timeit.repeat(call, number=number, repeat=60)) / number
 
     return measure
 
