@@ -22,7 +22,7 @@ from fastmlp.workspace import is_finite, network_for, nonzeros_for, set_table, s
 FLOP_PER_CALL = 5e10
 
 # Lists of groups are made for batches of so many samples at least, below which entries by sample are faster; and for
-# CSR matrices of so many features at most, as a step looks at every group.
+# CSR matrices of so many features at most, and of eight for every entry of a step, as a step looks at every group.
 MIN_GROUPS_BATCH, MAX_GROUPS_FEATURES = 5, 10_000
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -95,7 +95,8 @@ class Run:
         """
         csr, n_features, coded = inputs.is_csr(x), x.shape[1], None
         if csr:
-            groups = repeated and n_features <= MAX_GROUPS_FEATURES
+            entries_of_step = self.batch_size * x.nnz / x.shape[0]
+            groups = repeated and n_features <= min(MAX_GROUPS_FEATURES, 8 * entries_of_step)
         else:
             groups = inputs.is_sparse(x, int(GROUP)) if sparse is None else sparse
         if groups and self.batch_size >= MIN_GROUPS_BATCH:

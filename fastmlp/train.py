@@ -87,8 +87,8 @@ def train(
         ``fastmlp.SGD(momentum=0.9, nesterov=True, weight_decay=1e-4)``; see `fastmlp.optimizers`.
     learning_rate : float or schedule, optional
         A number, a schedule such as ``fastmlp.LinearDecay(0.8)``, see `fastmlp.schedules`, or a function of the number
-        of the step.  By default 0.1 for SGD,
-        and what PyTorch has for the others: 0.001 for Adam and AdamW, 0.01 for RMSprop and Adagrad.
+        of the step.  By default 0.1 for SGD, and what PyTorch has for the others: 0.001 for Adam and AdamW, 0.01 for
+        RMSprop and Adagrad.
     batch_size : int
         Samples of a step.  The short batch at the end of an epoch is trained on, with its own size.
     epochs : int
