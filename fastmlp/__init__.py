@@ -21,7 +21,7 @@ try:
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
-    from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, Step, Warmup
+    from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
     from fastmlp.train import DivergenceError, train
 finally:
     if _collects:
@@ -37,6 +37,7 @@ __all__ = [
     "Cosine",
     "Exponential",
     "OneCycle",
+    "ReduceOnPlateau",
     "Warmup",
     "DivergenceError",
     "LinearDecay",

@@ -2,7 +2,7 @@
 
 A schedule has one method, ``rate(epoch, epochs)``: the rate when `epoch` of `epochs` epochs are done.  `epoch` is an
 array of float64, one value a step: step 3 of 10 in the second epoch has 1.3.  Instead of a schedule, `fastmlp.train`
-takes any function of the number of the step, from 0 on.
+takes any function of the number of the step, from 0 on.  A schedule that is a callback as well is told of every epoch.
 """
 
 from __future__ import annotations
@@ -180,6 +180,62 @@ class Warmup:
         if not hasattr(self.then, "rate"):
             return np.full(np.shape(epoch), self.then)
         return np.asarray(self.then.rate(epoch, max(epochs - self.epochs, 1e-9)), float)
+
+
+@dataclass
+class ReduceOnPlateau:
+    """`start`, multiplied by `factor` whenever a recorded metric has not got better for a while, as in PyTorch.
+
+    Parameters
+    ----------
+    start : float
+        Learning rate of the first epochs.
+    factor : float
+        What the rate is multiplied by; less than 1.
+    patience : int
+        How many epochs without a better value are waited for.
+    metric : str
+        A name in the model's history.  Accuracies are to rise, all else to fall.
+    threshold : float
+        By which share of itself a value must be better to count.
+    smallest : float
+        The rate does not fall below it.
+    """
+
+    start: float
+    factor: float = 0.1
+    patience: int = 10
+    metric: str = "validation_loss"
+    threshold: float = 1e-4
+    smallest: float = 0.0
+
+    def __post_init__(self):
+        for name in ("start", "factor"):
+            _check_number(self, name, exclusive=True)
+        for name in ("patience", "threshold", "smallest"):
+            _check_number(self, name)
+        if self.factor >= 1:
+            raise ValueError(f"ReduceOnPlateau: factor must be less than 1, got {self.factor!r}")
+
+    def on_train_begin(self, model) -> None:
+        if self.metric not in model.history:
+            raise ValueError(f"metric must be one of {', '.join(model.history)}, got {self.metric!r}")
+        self._rate, self._best, self._waited = float(self.start), math.inf, 0
+
+    def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
+        return np.full(np.shape(epoch), self._rate)
+
+    def on_epoch_end(self, model) -> None:
+        value = model.history[self.metric][-1]
+        if math.isnan(value):
+            raise ValueError(f"metric {self.metric!r} has no value: does train() have validation= ?")
+        value = 1 / max(value, 1e-300) if "accuracy" in self.metric else value  # whose share is to fall
+        if value < self._best * (1 - self.threshold):
+            self._best, self._waited = value, 0
+            return
+        self._waited += 1
+        if self._waited > self.patience:
+            self._rate, self._waited = max(self._rate * self.factor, self.smallest), 0
 
 
 def learning_rates(learning_rate, epoch: int, epochs: int, n_steps: int) -> np.ndarray:

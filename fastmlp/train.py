@@ -150,6 +150,8 @@ def train(
         seed = inputs.check_integer(seed, "seed", 0)
     n_threads = resolve(threads)
     callbacks = _check_callbacks(callbacks)
+    if hasattr(learning_rate, "on_epoch_end"):
+        callbacks = [*callbacks, learning_rate]
 
     if loss is None:
         loss = "mse" if inputs.as_array(y, "y").dtype.kind == "f" else "cross_entropy"

@@ -87,3 +87,46 @@ def test_what_a_function_gives_is_checked(rate):
 def test_settings_of_the_later_schedules_are_checked(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class Script:
+    """Puts values of our own into the history."""
+
+    def __init__(self, name, values):
+        self.name, self.values = name, values
+
+    def on_epoch_end(self, model):
+        model.history[self.name][-1] = self.values[len(model.history[self.name]) - 1]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "rates"),
+    [
+        ("train_loss", [3, 2, 2, 2, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2]),
+        ("train_loss", [3, 2, 2 - 1e-5, 2 - 2e-5, 2, 2, 2], [1, 1, 1, 1, 0.5, 0.5, 0.25]),
+        ("train_accuracy", [0.1, 0.5, 0.5, 0.4, 0.6, 0.7, 0.8], [1, 1, 1, 1, 0.5, 0.5, 0.5]),
+        ("train_loss", [1] * 9, [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2]),
+    ],
+)
+def test_the_rate_falls_where_a_metric_does_not_get_better(metric, values, rates):
+    schedule = fastmlp.ReduceOnPlateau(1.0, 0.5, 1, metric, smallest=0.2)
+    x, y = np.random.default_rng(0).random((20, 3)), np.arange(20) % 2
+    for _ in range(2):  # a schedule can be used again
+        model = fastmlp.train(
+            x, y, hidden=(), epochs=len(values), learning_rate=schedule, callbacks=[Script(metric, values)], seed=0
+        )
+        np.testing.assert_allclose(model.history["learning_rate"], rates)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"factor": 1}, "ReduceOnPlateau: factor must be less than 1"),
+        ({"patience": -1}, "ReduceOnPlateau: patience must be"),
+        ({"metric": "f1"}, "metric must be one of epoch"),
+        ({}, "'validation_loss' has no value"),
+    ],
+)
+def test_bad_settings_of_a_plateau_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        fastmlp.train(np.eye(4), [0, 1, 0, 1], learning_rate=fastmlp.ReduceOnPlateau(0.1, **settings))
