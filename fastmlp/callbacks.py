@@ -6,7 +6,6 @@ callback.  The model's `history` tells what has been recorded; training ends whe
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import time
@@ -106,6 +105,8 @@ class CSVLog:
         self.path = path
 
     def _write(self, mode: str, row) -> None:
+        import csv
+
         with open(self.path, mode, newline="") as file:
             csv.writer(file).writerow(row)
 
