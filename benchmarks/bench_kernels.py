@@ -11,8 +11,9 @@ class Kernels:
     """A first layer's kernels, called as the regions of a step call them; some microseconds are the call's."""
 
     params = [
-        ["dense_forward", "dense_backward_input", "dense_update", "make_lists", "sparse_add", "sparse_update",
-         "find_nonzeros", "sort_nonzeros", "nonzeros_forward", "nonzeros_update"],
+        ["dense_forward", "dense_backward_input", "dense_update", "dense_forward_row", "dense_backward_row",
+         "make_lists", "place_words", "sparse_add", "sparse_update", "find_nonzeros", "copy_nonzeros", "sort_nonzeros",
+         "nonzeros_forward", "nonzeros_update", "nonzeros_update_row"],
         SHAPES,
     ]  # fmt: skip
     param_names = ["kernel", "shape"]
@@ -68,12 +69,13 @@ def _dense(function):
     def make(batch_size, n_in, n_out):
         from fastmlp import inputs
         from fastmlp.kernels import dense, gather
+        from fastmlp.kernels.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, places = run.network, run.network.places
         inp, out, weight = _matrices(run, batch_size)
         gather.gather(network.workspace, inp, inputs.rows_of(x, "auto"), samples, 0, 0, batch_size)
-        bias = int(network.layers[7])
+        bias = int(network.layers[BIAS])
         if function == "dense_forward":
             return lambda: dense.dense_forward(
                 network.workspace, out, inp, network.parameters, weight, bias, 0, places.scratch, 0, dense.tiles(out),
@@ -83,6 +85,18 @@ def _dense(function):
             return lambda: dense.dense_update(
                 network.workspace, inp, out, network.parameters, network.state, weight, places.zeros, rule,
                 places.scratch, 0, dense.tiles(weight),
+            )  # fmt: skip
+        if function in ("dense_forward_row", "dense_backward_row"):
+            from fastmlp.kernels import rows
+            from fastmlp.kernels.sparse import sparse_strips
+
+            if function == "dense_forward_row":
+                return lambda: rows.dense_forward_row(
+                    network.workspace, out, inp, network.parameters, weight, bias, 0, 0, sparse_strips(out)
+                )
+            return lambda: rows.dense_backward_row(
+                network.workspace, inp, out, network.parameters, network.state, weight, 0, rule, places.scratch,
+                0, -(-n_in // 16),
             )  # fmt: skip
         transposed = np.zeros(network.workspace.size + 64 * (n_out + 64) * (n_in // 64 + 1), np.float32)
         transposed[: network.workspace.size] = network.workspace
@@ -96,6 +110,8 @@ def _dense(function):
 
 def _sparse(function):
     def make(batch_size, n_in, n_out):
+        from scipy.sparse import csr_matrix
+
         from fastmlp import inputs, workspace
         from fastmlp.kernels import sparse
 
@@ -110,6 +126,10 @@ def _sparse(function):
             sparse.locate(lists, rows, samples, 0, batch_size, rows.data.size - rows.stride)
             sparse.make_lists(lists, rows, batch_size, 0, lists.groups)
 
+        def place_words():
+            sparse.place_words(lists, words, samples, 0, batch_size, 0, lists.groups)
+
+        words, _ = inputs.coded_words(csr_matrix(x), 1 / 255)
         make_lists()
         strips, blocks = sparse.sparse_strips(out), -(-batch_size // 128)
         wanted = sparse.Wanted(rows, samples, 1, 0, 0, 0)
@@ -128,24 +148,30 @@ def _sparse(function):
                     places.scratch, strip,
                 )  # fmt: skip
 
-        return {"make_lists": make_lists, "sparse_add": sparse_add, "sparse_update": sparse_update}[function]
+        return locals()[function]
 
     return make
 
 
 def _nonzeros(function):
     def make(batch_size, n_in, n_out):
+        from scipy.sparse import csr_matrix
+
         from fastmlp import inputs, workspace
         from fastmlp.kernels import nonzeros, sparse
+        from fastmlp.kernels.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, places = run.network, run.network.places
         _, out, weight = _matrices(run, batch_size)
         rows, entries = inputs.rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
-        bias, strips = int(network.layers[7]), sparse.sparse_strips(out)
+        bias, strips = int(network.layers[BIAS]), sparse.sparse_strips(out)
 
         def find_nonzeros():
             nonzeros.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
+
+        def copy_nonzeros():
+            nonzeros.copy_nonzeros(copied, csr, samples, 0, 0, batch_size)
 
         def sort_nonzeros():
             nonzeros.sort_nonzeros(entries, batch_size, n_in, 0, len(entries.touched))
@@ -164,6 +190,13 @@ def _nonzeros(function):
                     strip,
                 )  # fmt: skip
 
+        def nonzeros_update_row():
+            for strip in range(strips):
+                nonzeros.nonzeros_update_row(
+                    network.workspace, out, entries, network.parameters, weight, rule.learning_rate, strip
+                )
+
+        copied, csr = workspace.nonzeros_for(n_in, batch_size, n_in), inputs.rows_of(csr_matrix(x), 1 / 255)
         find_nonzeros()
         sort_nonzeros()
         return locals()[function]
@@ -192,7 +225,11 @@ def _loss(loss, n_outputs):
 
 
 _KERNELS = {
-    **{name: _dense(name) for name in ("dense_forward", "dense_backward_input", "dense_update")},
-    **{name: _sparse(name) for name in ("make_lists", "sparse_add", "sparse_update")},
-    **{name: _nonzeros(name) for name in ("find_nonzeros", "sort_nonzeros", "nonzeros_forward", "nonzeros_update")},
+    name: make(name)
+    for make, names in (
+        (_dense, Kernels.params[0][:5]),
+        (_sparse, Kernels.params[0][5:9]),
+        (_nonzeros, Kernels.params[0][9:]),
+    )
+    for name in names
 }

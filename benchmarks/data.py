@@ -6,14 +6,13 @@ for every benchmark.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
 import statistics
 import time
 import timeit
 from collections import namedtuple
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -69,7 +68,7 @@ def initial(n_in: int, hidden: tuple, n_out: int):
     return list(zip(weights, biases))
 
 
-@contextlib.contextmanager
+@contextmanager
 def blas_threads(threads: int):
     """NumPy's BLAS on so many threads."""
     from threadpoolctl import threadpool_limits

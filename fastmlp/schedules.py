@@ -176,6 +176,14 @@ class Warmup:
         epoch = np.asarray(epoch, float)
         return self._then(np.maximum(epoch - self.epochs, 0), epochs) * np.minimum(epoch / self.epochs, 1)
 
+    def on_train_begin(self, model) -> None:
+        if hasattr(self.then, "on_train_begin"):
+            self.then.on_train_begin(model)
+
+    def on_epoch_end(self, model) -> None:
+        if hasattr(self.then, "on_epoch_end"):
+            self.then.on_epoch_end(model)
+
     def _then(self, epoch, epochs):
         if not hasattr(self.then, "rate"):
             return np.full(np.shape(epoch), self.then)

@@ -2,6 +2,7 @@ import csv
 
 import numpy as np
 import pytest
+from helpers import Script
 
 import fastmlp
 from fastmlp.callbacks import Checkpoint, CSVLog, EarlyStopping, TimeBudget
@@ -10,16 +11,6 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 6)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(int)
 OPTIONS = {"hidden": (8,), "batch_size": 16, "seed": 0, "validation": (X[:40], RNG.integers(0, 2, 40))}
-
-
-class Script:
-    """Puts values of our own into the history, before the callbacks behind it."""
-
-    def __init__(self, name, values):
-        self.name, self.values = name, values
-
-    def on_epoch_end(self, model):
-        model.history[self.name][-1] = self.values[len(model.history[self.name]) - 1]
 
 
 @pytest.mark.parametrize(

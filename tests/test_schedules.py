@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers import Script
 
 import fastmlp
 from fastmlp.schedules import learning_rates
@@ -89,16 +90,6 @@ def test_settings_of_the_later_schedules_are_checked(make, message):
         make()
 
 
-class Script:
-    """Puts values of our own into the history."""
-
-    def __init__(self, name, values):
-        self.name, self.values = name, values
-
-    def on_epoch_end(self, model):
-        model.history[self.name][-1] = self.values[len(model.history[self.name]) - 1]
-
-
 @pytest.mark.parametrize(
     ("metric", "values", "rates"),
     [
@@ -130,3 +121,16 @@ def test_the_rate_falls_where_a_metric_does_not_get_better(metric, values, rates
 def test_bad_settings_of_a_plateau_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         fastmlp.train(np.eye(4), [0, 1, 0, 1], learning_rate=fastmlp.ReduceOnPlateau(0.1, **settings))
+
+
+def test_a_plateau_behind_a_warm_up():
+    schedule = fastmlp.Warmup(fastmlp.ReduceOnPlateau(1.0, 0.5, 1, "train_loss"), 2)
+    model = fastmlp.train(
+        np.eye(4),
+        [0, 1, 0, 1],
+        epochs=5,
+        batch_size=4,
+        learning_rate=schedule,
+        callbacks=[Script("train_loss", [1] * 5)],
+    )
+    np.testing.assert_allclose(model.history["learning_rate"], [0, 0.5, 1, 0.5, 0.5])

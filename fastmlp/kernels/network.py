@@ -179,11 +179,10 @@ def forward_row(network, layer, first, last):
 
 
 @merged
-def backward_row(network, layer, rule, first_column, last_column, thread):
+def backward_row(network, layer, batch_size, rule, first_column, last_column, thread):
     """`backward_inner` for a batch of one sample."""
-    one = np.int64(1)
     dense_backward_row(
-        network.workspace, input_of(network, layer, one), output_of(network, layer, one), network.parameters,
-        network.state, weight_of(network, layer), layer_row(network, layer - 1)[ACTIVATION], rule,
+        network.workspace, input_of(network, layer, batch_size), output_of(network, layer, batch_size),
+        network.parameters, network.state, weight_of(network, layer), layer_row(network, layer - 1)[ACTIVATION], rule,
         network.places.scratch + thread * SCRATCH, first_column // 16, ceil_div(last_column, 16),
     )  # fmt: skip

@@ -175,29 +175,28 @@ def update_first(network, context, layer, batch_size, rule, first_column, last_c
         backward_bias(network, np.int64(0), batch_size, rule, first_strip, last_strip, thread)
 
 
-@entry(5)
-def inner_back(_, layer, context_address, thread, threads):
+@merged
+def back(backward, layer, context_address, thread, threads):
+    """BACKWARD; `backward` does a layer behind the first"""
     context = int64s_at(context_address, CONTEXT)
     network, size, rule = network_of(context), batch_of(context).size, rule_of(context)
     first_column, last_column = share_columns(network, context, layer, thread, threads)
     if layer > 0:
         if first_column < last_column:
-            backward_inner(network, layer, size, rule, first_column, last_column, thread)
+            backward(network, layer, size, rule, first_column, last_column, thread)
         first_strip, last_strip = share(strips(output_of(network, layer, size)), thread, threads)
         backward_bias(network, layer, size, rule, first_strip, last_strip, thread)
     update_first(network, context, layer, size, rule, first_column, last_column, thread)
 
 
 @entry(5)
+def inner_back(_, layer, context_address, thread, threads):
+    back(backward_inner, layer, context_address, thread, threads)
+
+
+@entry(5)
 def row_back(_, layer, context_address, thread, threads):
-    context = int64s_at(context_address, CONTEXT)
-    network, size, rule = network_of(context), batch_of(context).size, rule_of(context)
-    first_column, last_column = share_columns(network, context, layer, thread, threads)
-    if layer > 0:
-        backward_row(network, layer, rule, first_column, last_column, thread)
-        first_strip, last_strip = share(strips(output_of(network, layer, size)), thread, threads)
-        backward_bias(network, layer, size, rule, first_strip, last_strip, thread)
-    update_first(network, context, layer, size, rule, first_column, last_column, thread)
+    back(backward_row, layer, context_address, thread, threads)
 
 
 # ---------------------------------------------------------------------------------------------- losses
