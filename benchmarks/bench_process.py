@@ -56,13 +56,13 @@ class Process:
     def track_first_call(self):
         """Seconds of the first training in a process, compiled code cached."""
         _run(FIRST_CALL)
-        return statistics.median(float(_run(FIRST_CALL)) for _ in range(9))
+        return statistics.median(float(_run(FIRST_CALL)) for _ in range(7))
 
     track_first_call.unit = "s"
 
     def track_import(self):
         """`import fastmlp` over `import numba`, whole processes."""
-        pairs = [(_seconds("import fastmlp"), _seconds("import numba")) for _ in range(12)][1:]
+        pairs = [(_seconds("import fastmlp"), _seconds("import numba")) for _ in range(9)][1:]
         return statistics.median(a / b for a, b in pairs)
 
     track_import.unit = "times numba's"
