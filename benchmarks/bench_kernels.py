@@ -34,7 +34,7 @@ class Kernels:
 class Losses:
     """Losses with their gradients, 2048 samples."""
 
-    params = [["cross_entropy", "softmax_mse", "notebook", "mse"], [2, 10, 100]]
+    params = [["cross_entropy", "softmax_mse", "notebook", "mse", "binary_cross_entropy"], [2, 10, 100]]
     param_names = ["loss", "outputs"]
     unit = "us"
     version = "1"
@@ -97,14 +97,14 @@ def _dense(function):
                     network.workspace, out, inp, network.parameters, weight, bias, 0, 0, sparse_strips(out)
                 )
             return lambda: rows.dense_backward_row(
-                network.workspace, inp, out, network.parameters, network.state, weight, 0, rule, places.scratch,
+                network.workspace, inp, out, network.parameters, network.state, weight, 0, 0, rule, places.scratch,
                 0, -(-n_in // 16),
             )  # fmt: skip
         transposed = np.zeros(network.workspace.size + 64 * (n_out + 64) * (n_in // 64 + 1), np.float32)
         transposed[: network.workspace.size] = network.workspace
         at = dense.Matrix(network.workspace.size, (n_out + 15) // 16 * 16 * 64, 64, n_out, n_in)
         return lambda: dense.dense_backward_input(
-            transposed, inp, out, at, places.zeros, 0, places.scratch, 0, dense.tiles(inp)
+            transposed, inp, out, at, places.zeros, 0, 0, places.scratch, 0, dense.tiles(inp)
         )
 
     return make
@@ -215,13 +215,18 @@ def _loss(loss, n_outputs):
     start = rng.standard_normal(panels * n * 64 + 3 * n).astype(np.float32)
     logits, work = Matrix(0, n * 64, 64, n, n_outputs), start.copy()
     samples, labels = np.arange(n), rng.integers(0, n_outputs, n).astype(np.int32)
-    targets = rng.standard_normal(n * n_outputs).astype(np.float32)
-    target = targets if loss == "mse" else labels
-    rows = () if loss == "notebook" else (0, n)
+    targets = rng.standard_normal(n * n_outputs + 16).astype(np.float32)
+    by_elements = getattr(losses, "BY_ELEMENTS", {"mse": None})
+    target = targets if loss in by_elements else labels
+    rows = {"notebook": (), "cross_entropy": (0, n, np.float32(0))}.get(loss, (0, n))
+    if loss in by_elements:
+        kernel, rows = losses.by_elements, (0, n, losses.LOSSES[loss], np.float32(1))
+    else:
+        kernel = getattr(losses, loss)
 
     def call():
         work[:] = start  # the gradient overwrites the logits
-        getattr(losses, loss)(work, logits, target, samples, 0, panels * n * 64, n, *rows)
+        kernel(work, logits, target, samples, 0, panels * n * 64, n, *rows)
 
     return call
 

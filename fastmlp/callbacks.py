@@ -1,7 +1,9 @@
 """Callbacks of `fastmlp.train`: to stop in time, to log, and to save.
 
 Any object with some of the methods ``on_train_begin(model)``, ``on_epoch_end(model)`` and ``on_train_end(model)`` is a
-callback.  The model's `history` tells what has been recorded; training ends where ``on_epoch_end`` returns True.
+callback.  The model's `history` tells what has been recorded; training ends where ``on_epoch_end`` returns True.  Where
+training can be resumed (``checkpoint=``), a callback that remembers something from epoch to epoch has ``state_dict()``
+and ``load_state_dict(state)``: a dict of numbers, strings and arrays.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 import time
 
 from fastmlp import inputs
+from fastmlp.metrics import rises as metric_rises
 from fastmlp.model import MLP
 
 
@@ -20,11 +23,13 @@ class EarlyStopping:
     Parameters
     ----------
     metric : str
-        A name in the model's history.  Accuracies are to rise, all else to fall.
+        A name in the model's history.  Accuracies, top-k and R2 are to rise, all else to fall.
     patience : int
         How many epochs without a better value are waited for.
     min_delta : float, at least 0
         By how much a value must be better to count.
+    rises : bool, optional
+        Whether the metric is to rise, for those of your own.
     restore_best : bool
         Whether the model gets back the weights of its best epoch.
 
@@ -41,8 +46,10 @@ class EarlyStopping:
         patience: int = 5,
         min_delta: float = 0.0,
         restore_best: bool = True,
+        rises: bool | None = None,
     ):
         self.metric, self.restore_best = metric, restore_best
+        self.rises = metric_rises(metric) if rises is None else rises
         self.patience = inputs.check_integer(patience, "patience", 0)
         if isinstance(min_delta, bool) or not isinstance(min_delta, (int, float)):
             raise TypeError(f"min_delta must be a number of at least 0, got {min_delta!r}")
@@ -60,13 +67,24 @@ class EarlyStopping:
         value = model.history[self.metric][-1]
         if math.isnan(value):
             raise ValueError(f"metric {self.metric!r} has no value: does train() have validation= ?")
-        value = value if "accuracy" in self.metric else -value
+        value = value if self.rises else -value
         epoch = model.history["epoch"][-1]
         if self.best_epoch is None or value > self.best + self.min_delta:
             self.best, self.best_epoch = value, epoch
             if self.restore_best:
                 self._parameters = [array.copy() for array in model.weights + model.biases]
         return epoch - self.best_epoch > self.patience
+
+    def state_dict(self) -> dict:
+        arrays = {f"parameter.{i}": array for i, array in enumerate(self._parameters or [])}
+        best = None if math.isinf(self.best) else self.best
+        return {"best": best, "best_epoch": self.best_epoch, "n_parameters": len(arrays), **arrays}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.best = -math.inf if state["best"] is None else state["best"]
+        self.best_epoch = state["best_epoch"]
+        arrays = [state[f"parameter.{i}"] for i in range(state["n_parameters"])]
+        self._parameters = arrays or None
 
     def on_train_end(self, model: MLP) -> None:
         if self._parameters is not None:
@@ -91,6 +109,12 @@ class TimeBudget:
     def on_epoch_end(self, model: MLP) -> bool:
         return time.monotonic() - self._start >= self.seconds
 
+    def state_dict(self) -> dict:
+        return {"elapsed": time.monotonic() - self._start}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._start = time.monotonic() - state["elapsed"]
+
 
 class CSVLog:
     """Write the history to a CSV file, a line after every epoch.
@@ -112,9 +136,13 @@ class CSVLog:
 
     def on_train_begin(self, model: MLP) -> None:
         self._write("w", model.history)
+        self._written = 0
 
     def on_epoch_end(self, model: MLP) -> None:
-        self._write("a", [values[-1] for values in model.history.values()])
+        n = len(model.history["epoch"])
+        for i in range(self._written, n):  # after resuming, also those from before
+            self._write("a", [values[i] for values in model.history.values()])
+        self._written = n
 
 
 class Checkpoint:
@@ -138,7 +166,7 @@ class Checkpoint:
     def on_epoch_end(self, model: MLP) -> None:
         if self.best is not None:
             values = model.history[self.best]
-            choose = max if "accuracy" in self.best else min
+            choose = max if metric_rises(self.best) else min
             if values[-1] != choose(values) or values.index(values[-1]) != len(values) - 1:
                 return
         model.save(self.path)

@@ -8,9 +8,9 @@ import tempfile
 
 import numpy as np
 
-from fastmlp.inputs import check_input_scale
+from fastmlp.inputs import InputScale, check_input_scale, check_positive
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
 from fastmlp.model import MLP
 from fastmlp.parameters import Parameters
 
@@ -20,6 +20,11 @@ FORMAT = 1
 
 def save(model: MLP, path) -> None:
     """Write `model` to `path`: a new file, renamed into place once it is whole."""
+    write(model, path, {}, {})
+
+
+def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]) -> None:
+    """The same with more metadata, and more tensors."""
     from safetensors.numpy import save as to_bytes
 
     from fastmlp import __version__
@@ -33,15 +38,18 @@ def save(model: MLP, path) -> None:
         "loss": model.loss,
         "classes": None if classes is None else classes.tolist(),
         "classes_dtype": None if classes is None else classes.dtype.str,
-        "input_scale": model.input_scale,
+        "input_scale": "features" if isinstance(model.input_scale, InputScale) else model.input_scale,
+        "delta": model.delta,
         "has_bias": model.has_bias,
         "history": model.history,
     }
-    tensors = {}
+    tensors = dict(tensors)
+    if isinstance(model.input_scale, InputScale):
+        tensors["input.offset"], tensors["input.factor"] = model.input_scale
     for layer, (weight, bias) in enumerate(zip(model.weights, model.biases)):
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
-    data = to_bytes(tensors, metadata={KEY: json.dumps(header)})
+    data = to_bytes(tensors, metadata={KEY: json.dumps(header), **more})
     path = os.path.abspath(os.fspath(path))
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fastmlp-")
     try:
@@ -74,6 +82,11 @@ def load(path: str | os.PathLike) -> MLP:
     OSError
         If it can't be read.
     """
+    return read(path)[0]
+
+
+def read(path) -> tuple[MLP, dict[str, str], dict[str, np.ndarray]]:
+    """A model, the file's metadata, and those of its tensors that belong to a training."""
     from safetensors import SafetensorError, safe_open
 
     path = os.fspath(path)
@@ -87,8 +100,9 @@ def load(path: str | os.PathLike) -> MLP:
         raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
     if KEY not in metadata:
         raise ValueError(f"{path} is a safetensors file, but not a fastmlp model: its metadata has no {KEY!r}")
+    training = {name: tensors.pop(name) for name in list(tensors) if name.startswith("training.")}
     try:
-        return _model(json.loads(metadata[KEY]), tensors)
+        return _model(json.loads(metadata[KEY]), tensors), metadata, training
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise ValueError(f"{path} is not a fastmlp model that this version can read: {error}") from None
 
@@ -102,6 +116,10 @@ def _model(header: dict, tensors: dict) -> MLP:
     for name, known in [(header["loss"], LOSSES), *((name, ACTIVATIONS) for name in header["activations"])]:
         if name not in known:
             raise ValueError(f"unknown name {name!r}")
+    scale = header["input_scale"]
+    if scale == "features":
+        scale = InputScale(tensors.pop("input.offset"), tensors.pop("input.factor"))
+    scale = check_input_scale(scale, parameters.widths[0])
     for layer in range(len(parameters.weights)):
         for kind, target in (("weight", parameters.weights[layer]), ("bias", parameters.biases[layer])):
             name = f"layers.{layer}.{kind}"
@@ -117,9 +135,9 @@ def _model(header: dict, tensors: dict) -> MLP:
         classes = np.array(classes, header["classes_dtype"])
         if classes.shape != (parameters.widths[-1],):
             raise ValueError(f"{classes.size} classes do not fit {parameters.widths[-1]} outputs")
-    elif header["loss"] != "mse":
+    elif header["loss"] not in BY_ELEMENTS:
         raise ValueError(f"the loss {header['loss']!r} needs classes")
-    scale = check_input_scale(header["input_scale"])
     model = MLP(parameters, header["activations"], header["loss"], classes, scale, bool(header["has_bias"]))
     model.history = dict(header["history"])
+    model.delta = check_positive(header.get("delta", 1.0), "delta")
     return model

@@ -6,14 +6,17 @@ Kernels have no checks of their own: what comes out of here is what they rely on
 from __future__ import annotations
 
 import numbers
+from collections import namedtuple
 
 import numpy as np
 
 from fastmlp.kernels.context import Targets
 from fastmlp.kernels.gather import CACHE_LINE, CODED, CSR, KINDS, WORDS, Rows
 from fastmlp.kernels.sparse import GROUP, HASH, encode, make_words
+from fastmlp.kernels.vector import NARROW
 from fastmlp.parameters import round_up
 
+_LABELS_AT_ONCE = 1 << 20
 _CHECK_BYTES = 1 << 22  # how much of x is checked for NaN at a time: the answer's own memory stays small
 
 
@@ -90,8 +93,8 @@ def _check_csr(x, name: str):
     return x
 
 
-def _check_finite(x: np.ndarray, name: str) -> None:
-    """All of x is finite, in float32 too."""
+def _check_finite(x: np.ndarray, name: str, first: int = 0) -> None:
+    """All of x, the rows of an array from `first` on, is finite, in float32 too."""
     largest = np.finfo(np.float32).max
     step = max(1, _CHECK_BYTES // max(1, x[:1].nbytes))
     for start in range(0, len(x), step):
@@ -100,8 +103,12 @@ def _check_finite(x: np.ndarray, name: str) -> None:
         if not (part.min() >= -largest and part.max() <= largest):
             row = start + int(np.flatnonzero(~(np.abs(part.reshape(len(part), -1)) <= largest).all(axis=1))[0])
             raise ValueError(
-                f"{name} must be finite (in float32), got NaN, infinity or too large a number in row {row}"
+                f"{name} must be finite (in float32), got NaN, infinity or too large a number in row {first + row}"
             )
+
+
+# The scale of every feature, and what is subtracted from it before: two arrays (n_features,) float32.
+InputScale = namedtuple("InputScale", "offset factor")
 
 
 def resolve_scale(input_scale, dtype: np.dtype) -> float:
@@ -252,11 +259,15 @@ def encode_labels(y: np.ndarray, classes: np.ndarray, name: str = "y") -> Target
     """Checked labels as the indices of their classes."""
     if (y.dtype.kind in "US") != (classes.dtype.kind in "US"):
         raise ValueError(f"{name} must hold labels like the model's classes {_shorten(classes)}, got {_describe(y)}")
-    index = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-    unseen = classes[index] != y
-    if unseen.any():
-        raise ValueError(f"{name} holds labels that the model has not seen: {_shorten(np.unique(y[unseen]))}")
-    return _targets(index.astype(np.int32), np.zeros(0, np.float32))
+    codes = np.empty(len(y), np.int32)
+    for start in range(0, len(y), _LABELS_AT_ONCE):
+        part = y[start : start + _LABELS_AT_ONCE]
+        index = np.minimum(np.searchsorted(classes, part), len(classes) - 1)
+        unseen = classes[index] != part
+        if unseen.any():
+            raise ValueError(f"{name} holds labels that the model has not seen: {_shorten(np.unique(part[unseen]))}")
+        codes[start : start + _LABELS_AT_ONCE] = index
+    return _targets(codes, np.zeros(0, np.float32))
 
 
 def _shorten(values: np.ndarray) -> str:
@@ -281,14 +292,16 @@ def check_targets(y, n_samples: int, n_outputs: int | None = None, name: str = "
 
 
 def encode_targets(y: np.ndarray) -> Targets:
-    """Checked targets of a regression as the kernels see them."""
-    return _targets(np.zeros(0, np.int32), y.reshape(-1))
+    """Checked targets of a regression as the kernels see them: whole vectors can be read from the last ones too."""
+    values = np.zeros(y.size + int(NARROW), np.float32)
+    values[: y.size] = y.reshape(-1)
+    return _targets(np.zeros(0, np.int32), values)
 
 
 def _targets(labels: np.ndarray, values: np.ndarray) -> Targets:
     labels, values = labels.view(), values.view()
     labels.flags.writeable = values.flags.writeable = False
-    return Targets(labels, values)
+    return Targets(labels, values, np.zeros(0, np.float32))
 
 
 def check_integer(value, name: str, minimum: int) -> int:
@@ -301,18 +314,35 @@ def check_integer(value, name: str, minimum: int) -> int:
     return int(value)
 
 
-def check_positive(value, name: str) -> float:
-    """`value` as a finite float greater than 0."""
-    wanted = f"{name} must be a finite number greater than 0, got {value!r}"
+_LARGEST = float(np.finfo(np.float32).max)  # kernels compute in float32
+_SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
+
+
+def _check_real(value, wanted: str, least: float, most: float) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(wanted)
+        raise TypeError(f"{wanted}, got {value!r}")
     try:
         number = float(value)
     except OverflowError:  # an int too large for any float
-        raise ValueError(wanted) from None
-    if not 0 < number <= float(np.finfo(np.float32).max):  # kernels compute in float32
-        raise ValueError(wanted)
+        number = float("nan")
+    if not least <= number <= most:
+        raise ValueError(f"{wanted}, got {value!r}")
     return number
+
+
+def check_positive(value, name: str) -> float:
+    """`value` as a finite float greater than 0."""
+    return _check_real(value, f"{name} must be a finite number greater than 0", _SMALLEST, _LARGEST)
+
+
+def check_number(value, name: str) -> float:
+    """`value` as a finite float of at least 0."""
+    return _check_real(value, f"{name} must be a finite number of at least 0", 0.0, _LARGEST)
+
+
+def check_share(value, name: str) -> float:
+    """`value` as a float of at least 0 and less than 1."""
+    return _check_real(value, f"{name} must be at least 0 and less than 1", 0.0, float(np.nextafter(1.0, 0.0)))
 
 
 def check_choice(value, name: str, choices) -> None:
@@ -348,9 +378,121 @@ def check_activations(activation, n_hidden: int, known) -> list[str]:
     return names
 
 
-def check_input_scale(input_scale):
-    """ "auto" or a number."""
+def check_input_scale(input_scale, n_features: int):
+    """ "auto", "standardize", a number, or an InputScale of checked arrays."""
     if isinstance(input_scale, str):
-        check_choice(input_scale, "input_scale", ("auto",))
+        check_choice(input_scale, "input_scale", ("auto", "standardize"))
         return input_scale
-    return check_positive(input_scale, "input_scale")
+    if isinstance(input_scale, numbers.Real) or np.ndim(input_scale) == 0:
+        return check_positive(input_scale, "input_scale")
+    if not isinstance(input_scale, InputScale):
+        input_scale = InputScale(np.zeros(n_features), input_scale)
+    arrays = []
+    for part in input_scale:
+        array = as_array(part, "input_scale")
+        if array.dtype.kind not in "buif":
+            raise TypeError(f"input_scale must hold numbers, got {_describe(array)}")
+        if array.shape != (n_features,):
+            raise ValueError(
+                f"input_scale must be a number, or one for each of {n_features} features, got {_describe(array)}"
+            )
+        if not (np.abs(array) <= _LARGEST).all():
+            raise ValueError("input_scale must be finite, in float32 too")
+        arrays.append(np.array(array, np.float32))
+    return InputScale(*arrays)
+
+
+def standard_scale(x, samples: np.ndarray | None = None) -> InputScale:
+    """What brings every feature of a checked array to the mean 0 and the variance 1 over `samples` (all by default);
+    those that are constant become 0.  CSR matrices stay sparse: their features are divided by their deviation alone."""
+    n_features = x.shape[1]
+    total, squares, shift, count = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features), 0
+    for part in _chunks(x, samples):
+        if not is_csr(part):
+            values = np.asarray(part, np.float64)
+            if count == 0:  # sums around a sample: large numbers that differ by little keep their digits
+                shift = values[0].copy()
+            values = values - shift
+            total += values.sum(axis=0)
+            squares += (values * values).sum(axis=0)
+        else:
+            values = np.asarray(part.data, np.float64)
+            total += np.bincount(part.indices, values, n_features)
+            squares += np.bincount(part.indices, values**2, n_features)
+        count += part.shape[0]
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean * mean, 0))
+    constant = deviation <= 1e-7 * np.abs(mean + shift)
+    factor = 1 / np.where(constant, 1, deviation)
+    offset = np.zeros(n_features) if is_csr(x) else mean + shift
+    return check_input_scale(InputScale(offset, factor), n_features)
+
+
+def _chunks(x, samples):
+    """Some of a checked array's rows after the other, not too many at a time."""
+    n = x.shape[0] if samples is None else len(samples)
+    step = max(1, (1 << 22) // max(1, x.shape[1]))
+    for start in range(0, n, step):
+        end = min(start + step, n)
+        if hasattr(x, "rows"):  # a stream
+            yield x.rows(start, end)
+        else:
+            yield x[start:end] if samples is None else x[samples[start:end]]
+
+
+def check_multilabel(y, n_samples: int, n_outputs: int | None = None, name: str = "y") -> np.ndarray:
+    """Targets of the binary cross-entropy, (n_samples, n_outputs) float32 from 0 to 1."""
+    y = check_targets(y, n_samples, n_outputs, name)
+    if y.min() < 0 or y.max() > 1:
+        raise ValueError(f"{name} must hold 0 and 1, or probabilities, for the loss binary_cross_entropy")
+    return y
+
+
+def check_counts(y, n_samples: int, n_outputs: int | None = None, name: str = "y") -> np.ndarray:
+    """Targets of a Poisson regression."""
+    y = check_targets(y, n_samples, n_outputs, name)
+    if y.min() < 0:
+        raise ValueError(f"{name} must hold numbers of at least 0 for the loss poisson, got {float(y.min())!r}")
+    return y
+
+
+def check_sample_weight(sample_weight, n_samples: int, name: str = "sample_weight") -> np.ndarray:
+    """Weights of samples as an array (n_samples,) float32."""
+    weights = as_array(sample_weight, name)
+    if weights.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold numbers of at least 0, got {_describe(weights)}")
+    if weights.shape != (n_samples,):
+        raise ValueError(f"{name} must have one number for each of {n_samples} samples, got {_describe(weights)}")
+    if not (weights.min() >= 0 and weights.max() <= _LARGEST):
+        raise ValueError(f"{name} must hold finite numbers of at least 0")
+    if not weights.any():
+        raise ValueError(f"{name} must not be 0 for every sample")
+    return np.array(weights, np.float32)
+
+
+def class_weights(class_weight, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The weight of every class: from "balanced", n_samples / (n_classes * its samples), or a dict of labels."""
+    if isinstance(class_weight, str):
+        check_choice(class_weight, "class_weight", ("balanced",))
+        counts = np.bincount(labels, minlength=len(classes))
+        return len(labels) / (len(classes) * np.maximum(counts, 1))
+    if not isinstance(class_weight, dict):
+        raise TypeError(f'class_weight must be "balanced" or a dict of labels and numbers, got {class_weight!r}')
+    weights = np.ones(len(classes))
+    for label, weight in class_weight.items():
+        index = np.flatnonzero(classes == label)
+        if index.size != 1:
+            raise ValueError(f"class_weight holds {label!r}, which is not among the classes {_shorten(classes)}")
+        weights[index[0]] = check_number(weight, f"class_weight of {label!r}")
+    return weights
+
+
+def check_by_elements(loss: str):
+    """What checks the targets of a loss that has one for each output."""
+    return {"binary_cross_entropy": check_multilabel, "poisson": check_counts}.get(loss, check_targets)
+
+
+def check_classes(classes) -> np.ndarray:
+    """All labels there are, sorted."""
+    classes = as_array(classes, "classes")
+    return find_classes(check_labels(classes, len(np.atleast_1d(classes)), "classes"), "classes")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.kernels import context as places
+from fastmlp.kernels.activations import SIGMOID, activate
 from fastmlp.kernels.dense import Matrix
 from fastmlp.kernels.gather import KINDS
 from fastmlp.kernels.losses import batch_softmax, softmax
-from fastmlp.kernels.vector import PANEL
+from fastmlp.kernels.vector import NARROW, PANEL
 from fastmlp.parameters import Parameters
 from fastmlp.run import Run, SingleRow, padded_outputs
 from fastmlp.threads import resolve
@@ -38,13 +41,16 @@ class MLP:
     loss : str
     classes : ndarray or None
         The labels, sorted, in the order of the outputs; None for a regression.
-    input_scale : float or "auto"
-        What the input is multiplied by; "auto" is 1/255 for uint8, 1 otherwise.
+    input_scale : float, "auto" or InputScale
+        What the input is multiplied by; "auto" is 1/255 for uint8, 1 otherwise.  An InputScale has two arrays, `offset`
+        and `factor`, for ``(x - offset) * factor``.
     threads : int or None
         How many threads predictions take at most, as given to `fastmlp.train`; None: as many as the process may use
         physical cores.  The result does not depend on it.
     interrupted : bool
         Whether training ended by Ctrl-C.
+    delta : float
+        Of the loss "huber".
     history : dict of list
         What training recorded, a value an epoch: ``epoch``, ``seconds`` (of that epoch's training alone),
         ``train_loss`` and ``train_accuracy`` (over the epoch's batches, each before its step), ``validation_loss``,
@@ -60,6 +66,8 @@ class MLP:
         self.has_bias = has_bias
         self.threads: int | None = None
         self.interrupted = False
+        self.delta = 1.0
+        self._pause: Any = None  # what `partial_fit` goes on with
         self.history: dict[str, list] = {}
         self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
 
@@ -80,13 +88,21 @@ class MLP:
     def n_features(self) -> int:
         return self.widths[0]
 
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether predictions are right or wrong: of labels, one or several a sample."""
+        return self.classes is not None or self.loss == "binary_cross_entropy"
+
     def __repr__(self) -> str:
         return f"<fastmlp.MLP {'-'.join(map(str, self.widths))}, {self.loss}>"
 
     def _run(self, x: np.ndarray, batch_size: int) -> Run:
         """What computes with this model on checked features: for a few samples without copying the weights."""
         packed, threads = x.shape[0] >= CHUNK, resolve(self.threads)
-        return Run(self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads)
+        return Run(
+            self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads,
+            settings={places.DELTA: self.delta},
+        )  # fmt: skip
 
     @staticmethod
     def _sparse(x) -> bool | None:
@@ -104,7 +120,7 @@ class MLP:
         return single.predict(x)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_singles": {}}
+        return {**self.__dict__, "_singles": {}, "_pause": None}
 
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
@@ -118,7 +134,7 @@ class MLP:
         return flat, outputs
 
     def predict_proba(self, x) -> np.ndarray:
-        """Probabilities of the classes.
+        """Probabilities of the classes, or of every label with the loss "binary_cross_entropy".
 
         Parameters
         ----------
@@ -126,7 +142,7 @@ class MLP:
 
         Returns
         -------
-        ndarray (n, n_classes) of float32
+        ndarray (n, n_outputs) of float32
             In the order of `classes`.  With ``loss="notebook"`` each *column* sums to one, over the samples of `x`.
 
         Raises
@@ -134,17 +150,20 @@ class MLP:
         ValueError, TypeError
             If `x` is not such an array, or the model is a regression.
         """
-        if self.classes is None:
+        if not self.has_accuracy:
             raise ValueError("predict_proba needs a classifier; this model is a regression, use predict")
         flat, outputs = self._outputs(x)
-        if self.loss == "notebook":
+        if self.classes is None:
+            activate(flat, SIGMOID)
+        elif self.loss == "notebook":
             batch_softmax(flat, _matrix(flat, outputs))
         else:
             softmax(flat, _matrix(flat, outputs), 0, len(outputs))
         return outputs.copy()
 
     def predict(self, x) -> np.ndarray:
-        """Labels (n,) of a classifier, or outputs (n, n_outputs) float32 of a regression.
+        """Labels (n,) of a classifier, 0 or 1 for each of several labels (n, n_outputs), or outputs (n, n_outputs)
+        float32 of a regression; those of the loss "poisson" are means, not their logarithms.
 
         Parameters
         ----------
@@ -160,24 +179,32 @@ class MLP:
 
     def _decide(self, flat: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Labels, or the outputs of a regression, from what `_outputs` gives, which is overwritten."""
+        if self.loss == "binary_cross_entropy":
+            return (outputs > 0).astype(np.int64)
+        if self.loss == "poisson":
+            with np.errstate(over="ignore"):
+                return np.exp(outputs)
         if self.classes is None:
             return outputs.copy()
         if self.loss == "notebook":  # each class is normalised over the samples
             batch_softmax(flat, _matrix(flat, outputs))
         return self.classes[outputs.argmax(axis=1)]
 
-    def evaluate(self, x, y) -> Metrics:
+    def evaluate(self, x, y, sample_weight=None) -> Metrics:
         """Mean loss and accuracy.
 
         Parameters
         ----------
         x : array_like (n, n_features)
-        y : array_like (n,), or (n, n_outputs) for a regression
+        y : array_like (n,), or (n, n_outputs) for several labels or a regression
+        sample_weight : array_like (n,), optional
+            Weights of the losses.
 
         Returns
         -------
         Metrics
-            ``loss``, the mean over samples, and ``accuracy`` (NaN for a regression).
+            ``loss``, the mean over samples, and ``accuracy``, of several labels the mean over these (NaN for a
+            regression).
 
         Raises
         ------
@@ -186,25 +213,64 @@ class MLP:
         """
         x = inputs.check_features(x, self.n_features)
         targets = self._encode(y, x.shape[0])
+        total_weight = float(x.shape[0])
+        if sample_weight is not None:
+            targets = targets._replace(weights=inputs.check_sample_weight(sample_weight, x.shape[0]))
+            total_weight = float(targets.weights.sum(dtype=np.float64))
         whole = self.loss == "notebook"  # its softmax takes all samples at once
         run = self._run(x, x.shape[0] if whole else min(x.shape[0], CHUNK))
         total = np.zeros(3)
         for part, rows in _parts(x, x.shape[0] if whole else SLICE):
             run.set_data(rows, self.input_scale, self._part(targets, part), self._sparse(x), repeated=False)
             total += run.evaluate(part.stop - part.start)
-        loss, correct, _ = total / x.shape[0]
-        return Metrics(float(loss), float("nan") if self.classes is None else float(correct))
+        loss, correct, _ = total
+        return Metrics(float(loss / total_weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
+
+    def partial_fit(self, x, y, *, sample_weight=None, learning_rate=None, batch_size=None) -> Metrics:
+        """Train on more data, once through them in random order, for data that arrive in pieces.
+
+        The optimizer goes on from where it was after the last piece, or after `fastmlp.train`.  A model that comes from
+        elsewhere, such as a file, is trained with plain SGD.
+
+        Parameters
+        ----------
+        x, y : array_like
+            As in `fastmlp.train`; labels are among `classes`.
+        sample_weight : array_like (n,), optional
+        learning_rate : float, optional
+            By default the number that `fastmlp.train` was given, or the rate of its last epoch where that was a
+            schedule.
+        batch_size : int, optional
+            By default that of `fastmlp.train`.
+
+        Returns
+        -------
+        Metrics
+            Mean loss and accuracy over the batches, each before its step.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        DivergenceError
+            If the loss, or a weight, becomes NaN or infinite; the weights are those from before.
+        """
+        from fastmlp.course import partial_fit
+
+        return partial_fit(self, x, y, sample_weight, learning_rate, batch_size)
 
     def _part(self, targets, part: slice):
         """The targets of a slice of the samples."""
+        targets = targets._replace(weights=targets.weights[part])
         if self.classes is not None:
             return targets._replace(labels=targets.labels[part])
         n_out = self.widths[-1]
-        return targets._replace(values=targets.values[part.start * n_out : part.stop * n_out])
+        return targets._replace(values=targets.values[part.start * n_out : part.stop * n_out + int(NARROW)])
 
     def _encode(self, y, n_samples: int, name: str = "y"):
         if self.classes is None:
-            return inputs.encode_targets(inputs.check_targets(y, n_samples, self.widths[-1], name))
+            check = inputs.check_by_elements(self.loss)
+            return inputs.encode_targets(check(y, n_samples, self.widths[-1], name))
         return inputs.encode_labels(inputs.check_labels(y, n_samples, name), self.classes, name)
 
     def save(self, path: str | os.PathLike) -> None:

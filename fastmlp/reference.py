@@ -13,6 +13,7 @@ arguments, float32 or float64.  This module imports nothing of fastmlp.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import namedtuple
 
@@ -49,7 +50,29 @@ def activation_forward(z, activation):
         return np.logaddexp(0, z)
     if activation == "hard_sigmoid":
         return np.clip(z / 6 + 0.5, 0, 1)
-    return z
+    return forward_and_slope(z, activation)[0] if keeps_slope(activation) else z
+
+
+def keeps_slope(activation):
+    """Whether the derivative is no function of the output"""
+    return activation in ("gelu", "gelu_tanh", "silu")
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def forward_and_slope(z, activation):
+    """GELU (Hendrycks and Gimpel 2016) exactly, or by tanh, and SiLU; and their derivatives"""
+    if activation == "silu":
+        share = 1 / (1 + np.exp(-z))
+        return z * share, share * (1 + z * (1 - share))
+    if activation == "gelu":
+        share = ((1 + _erf(z / math.sqrt(2))) / 2).astype(z.dtype)
+        return z * share, share + z * np.exp(-z * z / 2) / z.dtype.type(math.sqrt(2 * math.pi))
+    scale = z.dtype.type(math.sqrt(2 / math.pi))
+    t = np.tanh(scale * (z + z.dtype.type(0.044715) * z**3))
+    inner = scale * (1 + z.dtype.type(3 * 0.044715) * z * z)
+    return z * (1 + t) / 2, (1 + t) / 2 + z * (1 - t * t) * inner / 2
 
 
 def activation_backward(dout, out, activation):
@@ -70,6 +93,8 @@ def activation_backward(dout, out, activation):
         return dout * -np.expm1(-out)
     if activation == "hard_sigmoid":
         return dout * ((out > 0) & (out < 1)) / 6
+    if activation == "slope":  # which forward kept, and is in the place of the output
+        return dout * out
     return dout
 
 
@@ -91,14 +116,15 @@ def dense_forward(inp, weight, bias, activation):
 dense_forward_row = dense_forward
 
 
-def dense_backward_input(inp, dout, weight, activation):
-    """(dout @ weight.T) * activation'(inp), where inp (batch_size, n_in) is the output of `activation`"""
-    return activation_backward(dout @ weight.T, inp, activation)
+def dense_backward_input(inp, dout, weight, activation, slope=None):
+    """(dout @ weight.T) * activation'(inp), where inp (batch_size, n_in) is the output of `activation`; or, for the
+    code "slope", * slope"""
+    return activation_backward(dout @ weight.T, inp if slope is None else slope, activation)
 
 
-def dense_backward_row(inp, dout, weight, velocity, activation, rule):
+def dense_backward_row(inp, dout, weight, velocity, activation, rule, slope=None):
     """Gradient of inp (1, n_in), itself the output of `activation`, from the weights before their update, in place"""
-    dinp = dense_backward_input(inp, dout, weight, activation)
+    dinp = dense_backward_input(inp, dout, weight, activation, slope)
     dense_update(inp, dout, weight, velocity, rule)
     return dinp
 
@@ -170,6 +196,65 @@ def set_rate(rule, rate, t, rate_decay=0.0):
     elif rule.rule == "adagrad":
         step_size = rate / (1 + (t - 1) * rate_decay)
     return rule._replace(learning_rate=rate, step_size=step_size, correction=correction)
+
+
+def penalise(weight, gradient, l1, l2):
+    """gradient += l2 * weight + l1 * sign(weight), in place; returns the sum of the gradient's squares"""
+    gradient += l2 * weight + l1 * np.sign(weight)
+    return float((gradient * gradient).sum(dtype=np.float64))
+
+
+def update_strip(parameter, state, gradient, factor, rule):
+    """An optimizer's step for factor * gradient, in place"""
+    optimizer_update(parameter, state, gradient * parameter.dtype.type(factor), rule)
+
+
+def limit_norms(weight, largest):
+    """Columns whose norm is above `largest` scaled down to it, in place"""
+    norms = np.sqrt((weight * weight).sum(axis=0))
+    weight *= np.where(norms > largest, largest / np.maximum(norms, largest), 1).astype(weight.dtype)
+
+
+# ---------------------------------------------------------------------------------------------- dropout
+
+
+def mix(x):
+    """32 bits from 32 bits, each of which depends on all (Wellons 2018)"""
+    x = x ^ x >> 16
+    x = (x * 0x21F0AAAD) & 0xFFFFFFFF
+    x = x ^ x >> 15
+    x = (x * 0x735A2D97) & 0xFFFFFFFF
+    return x ^ x >> 15
+
+
+def keep_lanes(seed, update, layer, share, rows, columns):
+    """What a layer's units (-1: the input) are multiplied by in the update-th update: 0, or 1 / (1 - share)"""
+    threshold = min(round(share * 2**32), 2**32 - 1)
+    first = mix((mix(((seed & 0xFFFFFFFF) + update) & 0xFFFFFFFF) + layer + 1) & 0xFFFFFFFF)
+    second = mix(mix(((seed >> 31) + update) & 0xFFFFFFFF) ^ (layer + 1))
+    counter = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
+    bits = mix(mix((counter + first) & 0xFFFFFFFF) ^ second)
+    return np.where(bits >= threshold, np.float32(2**32 / (2**32 - threshold)), np.float32(0))
+
+
+def finish_forward(z, activation, kept=1):
+    """kept * activation(z), and the derivative of that"""
+    if keeps_slope(activation):
+        out, slope = forward_and_slope(z, activation)
+    else:
+        out = activation_forward(z, activation)
+        slope = activation_backward(np.ones_like(out), out, activation)
+    return out * kept, slope * kept
+
+
+def prepare_rows(inp, offset, factor, kept=1):
+    """(inp - offset) * factor * kept"""
+    return (inp - offset) * factor * kept
+
+
+def prepare_entries(entries, factor, kept):
+    """The same for entries, without an offset"""
+    return [(features, values * factor[features] * kept[i][features]) for i, (features, values) in enumerate(entries)]
 
 
 # ---------------------------------------------------------------------------------------------- sparse inputs
@@ -286,8 +371,11 @@ def batch_softmax(logits):
     return e / e.sum(axis=0)
 
 
-def cross_entropy(logits, labels):
-    """loss = -log softmax(logits)[label]; dlogits = (softmax(logits) - onehot) / batch_size"""
+def cross_entropy(logits, labels, smoothing=0.0):
+    """loss = -sum of q log softmax(logits); dlogits = (softmax(logits) - q) / batch_size
+
+    q is smoothing / n_classes for every class (Szegedy et al. 2016, section 7), and 1 - smoothing more for the label.
+    """
     n = len(logits)
     rows = np.arange(n)
     predicted = logits.argmax(axis=1)
@@ -296,7 +384,11 @@ def cross_entropy(logits, labels):
     total = e.sum(axis=1)
     loss = np.log(total) - shifted[rows, labels]
     e /= total[:, None]
-    e[rows, labels] -= 1
+    if smoothing:
+        dtype = logits.dtype.type
+        loss = dtype(1 - smoothing) * loss + dtype(smoothing) * (np.log(total) - shifted.mean(axis=1))
+        e -= dtype(smoothing / logits.shape[1])
+    e[rows, labels] -= e.dtype.type(1 - smoothing)
     e /= n
     return loss, predicted, e
 
@@ -322,13 +414,56 @@ def notebook(logits, labels):
     return _square_backward(batch_softmax(logits), labels)
 
 
-def mse(out, targets):
+def mse(out, targets, delta=1.0):
     """loss = the mean over outputs of (out - target)**2; dout = 2 (out - target) / (batch_size * n_outputs)"""
     difference = out - targets
-    return (difference * difference).mean(axis=1), np.zeros(len(out), np.int64), difference * (2 / difference.size)
+    return (difference * difference).mean(axis=1), np.zeros(len(out)), difference * (2 / difference.size)
 
 
-LOSSES = {"cross_entropy": cross_entropy, "softmax_mse": softmax_mse, "notebook": notebook, "mse": mse}
+def mae(out, targets, delta=1.0):
+    """loss = the mean over outputs of |out - target|"""
+    difference = out - targets
+    return np.abs(difference).mean(axis=1), np.zeros(len(out)), np.sign(difference) / difference.size
+
+
+def huber(out, targets, delta=1.0):
+    """loss = the mean over outputs of d**2 / 2, or delta (|d| - delta / 2) where |d| > delta (Huber 1964)"""
+    difference = out - targets
+    size = np.abs(difference)
+    loss = np.where(size > delta, delta * (size - delta / 2), difference * difference / 2)
+    return loss.mean(axis=1), np.zeros(len(out)), np.clip(difference, -delta, delta) / difference.size
+
+
+def poisson(out, targets, delta=1.0):
+    """loss = the mean over outputs of exp(out) - target * out"""
+    mean = np.exp(out)
+    return (mean - targets * out).mean(axis=1), np.zeros(len(out)), (mean - targets) / out.size
+
+
+def binary_cross_entropy(out, targets, delta=1.0):
+    """loss = the mean over outputs of -log sigmoid(out) or -log (1 - sigmoid(out)), as the target is 1 or 0"""
+    loss = np.logaddexp(0, out) - targets * out
+    right = ((out > 0) == (targets > 0.5)).mean(axis=1)
+    return loss.mean(axis=1), right, (1 / (1 + np.exp(-out)) - targets) / out.size
+
+
+def by_elements(out, targets, loss, delta):
+    """The losses that are a mean over outputs; what they return for the predicted class is the share that is right"""
+    return LOSSES[loss](out, targets, delta)
+
+
+def weigh(losses, dlogits, weights):
+    """Losses times the samples' weights, and gradients times these over their mean"""
+    total = weights.sum(dtype=np.float64)
+    factor = weights * (len(weights) / total if total > 0 else 0)
+    return losses * weights, dlogits * factor[:, None].astype(dlogits.dtype)
+
+
+LOSSES = {
+    "cross_entropy": cross_entropy, "softmax_mse": softmax_mse, "notebook": notebook, "mse": mse, "mae": mae,
+    "huber": huber, "poisson": poisson, "binary_cross_entropy": binary_cross_entropy,
+}  # fmt: skip
+BY_ELEMENTS = ("mse", "mae", "huber", "poisson", "binary_cross_entropy")
 
 # ---------------------------------------------------------------------------------------------- network
 
@@ -341,21 +476,82 @@ def forward(x, weights, biases, activations):
     return outputs
 
 
-def train_step(x, target, weights, biases, velocities, activations, loss, rule, update_biases=True):
-    """One step of SGD, in place; returns the samples' losses and their predicted classes"""
-    outputs = forward(x, weights, biases, activations)
-    losses, predicted, dout = LOSSES[loss](outputs[-1], target)
+# What restrains training, beside the optimizer's weight decay: shares dropped of every hidden layer and of the input,
+# the penalties' factors, the largest norm of the gradient and of a unit's weights (0: any), and the seed of dropout.
+Restraint = namedtuple(
+    "Restraint", "dropout input_dropout l1 l2 clip_norm max_norm seed", defaults=((), 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+)
+_UNRESTRAINED = Restraint()
+
+
+def _forward_for_training(x, weights, biases, activations, restraint, update):
+    """Outputs of all layers, the input first, and for each the activation's code on the way back and its slope"""
+    dtype, n = x.dtype.type, len(x)
+    if restraint.input_dropout:
+        x = x * keep_lanes(restraint.seed, update, -1, restraint.input_dropout, *x.shape).astype(dtype)
+    outputs, codes, slopes = [x], [None], [None]
+    for layer, (weight, bias, activation) in enumerate(zip(weights, biases, activations)):
+        share = restraint.dropout[layer] if layer < len(restraint.dropout) else 0
+        if share or keeps_slope(activation):
+            kept = keep_lanes(restraint.seed, update, layer, share, n, len(bias)).astype(dtype) if share else 1
+            out, slope = finish_forward(outputs[-1] @ weight + bias, activation, kept)
+            activation = "slope"
+        else:
+            out, slope = dense_forward(outputs[-1], weight, bias, activation), None
+        outputs.append(out)
+        codes.append(activation)
+        slopes.append(slope)
+    return outputs, codes, slopes
+
+
+def train_step(
+    x, target, weights, biases, velocities, activations, loss, rule, update_biases=True,
+    sample_weights=None, restraint=_UNRESTRAINED, update=1, smoothing=0.0, delta=1.0,
+):  # fmt: skip
+    """One step of SGD, the update-th, in place; returns the samples' losses and their predicted classes"""
+    outputs, codes, slopes = _forward_for_training(x, weights, biases, activations, restraint, update)
+    if loss in BY_ELEMENTS:
+        losses, predicted, dout = by_elements(outputs[-1], target, loss, delta)
+    elif smoothing:
+        losses, predicted, dout = cross_entropy(outputs[-1], target, smoothing)
+    else:
+        losses, predicted, dout = LOSSES[loss](outputs[-1], target)
+    if sample_weights is not None:
+        losses, dout = weigh(losses, dout, sample_weights)
     bias_rule = rule._replace(weight_decay=0)
+    stores = restraint.l1 or restraint.l2 or restraint.clip_norm or restraint.max_norm
+    gradients = []
     for layer in reversed(range(len(weights))):
         inp = outputs[layer]
         if layer > 0:  # from the weights before their update
-            dinp = dense_backward_input(inp, dout, weights[layer], activations[layer - 1])
-        dense_update(inp, dout, weights[layer], velocities[layer][0], rule)
-        if update_biases:
-            bias_update(dout, biases[layer], velocities[layer][1], bias_rule)
+            dinp = dense_backward_input(inp, dout, weights[layer], codes[layer], slopes[layer])
+        if stores:
+            gradients.insert(0, (inp.T @ dout, dout.sum(axis=0)))
+        else:
+            dense_update(inp, dout, weights[layer], velocities[layer][0], rule)
+            if update_biases:
+                bias_update(dout, biases[layer], velocities[layer][1], bias_rule)
         if layer > 0:
             dout = dinp
+    if stores:
+        _stored_update(weights, biases, velocities, gradients, rule, bias_rule, update_biases, restraint)
     return losses, predicted
+
+
+def _stored_update(weights, biases, velocities, gradients, rule, bias_rule, update_biases, restraint):
+    """Everything updated from its gradient: penalties, clipping, the optimizer, and max-norm, in this order"""
+    squares = 0.0
+    for weight, bias, (dweight, dbias) in zip(weights, biases, gradients):
+        squares += penalise(weight, dweight, restraint.l1, restraint.l2)
+        squares += penalise(bias, dbias, 0.0, 0.0) if update_biases else 0.0
+    clip_norm = restraint.clip_norm
+    factor = min(1.0, clip_norm / (math.sqrt(squares) + 1e-6)) if clip_norm else 1.0  # as in PyTorch
+    for weight, bias, velocity, (dweight, dbias) in zip(weights, biases, velocities, gradients):
+        update_strip(weight, velocity[0], dweight, factor, rule)
+        if update_biases:
+            update_strip(bias, velocity[1], dbias, factor, bias_rule)
+        if restraint.max_norm:
+            limit_norms(weight, restraint.max_norm)
 
 
 def initialise(widths, init, rng):
@@ -397,39 +593,66 @@ def epoch_order(samples, shuffle, rng):
 class MLP:
     """What `train` returns: the parameters and the history, with the methods of `fastmlp.MLP`"""
 
-    def __init__(self, weights, biases, activations, loss, classes, input_scale, history):
-        self.weights, self.biases, self.activations = weights, biases, activations
+    def __init__(self, weights, biases, activations, loss, classes, input_scale, history, delta=1.0):
+        self.weights, self.biases, self.activations, self.delta = weights, biases, activations, delta
         self.loss, self.classes, self.input_scale, self.history = loss, classes, input_scale, history
 
     def _outputs(self, x, chunk=4096):
         dtype = self.weights[0].dtype.type
-        scale = _resolve_scale(self.input_scale, x)
         logits = [
-            forward(gather(x, slice(i, i + chunk), scale, dtype), self.weights, self.biases, self.activations)[-1]
+            forward(_rows(x, slice(i, i + chunk), self.input_scale, dtype), self.weights, self.biases, self.activations)
             for i in range(0, len(x), chunk)
         ]
-        return np.concatenate(logits)
+        return np.concatenate([outputs[-1] for outputs in logits])
 
     def predict_proba(self, x):
         logits = self._outputs(np.asarray(x))
+        if self.loss == "binary_cross_entropy":
+            return 1 / (1 + np.exp(-logits))
         return batch_softmax(logits) if self.loss == "notebook" else softmax(logits)
 
     def predict(self, x):
-        if self.loss == "mse":
-            return self._outputs(np.asarray(x))
+        if self.loss in BY_ELEMENTS:
+            outputs = self._outputs(np.asarray(x))
+            if self.loss == "binary_cross_entropy":
+                return (outputs > 0).astype(np.int64)
+            return np.exp(outputs) if self.loss == "poisson" else outputs
         return self.classes[self.predict_proba(x).argmax(axis=1)]
 
-    def evaluate(self, x, y):
+    def evaluate(self, x, y, sample_weight=None):
         target = _target(y, self.classes, self.weights[0].dtype)
-        losses, predicted, _ = LOSSES[self.loss](self._outputs(np.asarray(x)), target)
-        accuracy = float("nan") if self.loss == "mse" else float(np.mean(predicted == target))
-        return Metrics(float(np.mean(losses, dtype=np.float64)), accuracy)
+        outputs = self._outputs(np.asarray(x))
+        if self.loss in BY_ELEMENTS:
+            losses, predicted, _ = by_elements(outputs, target, self.loss, self.delta)
+        else:
+            losses, predicted, _ = LOSSES[self.loss](outputs, target)
+        loss = float(np.average(np.asarray(losses, np.float64), weights=sample_weight))
+        return Metrics(loss, float(_n_right(predicted, target, self.loss) / len(target)))
 
 
-def _resolve_scale(input_scale, x):
-    if input_scale == "auto":
-        return 1 / 255 if x.dtype == np.uint8 else 1.0
-    return input_scale
+def _n_right(predicted, target, loss):
+    """How many predictions of a batch are right; NaN for a regression"""
+    if loss in BY_ELEMENTS:
+        return float(predicted.sum()) if loss == "binary_cross_entropy" else float("nan")
+    return int((predicted == target).sum())
+
+
+def _rows(x, samples, input_scale, dtype):
+    """Rows of a batch, multiplied by the scale, or each feature by its own: (offset, factor)"""
+    if isinstance(input_scale, tuple):
+        offset, factor = (np.asarray(part, dtype) for part in input_scale)
+        return prepare_rows(gather(x, samples, 1, dtype), offset, factor)
+    if isinstance(input_scale, str):
+        input_scale = 1 / 255 if x.dtype == np.uint8 else 1.0
+    return gather(x, samples, input_scale, dtype)
+
+
+def _standard_scale(x):
+    """Offset and factor for the mean 0 and the variance 1; what is constant becomes 0"""
+    x = x.astype(np.float64)
+    deviation = x.std(axis=0)
+    constant = deviation <= 1e-7 * np.abs(x.mean(axis=0))
+    return x.mean(axis=0).astype(np.float32), (1 / np.where(constant, 1, deviation)).astype(np.float32)
 
 
 def _target(y, classes, dtype):
@@ -437,6 +660,21 @@ def _target(y, classes, dtype):
     if classes is None:
         return y.reshape(len(y), -1).astype(dtype)
     return np.searchsorted(classes, y)
+
+
+def _weights_of(sample_weight, class_weight, classes, target):
+    """The weight of every sample, or None"""
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = np.ones(len(target), np.float32) if sample_weight is None else np.array(sample_weight, np.float32)
+    if class_weight is not None:
+        counts = np.bincount(target, minlength=len(classes))
+        if class_weight == "balanced":
+            by_class = len(target) / (len(classes) * np.maximum(counts, 1))
+        else:
+            by_class = np.array([class_weight.get(label, 1.0) for label in classes.tolist()])
+        weights *= by_class[target].astype(np.float32)
+    return weights
 
 
 def rule_of(optimizer):
@@ -482,6 +720,17 @@ def train(
     threads=None,
     callbacks=(),
     progress="auto",
+    dropout=0.0,
+    input_dropout=0.0,
+    l1=0.0,
+    l2=0.0,
+    clip_norm=None,
+    max_norm=None,
+    label_smoothing=0.0,
+    delta=1.0,
+    sample_weight=None,
+    class_weight=None,
+    classes=None,
     dtype=np.float32,
 ):
     """Train a multilayer perceptron in NumPy, with the arguments of `fastmlp.train` and the same random numbers.
@@ -489,8 +738,9 @@ def train(
     Parameters
     ----------
     dtype : float32 or float64
-        What to compute in.  The other arguments are those of `fastmlp.train`; callbacks are functions of the model;
-        `sparse`, `threads` and `progress` are accepted and have no effect (NumPy's BLAS has its own threads).
+        What to compute in.  The other arguments are those of `fastmlp.train`, as far as they are here; callbacks are
+        functions of the model; `sparse`, `threads` and `progress` are accepted and have no effect (NumPy's BLAS has its
+        own threads).
 
     Returns
     -------
@@ -499,25 +749,37 @@ def train(
     """
     x, y = np.asarray(x), np.asarray(y)
     if loss is None:
-        loss = "mse" if y.dtype.kind == "f" else "cross_entropy"
+        several = y.ndim == 2 and y.shape[1] > 1
+        loss = "mse" if y.dtype.kind == "f" else "binary_cross_entropy" if several else "cross_entropy"
     dtype = np.dtype(dtype).type
-    classes = None if loss == "mse" else np.unique(y)
+    classes = None if loss in BY_ELEMENTS else np.unique(y if classes is None else classes)
     target = _target(y, classes, dtype)
-    n_out = target.shape[1] if loss == "mse" else len(classes)
-    scale = _resolve_scale(input_scale, x)
+    n_out = target.shape[1] if loss in BY_ELEMENTS else len(classes)
+    weights_of_samples = _weights_of(sample_weight, class_weight, classes, target)
 
-    init_rng, split_rng, order_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    streams = np.random.SeedSequence(seed).spawn(4)
+    init_rng, split_rng, order_rng, dropout_rng = (np.random.default_rng(s) for s in streams)
     samples = np.arange(len(x))
     if isinstance(validation, float):
         shuffled = split_rng.permutation(len(x))
         n_validation = round(len(x) * validation)
         samples, held_out = np.sort(shuffled[n_validation:]), np.sort(shuffled[:n_validation])
         validation = x[held_out], y[held_out]
+        if weights_of_samples is not None:
+            validation = (*validation, weights_of_samples[held_out])
+    if isinstance(input_scale, str) and input_scale == "standardize":
+        input_scale = _standard_scale(x[samples])
+    elif np.ndim(input_scale) == 1:
+        input_scale = np.zeros(x.shape[1], np.float32), np.asarray(input_scale, np.float32)
 
     hidden = (hidden,) if isinstance(hidden, int) else tuple(hidden)
     widths = (x.shape[1], *hidden, n_out)
     names = [activation] * len(hidden) if isinstance(activation, str) else list(activation)
     activations = [*names, "identity"]
+    shares = tuple(dropout) if isinstance(dropout, (list, tuple)) else (dropout,) * len(hidden)
+    restraint = Restraint(
+        shares, input_dropout, l1, l2, clip_norm or 0.0, max_norm or 0.0, int(dropout_rng.integers(0, 2**62))
+    )
     update_biases = True
     if hasattr(init, "weights"):
         init = list(zip(init.weights, init.biases))
@@ -534,7 +796,7 @@ def train(
 
     names = ("epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
     history = {name: [] for name in (*names, "learning_rate")}
-    model = MLP(weights, biases, activations, loss, classes, input_scale, history)
+    model = MLP(weights, biases, activations, loss, classes, input_scale, history, delta)
     steps = -(-len(samples) // batch_size)
     for epoch in range(epochs):
         start = time.perf_counter()
@@ -546,20 +808,22 @@ def train(
             rates = [learning_rate(step) for step in range(epoch * steps, (epoch + 1) * steps)]
         else:
             rates = np.full(steps, learning_rate)
-        total_loss, correct = 0.0, 0
+        total_loss, total_weight, correct = 0.0, 0.0, 0.0
         for step in range(steps):
-            batch = order[step * batch_size : (step + 1) * batch_size]
+            batch, update = order[step * batch_size : (step + 1) * batch_size], epoch * steps + step + 1
+            batch_weights = None if weights_of_samples is None else weights_of_samples[batch]
             losses, predicted = train_step(
-                gather(x, batch, scale, dtype), target[batch], weights, biases, states, activations, loss,
-                set_rate(rule, np.float32(rates[step]), epoch * steps + step + 1, rate_decay), update_biases,
+                _rows(x, batch, input_scale, dtype), target[batch], weights, biases, states, activations, loss,
+                set_rate(rule, np.float32(rates[step]), update, rate_decay), update_biases, batch_weights,
+                restraint, update, label_smoothing, delta,
             )  # fmt: skip
             total_loss += float(losses.sum(dtype=np.float64))
-            if loss != "mse":
-                correct += int((predicted == target[batch]).sum())
+            total_weight += len(batch) if batch_weights is None else float(batch_weights.sum(dtype=np.float64))
+            correct += _n_right(predicted, target[batch], loss)
         history["epoch"].append(epoch + 1)
         history["seconds"].append(time.perf_counter() - start)
-        history["train_loss"].append(total_loss / len(order))
-        history["train_accuracy"].append(correct / len(order) if loss != "mse" else float("nan"))
+        history["train_loss"].append(total_loss / total_weight)
+        history["train_accuracy"].append(correct / len(order))
         metrics = Metrics(float("nan"), float("nan")) if validation is None else model.evaluate(*validation)
         history["validation_loss"].append(metrics.loss)
         history["validation_accuracy"].append(metrics.accuracy)

@@ -7,14 +7,18 @@ import threading
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.inputs import InputScale
 from fastmlp.kernels import context as places
 from fastmlp.kernels import epoch, regions
 from fastmlp.kernels.context import EVALUATE, PREDICT, TRAIN
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.network import SLOPE_AT, TABLE_COLUMNS
+from fastmlp.kernels.optimizers import STORE
 from fastmlp.kernels.sparse import GROUP
 from fastmlp.kernels.vector import NARROW, STRIP, WIDE
 from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
+from fastmlp.regularisation import Regularisation, dropped
 from fastmlp.threads import team
 from fastmlp.workspace import is_finite, network_for, nonzeros_for, set_table, sparse_lists, unpack
 
@@ -49,6 +53,12 @@ class Run:
         How many to use at most.
     packed : bool
         Work on a copy of the weights in panels, as training and the sparse kernels need it; else on `parameters`.
+    regularisation : Regularisation, optional
+        Of training.
+    settings : dict
+        More of the kernels' settings, by their places: the loss's.
+    seed : int
+        Of dropout, 62 bits.
     """
 
     def __init__(
@@ -61,16 +71,27 @@ class Run:
         optimizer: Optimizer | None = None,
         threads: int = 1,
         packed: bool = True,
+        regularisation: Regularisation | None = None,
+        settings: dict[int, float] | None = None,
+        seed: int = 0,
     ):
+        self.arguments = {
+            "batch_size": batch_size, "has_bias": has_bias, "optimizer": optimizer, "threads": threads,
+            "regularisation": regularisation, "settings": settings, "seed": seed,
+        }  # fmt: skip
+        trains, restraint = optimizer is not None, regularisation or Regularisation()
         self.parameters, self.loss, self.batch_size, self.threads = parameters, LOSSES[loss], batch_size, threads
         optimizer = optimizer or SGD()
+        slots = optimizer.slots + restraint.stores
         self.network = network_for(
-            parameters, (*activations, "identity"), has_bias, batch_size, optimizer.slots, threads, packed
-        )
+            parameters, (*activations, "identity"), has_bias, batch_size, slots, threads, packed, restraint.dropout,
+            trains,
+        )  # fmt: skip
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
         self.steps_per_call = max(1, int(FLOP_PER_CALL / self.flop))
         self.settings = np.zeros(places.N_SETTINGS, np.float32)
-        for place, value in optimizer.settings().items():
+        self.settings[places.DELTA] = 1
+        for place, value in {**optimizer.settings(), **restraint.settings(), **(settings or {})}.items():
             self.settings[place] = value
         self.lists, self.entries = sparse_lists(0, batch_size), nonzeros_for(0, 0, 0)
         self.context = np.zeros(places.CONTEXT, np.int64)
@@ -81,7 +102,10 @@ class Run:
         self._point(places.LAYERS, network.layers)
         self._point(places.SETTINGS, self.settings)
         context[places.PLACES : places.PLACES + len(network.places)] = network.places
-        context[[places.LOSS_CODE, places.RULE_CODE, places.BATCH_SIZE]] = self.loss, optimizer.rule, batch_size
+        context[places.LOSS_CODE], context[places.BATCH_SIZE] = self.loss, batch_size
+        context[places.UPDATE_RULE] = optimizer.rule
+        context[places.RULE_CODE] = STORE if restraint.stores else optimizer.rule
+        context[places.INPUT_DROPPED], context[places.DROPOUT_SEED] = dropped(restraint.input_dropout), seed
 
     def _point(self, place: int, array: np.ndarray) -> None:
         """Tell the kernels where an array is; this object has to keep it alive."""
@@ -94,12 +118,15 @@ class Run:
         data are gone through more than once, so that coding a CSR matrix pays.
         """
         csr, n_features, coded = inputs.is_csr(x), x.shape[1], None
+        prepares = self._set_input_scale(input_scale)
+        if isinstance(input_scale, InputScale):
+            input_scale = 1.0
         if csr:
             entries_of_step = self.batch_size * x.nnz / x.shape[0]
             groups = repeated and n_features <= min(MAX_GROUPS_FEATURES, 8 * entries_of_step)
         else:
             groups = inputs.is_sparse(x, int(GROUP)) if sparse is None else sparse
-        if groups and self.batch_size >= MIN_GROUPS_BATCH:
+        if groups and not prepares and self.batch_size >= MIN_GROUPS_BATCH:
             coded = inputs.coded_words(x, input_scale) if csr else inputs.coded_rows(x, input_scale)
         if coded is not None:
             self.way = "groups"
@@ -109,6 +136,8 @@ class Run:
                 self.lists = sparse_lists(n_features, self.batch_size)
         else:
             self.rows = inputs.rows_of(x, input_scale)
+            if self.offset.any():
+                sparse = False  # what was zero is not any more
             if sparse is None:
                 sparse = csr or self.batch_size == 1 or inputs.is_sparse(x)
             self.way = "nonzeros" if sparse else "tiles"
@@ -130,11 +159,21 @@ class Run:
         if targets is not None:
             self._point(places.LABELS, targets.labels)
             self._point(places.VALUES, targets.values)
+            self._point(places.SAMPLE_WEIGHTS, targets.weights)
         context[places.ROWS_KIND : places.ROOM + 1] = (
             rows.kind, rows.itemsize, rows.row_bytes, rows.stride, rows.index_itemsize, lists.groups, entries.room,
         )  # fmt: skip
-        context[places.HAS_INPUT] = self.way != "tiles"
+        context[places.PREPARES], context[places.HAS_INPUT] = prepares, self.way != "tiles" or prepares
         context[places.FIRST_UNIT] = WIDE if self.way == "tiles" else STRIP
+
+    def _set_input_scale(self, input_scale) -> bool:
+        """Have the input prepared where every feature has a scale of its own, or inputs are dropped; whether it is."""
+        own = isinstance(input_scale, InputScale)
+        none = _NO_OUTPUTS
+        self.offset, self.factor = (padded(part) for part in (input_scale if own else InputScale(none, none)))
+        self._point(places.INPUT_OFFSET, self.offset)
+        self._point(places.INPUT_FACTOR, self.factor)
+        return own or bool(self.context[places.INPUT_DROPPED])
 
     def _point_regions(self, mode: int) -> None:
         """Tell the kernels where the regions are that a mode takes, and compile those that are not yet."""
@@ -145,8 +184,12 @@ class Run:
         if mode == TRAIN:
             context[places.FIRST_UPDATE] = getattr(regions, f"{self.way}_update").address
             context[places.INNER_BACK] = getattr(regions, f"{inner}_back").address
+            context[places.UPDATE] = regions.stored_update.address if context[places.RULE_CODE] == STORE else 0
+        if self.network.layers[SLOPE_AT :: int(TABLE_COLUMNS)].any():
+            context[places.FINISH] = regions.finish_tiles.address
         if mode != PREDICT:
             context[places.LOSS] = regions.LOSS_ENTRIES[self.loss].address
+            context[places.WEIGH] = regions.weigh_rows.address if context[places.SAMPLE_WEIGHTS + 1] else 0
 
     def _steps(self, mode: int, order, rates, records, outputs) -> int:
         """Do the steps for the samples of `order`; returns how many were done before a loss that is not finite."""
@@ -230,6 +273,13 @@ class SingleRow:
                 return None
             epoch.train_steps(*self.arguments)
             return self.outputs.copy()
+
+
+def padded(values: np.ndarray) -> np.ndarray:
+    """A copy, with zeros up to a whole vector."""
+    array = aligned_zeros(round_up(len(values), int(NARROW)))
+    array[: len(values)] = values
+    return array
 
 
 def padded_outputs(n_samples: int, n_outputs: int) -> tuple[np.ndarray, np.ndarray]:

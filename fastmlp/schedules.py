@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.metrics import rises
+
 
 def _check_number(schedule, name, minimum=0.0, exclusive=False):
     value = getattr(schedule, name)
@@ -184,6 +186,13 @@ class Warmup:
         if hasattr(self.then, "on_epoch_end"):
             self.then.on_epoch_end(model)
 
+    def state_dict(self) -> dict:
+        return self.then.state_dict() if hasattr(self.then, "state_dict") else {}
+
+    def load_state_dict(self, state: dict) -> None:
+        if state:
+            self.then.load_state_dict(state)
+
     def _then(self, epoch, epochs):
         if not hasattr(self.then, "rate"):
             return np.full(np.shape(epoch), self.then)
@@ -203,7 +212,7 @@ class ReduceOnPlateau:
     patience : int
         How many epochs without a better value are waited for.
     metric : str
-        A name in the model's history.  Accuracies are to rise, all else to fall.
+        A name in the model's history.  Accuracies, top-k and R2 are to rise, all else to fall.
     threshold : float
         By which share of itself a value must be better to count.
     smallest : float
@@ -230,6 +239,13 @@ class ReduceOnPlateau:
             raise ValueError(f"metric must be one of {', '.join(model.history)}, got {self.metric!r}")
         self._rate, self._best, self._waited = float(self.start), math.inf, 0
 
+    def state_dict(self) -> dict:
+        return {"rate": self._rate, "best": None if math.isinf(self._best) else self._best, "waited": self._waited}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._rate, self._waited = state["rate"], state["waited"]
+        self._best = math.inf if state["best"] is None else state["best"]
+
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         return np.full(np.shape(epoch), self._rate)
 
@@ -237,7 +253,7 @@ class ReduceOnPlateau:
         value = model.history[self.metric][-1]
         if math.isnan(value):
             raise ValueError(f"metric {self.metric!r} has no value: does train() have validation= ?")
-        value = 1 / max(value, 1e-300) if "accuracy" in self.metric else value  # whose share is to fall
+        value = 1 / max(value, 1e-300) if rises(self.metric) else value  # whose share is to fall
         if value < self._best * (1 - self.threshold):
             self._best, self._waited = value, 0
             return

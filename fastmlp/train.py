@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastmlp import inputs
-from fastmlp.batches import SHUFFLES, epoch_order, split
+from fastmlp.batches import SHUFFLES, split
+from fastmlp.checkpoints import Checkpoints, digest, pack_state, unpack_state
+from fastmlp.course import ArrayData, Course, DivergenceError, StreamData
+from fastmlp.kernels import context as places
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
+from fastmlp.metrics import check_metrics
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.parameters import INITS, Parameters, initial_parameters
+from fastmlp.progress import HISTORY, ProgressBar
+from fastmlp.regularisation import check_regularisation
 from fastmlp.run import Run
-from fastmlp.schedules import learning_rates
+from fastmlp.streams import Stream, load_targets, open_stream
 from fastmlp.threads import resolve
-
-HISTORY = (
-    "epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate",
-)  # fmt: skip
-
-
-class DivergenceError(ArithmeticError):
-    """The loss, or a weight, became NaN or infinite.
-
-    Attributes
-    ----------
-    model : MLP
-        With the weights from before the epoch in which that happened, and the history until then.
-    epoch : int
-        The epoch, counted from 1.
-    """
-
-    def __init__(self, epoch: int, learning_rate: float, model: MLP):
-        super().__init__(
-            f"the loss or a weight became NaN or infinite in epoch {epoch}, at learning rate {learning_rate:g}; "
-            "try a smaller learning_rate. The weights from before that epoch are in this error's .model"
-        )
-        self.epoch, self.model = epoch, model
 
 
 def train(
@@ -57,31 +39,50 @@ def train(
     shuffle: bool | str = True,
     validation: Any = None,
     init: Any = "he",
-    input_scale: float | str = "auto",
+    input_scale: Any = "auto",
     sparse: bool | str = "auto",
     seed: int | None = None,
     threads: int | None = None,
     callbacks: Iterable[Any] = (),
     progress: bool | str = "auto",
+    dropout: float | Sequence[float] = 0.0,
+    input_dropout: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    clip_norm: float | None = None,
+    max_norm: float | None = None,
+    label_smoothing: float = 0.0,
+    delta: float = 1.0,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    classes: Any = None,
+    metrics: Iterable[Any] = (),
+    checkpoint: Any = None,
+    shuffle_buffer: int | None = None,
 ) -> MLP:
     """Train a multilayer perceptron by exact minibatch SGD.
 
     Parameters
     ----------
-    x : array_like or sparse matrix (n_samples, n_features)
+    x : array_like, sparse matrix, or path (n_samples, n_features)
         uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; other numbers become
-        float32.  Input that is mostly zero, with at most 256 values, is copied as bytes.
-    y : array_like (n_samples,) or (n_samples, n_outputs)
-        Labels, integers or strings; or floating-point targets of a regression.
+        float32.  Input that is mostly zero, with at most 256 values, is copied as bytes.  A `numpy.memmap`, or a folder
+        of ``.npy`` files that are one below the other, in the order of their names, is read a part at a time while
+        kernels run (see `shuffle_buffer`).
+    y : array_like or path (n_samples,) or (n_samples, n_outputs)
+        Labels, integers or strings; floating-point targets of a regression; or, for several labels at once, a 0 or 1
+        for each.
     hidden : sequence of int
         Widths of the hidden layers; ``()`` is a linear model.
     activation : str or sequence of str
-        "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh" or "identity": one name, or
-        one per hidden layer.
+        "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh",
+        "gelu", "gelu_tanh", "silu" or "identity": one name, or one per hidden layer.
     loss : str, optional
-        "cross_entropy" (softmax; the default where `y` holds labels), "mse" (the mean over samples and outputs; the
-        default where `y` holds floats), "softmax_mse" (squared error through softmax, summed over the classes, through
-        the diagonal of its Jacobian), "notebook" (the same with the softmax over the batch).
+        "cross_entropy" (softmax; the default where `y` holds labels); "binary_cross_entropy" (the default where `y` has
+        columns of integers, 0 and 1); "mse" (the default where `y` holds floats), "mae", "huber" and "poisson" (outputs
+        are the logarithm of the mean), which like the one before are the mean over samples and outputs; "softmax_mse"
+        (squared error through softmax, summed over the classes, through the diagonal of its Jacobian), "notebook" (the
+        same with the softmax over the batch).
     optimizer : str or Optimizer
         "sgd", "adam", "adamw", "rmsprop" or "adagrad", or one with its settings, such as
         ``fastmlp.SGD(momentum=0.9, nesterov=True, weight_decay=1e-4)``; see `fastmlp.optimizers`.
@@ -100,8 +101,10 @@ def train(
     init : str, list of (weight, bias), or MLP
         "he", "lecun" or "glorot_normal" (normal), "he_uniform", "lecun_uniform" or "glorot" (uniform), "orthogonal",
         "zeros", "notebook" (which also leaves out biases), arrays, or a model to go on from.
-    input_scale : float or "auto"
-        What the input is multiplied by, also in prediction; "auto" is 1/255 for uint8, 1 otherwise.
+    input_scale : float, array_like (n_features,), "auto" or "standardize"
+        What the input is multiplied by, also in prediction; "auto" is 1/255 for uint8, 1 otherwise.  "standardize"
+        brings every feature to the mean 0 and the variance 1 over the samples that are trained on; sparse matrices stay
+        sparse and are only divided.
     sparse : bool or "auto"
         Whether the first layer leaves out products with zeros: True and False force the kernels that do and those that
         do not, "auto" looks at some of the samples and takes the faster ones.  The result is bitwise the same.  Sparse
@@ -117,6 +120,38 @@ def train(
         What returns True after an epoch ends the training.
     progress : bool or "auto"
         A progress bar on standard error; "auto" shows it on a terminal only.
+    dropout : float or sequence of float
+        The share of its units that a hidden layer leaves out in a step: one number, or one per hidden layer.
+    input_dropout : float
+        The share of the features that is left out of every sample.
+    l1, l2 : float
+        Penalties on weights: ``l1 * abs(W).sum() + l2 / 2 * (W**2).sum()`` is minimised too.  The losses that are
+        recorded are without it.  An optimizer's own ``weight_decay`` is faster.
+    clip_norm : float, optional
+        Gradients of all parameters together have this norm at most (as in PyTorch's ``clip_grad_norm_``).
+    max_norm : float, optional
+        The weights into a unit have this norm at most, after every step.
+    label_smoothing : float
+        The share of the target that is spread evenly over the classes; of "cross_entropy".  It is not applied where a
+        loss is evaluated.
+    delta : float
+        Where "huber" goes over from squares to absolute values.
+    sample_weight : array_like (n_samples,), optional
+        Losses and gradients are means over samples with these weights.  Accuracies are without them.
+    class_weight : "balanced" or dict, optional
+        Weights by label, multiplied by those of the samples; "balanced" is ``n_samples / (n_classes * count)``.
+    classes : array_like, optional
+        All labels there are, for data of which some are missing in `y`.
+    metrics : iterable
+        What to record after every epoch beside loss and accuracy, for the training and the validation set: "top_5" (any
+        number), "mae", "r2", or functions of the targets and ``model.predict(x)``.  The history has them as
+        ``train_top_5`` and ``validation_top_5``.
+    checkpoint : path, optional
+        A folder: everything is saved there after every epoch, and training goes on from what is there, with bitwise the
+        result of one that was not interrupted.  The last two epochs are kept; `fastmlp.load` reads them too.
+    shuffle_buffer : int, optional
+        How many samples of a memory-mapped array, or of a folder of them, to have in memory and mix at a time; by
+        default as many as fit 128 MB.  Parts of consecutive samples come in random order.
 
     Returns
     -------
@@ -130,77 +165,123 @@ def train(
     DivergenceError
         If the loss, or a weight, becomes NaN or infinite.
     """
-    x = inputs.check_features(x)
+    stream, y = open_stream(x), load_targets(y)
+    x = inputs.check_features(x) if stream is None else stream
     hidden = inputs.check_hidden(hidden)
     activations = inputs.check_activations(activation, len(hidden), ACTIVATIONS)
-    optimizer = _check_optimizer(optimizer)
-    if learning_rate is None:
-        learning_rate = optimizer.learning_rate
-    if isinstance(learning_rate, type) or not (hasattr(learning_rate, "rate") or callable(learning_rate)):
-        learning_rate = inputs.check_positive(learning_rate, "learning_rate")
+    optimizer = check_optimizer(optimizer)
+    learning_rate = check_learning_rate(learning_rate, optimizer)
     batch_size = inputs.check_integer(batch_size, "batch_size", 1)
     epochs = inputs.check_integer(epochs, "epochs", 1)
-    inputs.check_choice(shuffle, "shuffle", SHUFFLES)
+    inputs.check_choice(shuffle, "shuffle", SHUFFLES if stream is None else (True, False))
     inputs.check_choice(progress, "progress", ("auto", True, False))
     inputs.check_choice(sparse, "sparse", ("auto", True, False))
     if sparse is False and inputs.is_csr(x):
         raise ValueError("sparse=False needs an array; x is a sparse matrix, which is never made dense")
-    input_scale = inputs.check_input_scale(input_scale)
+    input_scale = inputs.check_input_scale(input_scale, x.shape[1])
+    regularisation = check_regularisation(len(hidden), dropout, input_dropout, l1, l2, clip_norm, max_norm)
+    label_smoothing = inputs.check_share(label_smoothing, "label_smoothing")
+    delta = inputs.check_positive(delta, "delta")
     if seed is not None:
         seed = inputs.check_integer(seed, "seed", 0)
     n_threads = resolve(threads)
     callbacks = _check_callbacks(callbacks)
     if hasattr(learning_rate, "on_epoch_end"):
         callbacks = [*callbacks, learning_rate]
+    if shuffle_buffer is not None:
+        shuffle_buffer = inputs.check_integer(shuffle_buffer, "shuffle_buffer", 1)
 
-    if loss is None:
-        loss = "mse" if inputs.as_array(y, "y").dtype.kind == "f" else "cross_entropy"
+    loss = _default_loss(y) if loss is None else loss
     inputs.check_choice(loss, "loss", LOSSES)
-    init_rng, split_rng, order_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    if label_smoothing and loss != "cross_entropy":
+        raise ValueError(f"label_smoothing needs the loss cross_entropy, got {loss!r}")
+    all_classes, targets, n_out = _check_y(y, x.shape[0], loss, classes)
+    targets = _weighted(targets, all_classes, x.shape[0], sample_weight, class_weight)
+    scores = check_metrics(metrics, None if all_classes is None else len(all_classes))
+    if scores and stream is not None:
+        raise ValueError("metrics need the training set in memory, which a memmap or a folder is not")
 
-    classes, targets, n_out = _check_y(y, x.shape[0], loss)
-    samples, validation = _check_validation(validation, x, y, split_rng)
-    widths = (x.shape[1], *hidden, n_out)
-    parameters, has_bias = _initial(init, widths, init_rng)
-    model = MLP(parameters, activations, loss, classes, input_scale, has_bias)
-    model.threads = threads
-    model.history = {name: [] for name in HISTORY}
+    checkpoints, resumed, entropy = None, None, seed
+    if checkpoint is not None:
+        checkpoints = Checkpoints(checkpoint, {
+            "widths": [x.shape[1], *hidden, n_out], "activation": activations, "loss": loss,
+            "optimizer": repr(optimizer), "learning_rate": _describe(learning_rate), "batch_size": batch_size,
+            "shuffle": str(shuffle), "input_scale": repr(input_scale), "regularisation": repr(regularisation),
+            "label_smoothing": label_smoothing, "delta": delta, "seed": seed, "metrics": list(scores),
+            "validation": isinstance(validation, float) and validation, "n_samples": x.shape[0],
+            "shuffle_buffer": shuffle_buffer, "data": digest(x, y), "weighted": targets.weights.size > 0,
+        })  # fmt: skip
+        resumed = checkpoints.load()
+        if resumed is not None:
+            entropy = int(resumed[1]["entropy"])
+    sequence = np.random.SeedSequence(entropy)
+    init_rng, split_rng, order_rng, dropout_rng = (np.random.default_rng(s) for s in sequence.spawn(4))
+
+    samples, validation = _check_validation(validation, x, y, targets.weights, split_rng)
+    if isinstance(input_scale, str) and input_scale == "standardize":
+        input_scale = inputs.standard_scale(x, samples)
+    parameters, has_bias = _initial(init, (x.shape[1], *hidden, n_out), init_rng)
+    model = MLP(parameters, activations, loss, all_classes, input_scale, has_bias)
+    model.threads, model.delta = threads, delta
+    names = [f"{part}_{name}" for name in scores for part in ("train", "validation")]
+    model.history = {name: [] for name in (*HISTORY, *names)}
     if validation is not None:  # bad data is refused before training, not after the first epoch
         n_validation = inputs.check_features(validation[0], x.shape[1], "validation x").shape[0]
         model._encode(validation[1], n_validation, "validation y")
 
-    run = Run(parameters, activations, loss, min(batch_size, x.shape[0]), has_bias, optimizer, n_threads)
-    run.set_data(x, input_scale, targets, sparse=None if isinstance(sparse, str) else sparse)
-    n_steps = run.n_steps(len(samples))
+    run = Run(
+        parameters, activations, loss, min(batch_size, x.shape[0]), has_bias, optimizer, n_threads,
+        regularisation=regularisation, settings={places.SMOOTHING: label_smoothing, places.DELTA: delta},
+        seed=int(dropout_rng.integers(0, 2**62)),
+    )  # fmt: skip
+    data: ArrayData | StreamData
+    if stream is None:
+        data = ArrayData(run, x, targets, input_scale, None if isinstance(sparse, str) else sparse, samples, shuffle)
+    else:
+        data = StreamData(run, stream, targets, input_scale, bool(shuffle), shuffle_buffer)
+    course = Course(model, run, data, learning_rate, epochs, order_rng, sequence.entropy)
+    finished = False
     _call(callbacks, "on_train_begin", model)
+    if resumed is not None:
+        saved, state, arrays = resumed
+        course.load_state(saved, state, arrays)
+        unpack_state(callbacks, state["callbacks"], arrays)
+        finished = state["finished"] or course.done >= epochs
+
+    train_set = (x, y)
+    if scores and samples is not None:
+        train_set = x[samples], np.asarray(y)[samples]
     try:
-        with _progress_bar(progress, epochs) as advance:
-            for epoch in range(epochs):
-                start = time.perf_counter()
-                rates = learning_rates(learning_rate, epoch, epochs, n_steps)
-                records = run.train(epoch_order(samples, shuffle, order_rng), rates)
-                seconds = time.perf_counter() - start
-                total_loss, correct, _ = records.sum(axis=0)
-                if not np.isfinite(total_loss):
-                    raise DivergenceError(epoch + 1, float(rates[len(records) - 1]), model)
-                metrics = Metrics(float("nan"), float("nan")) if validation is None else model.evaluate(*validation)
-                accuracy = float("nan") if classes is None else float(correct / len(samples))
-                values = (
-                    epoch + 1, seconds, float(total_loss / len(samples)), accuracy, metrics.loss, metrics.accuracy,
-                    float(rates[0]),
-                )  # fmt: skip
-                for name, value in zip(HISTORY, values):
-                    model.history[name].append(value)
+        with ProgressBar(progress, epochs, course.done) as advance:
+            while not finished and course.done < epochs:
+                record = course.epoch()
+                if not np.isfinite(record["train_loss"]):
+                    course.take_back()
+                    raise DivergenceError(record["epoch"], record["learning_rate"], model)
+                evaluated = Metrics(float("nan"), float("nan"))
+                if validation is not None:
+                    evaluated = model.evaluate(*validation)
+                record["validation_loss"], record["validation_accuracy"] = evaluated
+                for name, metric in scores.items():
+                    record[f"train_{name}"] = metric(model, *train_set)
+                    held_out = float("nan") if validation is None else metric(model, *validation[:2])
+                    record[f"validation_{name}"] = held_out
+                course.close(record)
                 advance(model)
-                if _call(callbacks, "on_epoch_end", model):
-                    break
+                finished = _call(callbacks, "on_epoch_end", model)
+                if checkpoints is not None:
+                    state, arrays = course.state()
+                    state["callbacks"], more = pack_state(callbacks)
+                    checkpoints.save(model, {**state, "finished": finished}, {**arrays, **more})
     except KeyboardInterrupt:
+        course.take_back()
         model.interrupted = True
     _call(callbacks, "on_train_end", model)
+    model._pause = course.pause()
     return model
 
 
-def _check_optimizer(optimizer) -> Optimizer:
+def check_optimizer(optimizer) -> Optimizer:
     if isinstance(optimizer, str):
         inputs.check_choice(optimizer, "optimizer", OPTIMIZERS)
         return OPTIMIZERS[optimizer]()
@@ -209,32 +290,75 @@ def _check_optimizer(optimizer) -> Optimizer:
     return optimizer
 
 
-def _check_y(y, n_samples: int, loss: str):
-    """Classes (None for a regression), encoded targets, and the number of outputs."""
-    if loss == "mse":
-        y = inputs.check_targets(y, n_samples)
+def check_learning_rate(learning_rate, optimizer: Optimizer):
+    """A number, a schedule, or a function of the step."""
+    if learning_rate is None:
+        return optimizer.learning_rate
+    if isinstance(learning_rate, type) or not (hasattr(learning_rate, "rate") or callable(learning_rate)):
+        return inputs.check_positive(learning_rate, "learning_rate")
+    return learning_rate
+
+
+def _describe(learning_rate) -> str:
+    """A learning rate, the same in every process: a function has no more than a name."""
+    named = getattr(learning_rate, "__qualname__", None)
+    return repr(learning_rate) if named is None else f"function {named}"
+
+
+def _default_loss(y) -> str:
+    y = inputs.as_array(y, "y")
+    if y.dtype.kind == "f":
+        return "mse"
+    return "binary_cross_entropy" if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "bui" else "cross_entropy"
+
+
+def _check_y(y, n_samples: int, loss: str, classes):
+    """Classes (None where targets are not labels), encoded targets, and the number of outputs."""
+    if loss in BY_ELEMENTS:
+        if classes is not None:
+            raise ValueError(f"classes are for labels; the loss {loss!r} has none")
+        y = inputs.check_by_elements(loss)(y, n_samples)
         return None, inputs.encode_targets(y), y.shape[1]
     labels = inputs.check_labels(y, n_samples)
-    classes = inputs.find_classes(labels)
-    return classes, inputs.encode_labels(labels, classes), len(classes)
+    found = inputs.find_classes(labels) if classes is None else inputs.check_classes(classes)
+    return found, inputs.encode_labels(labels, found), len(found)
 
 
-def _check_validation(validation, x, y, rng):
-    """The samples to train on, and the validation set (x, y) or None."""
+def _weighted(targets, classes, n_samples: int, sample_weight, class_weight):
+    """Targets with the samples' weights."""
+    if sample_weight is None and class_weight is None:
+        return targets
+    weights = np.ones(n_samples, np.float32)
+    if sample_weight is not None:
+        weights = inputs.check_sample_weight(sample_weight, n_samples)
+    if class_weight is not None:
+        if classes is None:
+            raise ValueError("class_weight is for labels; these targets are none")
+        weights *= inputs.class_weights(class_weight, classes, targets.labels)[targets.labels].astype(np.float32)
+        inputs.check_sample_weight(weights, n_samples, "class_weight")
+    return targets._replace(weights=weights)
+
+
+def _check_validation(validation, x, y, weights, rng):
+    """The samples to train on, None for all, and the validation set: (x, y), with weights if there are any, or None."""
     n = x.shape[0]
-    everything = np.arange(n)
     if validation is None:
-        return everything, None
+        return None, None
     if isinstance(validation, (float, np.floating)):
         if not 0 < validation < 1 or not 0 < round(n * validation) < n:
             raise ValueError(
                 f"validation, as a fraction, must be in (0, 1) and leave samples on both sides, got {validation!r}"
             )
+        if isinstance(x, Stream):
+            raise ValueError("validation, as a fraction, needs x in memory; pass (x, y)")
         samples, held_out = split(n, float(validation), rng)
-        return samples, (x[held_out], np.asarray(y)[held_out])
-    if isinstance(validation, (str, bytes)) or not isinstance(validation, Sequence) or len(validation) != 2:
-        raise TypeError(f"validation must be (x, y) or a fraction like 0.1, got {type(validation).__name__}")
-    return everything, tuple(validation)
+        held = (x[held_out], np.asarray(y)[held_out])
+        return samples, held if weights.size == 0 else (*held, weights[held_out])
+    if isinstance(validation, (str, bytes)) or not isinstance(validation, Sequence) or len(validation) not in (2, 3):
+        raise TypeError(
+            f"validation must be (x, y), (x, y, sample_weight) or a fraction like 0.1, got {type(validation).__name__}"
+        )
+    return None, tuple(validation)
 
 
 def _initial(init, widths, rng) -> tuple[Parameters, bool]:
@@ -291,42 +415,3 @@ def _call(callbacks, event: str, model: MLP) -> bool:
         elif event == "on_epoch_end" and callable(callback):
             results.append(callback(model))
     return any(result is True for result in results)
-
-
-class _progress_bar:
-    """A bar over the epochs, on a terminal; without one it does nothing, and rich is not imported."""
-
-    def __init__(self, progress, epochs: int):
-        import sys
-
-        self.shown = sys.stderr.isatty() if progress == "auto" else progress
-        self.epochs = epochs
-
-    def __enter__(self) -> Callable[[MLP], None]:
-        if not self.shown:
-            return lambda model: None
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(),
-            TextColumn("{task.description}"), console=Console(stderr=True),
-        )  # fmt: skip
-        self.bar.start()
-        task = self.bar.add_task("", total=self.epochs)
-        return lambda model: self.bar.update(task, advance=1, description=summary(model.history))
-
-    def __exit__(self, *exception) -> None:
-        if self.shown:
-            self.bar.stop()
-
-
-def summary(history: dict[str, list]) -> str:
-    """The last epoch's figures, in words."""
-    parts = [f"loss {history['train_loss'][-1]:.4f}"]
-    for label, name in (("accuracy", "train_accuracy"), ("validation", "validation_accuracy")):
-        if not np.isnan(history[name][-1]):
-            parts.append(f"{label} {history[name][-1]:.4f}")
-    if np.isnan(history["validation_accuracy"][-1]) and not np.isnan(history["validation_loss"][-1]):
-        parts.append(f"validation loss {history['validation_loss'][-1]:.4f}")
-    return "  ".join(parts)

@@ -36,6 +36,7 @@ def warmup() -> None:
     x, y = np.eye(256, 64, dtype=np.float32), np.arange(256) % 2  # floats that are mostly zero
     for threads in {1, resolve(None)}:  # steps large enough to be worth two threads
         train(x, y, hidden=(64,), epochs=1, threads=threads, progress=False).predict_proba(x)
-    train(x, y, loss="notebook", epochs=1, progress=False).predict_proba(x)
+    for loss in ("notebook", "binary_cross_entropy"):
+        train(x, y, loss=loss, epochs=1, progress=False).predict_proba(x)
     nothing, start = np.zeros(0, np.uint8), np.zeros(1, np.int64)
     make_words(start[:0], start, nothing, start, rows_of(x, 1.0).data[:0], 4)

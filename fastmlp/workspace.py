@@ -10,10 +10,11 @@ import numpy as np
 
 from fastmlp.kernels import network as kernels
 from fastmlp.kernels import vector
-from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.activations import ACTIVATIONS, GELU, IDENTITY, SLOPE
 from fastmlp.kernels.nonzeros import FEATURES, Nonzeros
 from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
 from fastmlp.parameters import Parameters, paged_zeros, round_up
+from fastmlp.regularisation import dropped
 
 NARROW, PANEL = int(vector.NARROW), int(vector.PANEL)
 
@@ -43,15 +44,21 @@ def _places(allocator: _Allocator, widths, capacity: int, threads: int) -> kerne
         zeros=allocator.take(PANEL),
         scratch=allocator.take(threads * int(kernels.SCRATCH)),
         rows=allocator.take(3 * capacity),
+        squares=allocator.take(sum(-(-width // NARROW) for width in widths[1:])),
     )
 
 
-def _table(widths, activations, has_bias: bool) -> np.ndarray:
+def _table(widths, activations, has_bias: bool, dropout, trains: bool) -> np.ndarray:
     table = np.zeros((len(widths) - 1, kernels.TABLE_COLUMNS), np.int64)
     table[:, kernels.N_IN] = widths[:-1]
     table[:, kernels.N_OUT] = widths[1:]
     table[:, kernels.ACTIVATION] = [ACTIVATIONS[name] for name in activations]
+    table[:, kernels.FORWARD_CODE] = table[:, kernels.BACKWARD_CODE] = table[:, kernels.ACTIVATION]
     table[:, kernels.HAS_BIAS] = has_bias
+    table[: len(dropout), kernels.DROPPED] = [dropped(share) for share in dropout]
+    if trains:
+        keeps = (table[:, kernels.ACTIVATION] >= GELU) | (table[:, kernels.DROPPED] > 0)
+        table[keeps, kernels.FORWARD_CODE], table[keeps, kernels.BACKWARD_CODE] = IDENTITY, SLOPE
     return table
 
 
@@ -75,6 +82,8 @@ def network_for(
     slots: int,
     threads: int = 1,
     packed: bool = True,
+    dropout=(),
+    trains: bool = True,
 ):
     """A Network for batches of up to `batch_size` samples.
 
@@ -90,10 +99,14 @@ def network_for(
         How many work on it.
     packed : bool
         With a copy of the weights in panels; else on `parameters` themselves.
+    dropout : sequence of float
+        Of the hidden layers.
+    trains : bool
+        Whether there is a way back, for which some layers keep their slope.
     """
     widths = parameters.widths
     capacity = round_up(batch_size, NARROW)
-    table, memory = _table(widths, activations, has_bias), _Allocator()
+    table, memory = _table(widths, activations, has_bias, dropout, trains), _Allocator()
     if packed:
         weights = _packed_layout(table, parameters)
     else:
@@ -102,7 +115,10 @@ def network_for(
             row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW, kernels.BIAS]] = weight, PANEL, stride, bias
     for row in table:
         row[kernels.OUTPUT_PANEL], row[kernels.OUTPUT_ROW] = capacity * PANEL, PANEL
-        row[kernels.OUTPUT] = memory.take(_panels(int(row[kernels.N_OUT])) * capacity * PANEL)
+        size = _panels(int(row[kernels.N_OUT])) * capacity * PANEL
+        row[kernels.OUTPUT] = memory.take(size)
+        if row[kernels.BACKWARD_CODE] == SLOPE:
+            row[kernels.SLOPE_AT] = memory.take(size) - row[kernels.OUTPUT]
     for row in table[1:]:
         row[kernels.TRANSPOSED] = memory.take(
             _panels(int(row[kernels.N_IN])) * PANEL * round_up(int(row[kernels.N_OUT]), NARROW)

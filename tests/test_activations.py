@@ -4,7 +4,14 @@ from numba.core import config
 
 from fastmlp import reference
 from fastmlp.kernels import vector as v
-from fastmlp.kernels.activations import ACTIVATIONS, activation_backward, activation_forward
+from fastmlp.kernels.activations import (
+    ACTIVATIONS,
+    SLOPE,
+    activate,
+    activation_backward,
+    activation_forward,
+    forward_and_slope,
+)
 from fastmlp.kernels.jit import kernel
 
 N = int(v.NARROW)
@@ -36,7 +43,7 @@ def test_forward_is_the_references_to_a_few_units_in_the_last_place(activation):
     z, out = apply([*np.linspace(-80, 80, 2001), *np.linspace(-0.7, 0.7, 2001), 0.0, -0.0, 1e-30, -1e-30], activation)
     want = reference.activation_forward(z.astype(np.float64), activation)
     # sums that cancel far from zero, where the function is flat
-    near_zero = 2 * EPS if activation in ("softplus", "hard_sigmoid") else 0
+    near_zero = {"softplus": 2 * EPS, "hard_sigmoid": 2 * EPS, "gelu": EPS, "gelu_tanh": EPS}.get(activation, 0)
     np.testing.assert_allclose(out, want, rtol=6 * EPS, atol=near_zero)
 
 
@@ -75,7 +82,51 @@ def test_tanh_is_odd_and_does_not_fall():
     assert np.abs(out).max() <= 1
 
 
+OF_OUTPUT = [name for name in ACTIVATIONS if not reference.keeps_slope(name)]
+WITH_SLOPE = [name for name in ACTIVATIONS if reference.keeps_slope(name)]
+
+
+@kernel
+def both(out, slope, z, activation):
+    for i in range(0, z.size, v.NARROW):
+        value, derivative = forward_and_slope(v.load(z, i), activation)
+        v.store(value, out, i)
+        v.store(derivative, slope, i)
+
+
+@pytest.mark.parametrize("activation", WITH_SLOPE)
+def test_slopes_that_are_kept_are_the_references(activation):
+    z = np.linspace(-12, 12, 1600).astype(np.float32)
+    out, slope = np.full_like(z, np.nan), np.full_like(z, np.nan)
+    both(out, slope, z, ACTIVATIONS[activation])
+    want = reference.forward_and_slope(z.astype(np.float64), activation)
+    np.testing.assert_allclose(out, want[0], rtol=6 * EPS, atol=EPS)
+    np.testing.assert_allclose(slope, want[1], rtol=6 * EPS, atol=5 * EPS)  # sums that cancel
+
+
+@pytest.mark.parametrize("activation", WITH_SLOPE)
+def test_slopes_of_the_reference_are_derivatives(activation):
+    z, step = np.linspace(-4, 4, 50), 1e-6
+    up, down = (reference.activation_forward(z + s, activation) for s in (step, -step))
+    np.testing.assert_allclose(reference.forward_and_slope(z, activation)[1], (up - down) / (2 * step), atol=1e-8)
+
+
+def test_the_way_back_multiplies_by_a_slope_that_was_kept():
+    rng, dz = np.random.default_rng(0), np.full(32, np.nan, np.float32)
+    dout, slope = rng.standard_normal((2, 32)).astype(np.float32)
+    backward(dz, dout, slope, SLOPE)
+    np.testing.assert_array_equal(dz, reference.activation_backward(dout, slope, "slope"))
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_whole_arrays_are_activated(activation):
+    z = np.linspace(-3, 3, 64).astype(np.float32)
+    want = apply(z, activation)[1]
+    activate(z, ACTIVATIONS[activation])
+    np.testing.assert_array_equal(z, want)
+
+
+@pytest.mark.parametrize("activation", OF_OUTPUT)
 def test_backward_is_the_references(activation):
     rng = np.random.default_rng(0)
     out = reference.activation_forward(np.linspace(-6, 6, 160), activation).astype(np.float32)
@@ -91,7 +142,7 @@ def test_the_gradient_of_relu_at_zero_is_zero():
     np.testing.assert_array_equal(dz, np.resize([0, 0, 7, 7], N))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", OF_OUTPUT)
 def test_derivatives_of_the_reference_are_those_of_its_functions(activation):
     z = np.linspace(-2.9, 2.9, 50)  # not at 0, where ReLU has none, nor at 3, where the hard sigmoid has none
     out, step = reference.activation_forward(z, activation), 1e-6

@@ -33,8 +33,28 @@ def test_train_saves_a_model_that_evaluate_reads(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_compare_finds_small_differences(capsys):
-    assert main(["compare", "--epochs", "2", "--hidden", "16"]) == 0
+def test_train_has_options_for_everything(tmp_path, capsys):
+    command = [
+        "train", "--hidden", "16", "--epochs", "3", "--dropout", "0.1", "--input-dropout", "0.05", "--l1", "1e-6",
+        "--l2", "1e-5", "--clip-norm", "1", "--max-norm", "4", "--label-smoothing", "0.05",
+        "--class-weight", "balanced", "--input-scale", "standardize", "--schedule", "plateau", "--warm-up", "0.5", "--validation", "0.1",
+        "--metrics", "top_2", "--patience", "0", "--csv-log", str(tmp_path / "log.csv"), "--activation", "silu",
+        "--optimizer", "adam", "--checkpoint", str(tmp_path / "run"), "--time-budget", "60",
+    ]  # fmt: skip
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "validation_top_2" in out
+    assert float(out.split("test accuracy ")[1].split()[0]) > 0.85
+    log = (tmp_path / "log.csv").read_text().splitlines()
+    assert "train_top_2" in log[0]
+    assert len(log) == 1 + out.count("epoch ")
+    assert main(command) == 0  # nothing is left to do
+    assert "epoch " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [[], ["--dropout", "0.3", "--l2", "1e-4", "--label-smoothing", "0.1"]])
+def test_compare_finds_small_differences(options, capsys):
+    assert main(["compare", "--epochs", "2", "--hidden", "16", *options]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
     assert all(float(row[1]) < 1e-3 and float(row[2]) < 1e-4 for row in rows)
 
@@ -78,6 +98,8 @@ def test_it_runs_as_a_module():
         ["train", "--loss", "mse"],
         ["train", "--optimizer", "nothing"],
         ["train", "--epochs", "many"],
+        ["train", "--input-scale", "wide"],
+        ["train", "--schedule", "never"],
         ["train", "--hidden", "12,x"],
         ["evaluate"],
         ["predict", "model"],
@@ -99,6 +121,11 @@ def test_a_misused_command_line_gives_status_2_and_usage(arguments, capsys):
         (["train", "--hidden", "8,0"], "hidden: every width must be an integer of at least 1, got 0"),
         (["train", "--learning-rate", "nan"], "learning_rate must be a finite number greater than 0, got nan"),
         (["train", "--momentum", "1"], "momentum must be less than 1"),
+        (["train", "--dropout", "1"], "dropout must be at least 0 and less than 1"),
+        (["train", "--clip-norm", "-1"], "clip_norm must be a finite number greater than 0"),
+        (["train", "--patience", "-1"], "patience must be an integer of at least 0, got -1"),
+        (["train", "--metrics", "top"], "metrics must be names"),
+        (["train", "--validation", "2"], "validation, as a fraction"),
         (["train", "--threads", "0"], "threads must be an integer of at least 1, got 0"),
         (["compare", "--seed", "-1"], "seed must be an integer of at least 0, got -1"),
         (["reproduce", "--iterations", "0"], "iterations must be an integer of at least 1, got 0"),

@@ -73,7 +73,7 @@ def start(value):
         (INF, Y, {}, ValueError, "x must be finite.*row 3"),
         (X.astype(float) * 1e300, Y, {}, ValueError, "x must be finite.*row 0"),
         (X, Y[:5], {}, ValueError, r"y must have as many samples as x, 20.*\(5,\)"),
-        (X, Y.reshape(10, 2), {}, ValueError, "y must have one dimension"),
+        (X, Y.reshape(10, 2), {"loss": "cross_entropy"}, ValueError, "y must have one dimension"),
         (X, np.zeros(20, int), {}, ValueError, "y must hold at least two classes, got only"),
         (X, Y.astype(object), {}, TypeError, "y must hold labels"),
         (X, Y.astype(float), {"loss": "cross_entropy"}, TypeError, 'y must hold labels.*loss="mse"'),

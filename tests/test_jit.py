@@ -17,7 +17,7 @@ outside = config.CACHE_DIR
 from fastmlp.kernels import dense, jit, losses, regions
 out = np.zeros(16, np.float32)
 losses.softmax(out, dense.Matrix(0, 64, 16, 1, 4), 0, 1)
-assert regions.mse_rows.address != 0
+assert regions.elements_rows.address != 0
 assert config.CACHE_DIR == outside
 print(jit.CACHE_FOLDER, out[0], jit.is_cached())
 """
@@ -55,7 +55,7 @@ def test_compiled_code_is_kept_and_an_edit_of_any_source_takes_effect(package, t
     assert (first, cached) == ("0.25", "True")
     assert Path(folder).parent == cache
     kept = files(folder)
-    assert {path.name.split("-")[0] for path in kept} >= {"losses.softmax", "regions.mse_rows"}
+    assert {path.name.split("-")[0] for path in kept} >= {"losses.softmax", "regions.elements_rows"}
     assert run(CODE, package, NUMBA_CACHE_DIR=cache) == [folder, "0.25", "True"]
     assert files(folder) == kept
     with open(package / "fastmlp/kernels/vector.py", "a") as file:
@@ -77,12 +77,13 @@ warmup()
 compiled = files()
 assert len(compiled) > 10
 for loss in LOSSES:
+    y = np.arange(200) % (2 if loss == "binary_cross_entropy" else 3)
     for x in (np.eye(200, 70), np.eye(200, 70, dtype=np.uint8), np.random.default_rng(0).random((200, 70)),
               scipy.sparse.csr_matrix(np.eye(200, 70))):
         for n in (1, None):
-            model = fastmlp.train(x, np.arange(200) % 3, hidden=(70, 9), loss=loss, epochs=1, validation=0.3, threads=n)
-            fastmlp.train(x[:9], np.arange(9) % 3, loss=loss, epochs=1, batch_size=1, learning_rate=1e-3, threads=n)
-        model.predict(x), model.predict(x[:1]), loss == "mse" or model.predict_proba(x)
+            model = fastmlp.train(x, y, hidden=(70, 9), loss=loss, epochs=1, validation=0.3, threads=n)
+            fastmlp.train(x[:9], y[:9], loss=loss, epochs=1, batch_size=1, learning_rate=1e-3, threads=n)
+        model.predict(x), model.predict(x[:1]), model.has_accuracy and model.predict_proba(x)
 print(files() == compiled)
 """
     assert run(code, NUMBA_CACHE_DIR=tmp_path) == ["True"]

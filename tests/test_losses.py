@@ -5,10 +5,27 @@ from helpers import Memory, normal
 from fastmlp import reference
 from fastmlp.kernels import losses
 
+ELEMENTS = list(losses.BY_ELEMENTS)
 SHAPES = [(1, 2), (15, 3), (16, 10), (17, 16), (33, 17), (20, 33), (9, 65), (5, 100)]
 
 
-def run(name, logits, target):
+def by_rows(name, *more):
+    """A loss as a function of everything up to the rows first..last-1."""
+    if name in ELEMENTS:
+        more = losses.LOSSES[name], np.float32(more[0] if more else 1)
+        return lambda *arguments: losses.by_elements(*arguments, *more)
+    more = (np.float32(more[0] if more else 0),) if name == "cross_entropy" else ()
+    return lambda *arguments: getattr(losses, name)(*arguments, *more)
+
+
+def targets_of(name, rng, *shape):
+    if name == "binary_cross_entropy":
+        return rng.integers(0, 2, shape).astype(np.float32)
+    values = normal(rng, *shape)
+    return np.abs(values) if name == "poisson" else values
+
+
+def run(name, logits, target, *more):
     work = Memory(100_000)
     n = len(logits)
     logits_at, capacity = work.panels(logits), -(-n // 16) * 16
@@ -18,13 +35,15 @@ def run(name, logits, target):
     samples, start = rng.permutation(n + 5).astype(np.int64), 3
     everything = np.zeros((n + 5, *target.shape[1:]), target.dtype)
     everything[samples[start : start + n]] = target
-    arguments = work.array, logits_at, everything.ravel(), samples, start, rows, capacity
+    behind = np.full(16 if name in ELEMENTS else 0, np.nan, target.dtype if name in ELEMENTS else np.float32)
+    everything = np.concatenate([everything.ravel(), behind.astype(target.dtype)])
+    arguments = work.array, logits_at, everything, samples, start, rows, capacity
     if name == "notebook":
         losses.notebook(*arguments)
     else:
         half = n // 2 // 16 * 16
         for first, last in ((half, n), (0, half)):
-            getattr(losses, name)(*arguments, first, last)
+            by_rows(name, *more)(*arguments, first, last)
     loss = work.array[rows : rows + n]
     predicted = work.array[rows + capacity : rows + capacity + n]
     return loss, predicted, work.read(logits_at)
@@ -50,13 +69,51 @@ def test_losses_of_classes(name, n, n_classes, scale):
 
 
 @pytest.mark.parametrize(("n", "n_outputs"), [(1, 1), (17, 1), (16, 3), (9, 65)])
-def test_mse(n, n_outputs):
+@pytest.mark.parametrize("name", ELEMENTS)
+@pytest.mark.parametrize("delta", [1, 0.3])
+def test_losses_of_elements(n, n_outputs, name, delta):
     rng = np.random.default_rng(0)
-    out, targets = normal(rng, n, n_outputs), normal(rng, n, n_outputs)
-    got = run("mse", out, targets)
-    want = reference.mse(out.astype(np.float64), targets.astype(np.float64))
-    np.testing.assert_allclose(got[0], want[0], rtol=1e-5)
+    out, targets = normal(rng, n, n_outputs), targets_of(name, rng, n, n_outputs)
+    out[0, 0] = targets[0, 0] + 1  # where one half of Huber's loss meets the other
+    got = run(name, out, targets, delta)
+    want = reference.by_elements(out.astype(np.float64), targets.astype(np.float64), name, delta)
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got[1], want[1], rtol=1e-6)
     np.testing.assert_allclose(got[2], want[2], rtol=1e-5, atol=1e-7)
+
+
+def test_binary_cross_entropy_far_from_zero_is_finite_and_exact():
+    out, targets = np.float32([[80, -80, 80, -80, 0]]), np.float32([[1, 0, 0, 1, 1]])
+    loss, right, gradient = run("binary_cross_entropy", out, targets)
+    np.testing.assert_allclose(loss, [(160 + np.log(2)) / 5], rtol=1e-6)
+    np.testing.assert_allclose(right, [0.4])
+    np.testing.assert_allclose(gradient, [[0, 0, 0.2, -0.2, -0.1]], atol=1e-7)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.9])
+@pytest.mark.parametrize(("n", "n_classes"), SHAPES)
+def test_label_smoothing(n, n_classes, smoothing):
+    rng = np.random.default_rng(0)
+    logits, labels = normal(rng, n, n_classes), rng.integers(0, n_classes, n).astype(np.int32)
+    got = run("cross_entropy", logits, labels, smoothing)
+    want = reference.cross_entropy(logits.astype(np.float64), labels, smoothing)
+    for a, b in zip(got, want):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_losses_and_gradients_are_weighed(zeros):
+    rng, work = np.random.default_rng(0), Memory(50_000)
+    gradient, loss = normal(rng, 20, 37), normal(rng, 20)
+    weights = np.zeros(30, np.float32) if zeros else rng.random(30).astype(np.float32)
+    samples, at, rows = rng.permutation(30), work.panels(gradient), work.take(3 * 32)
+    work.array[rows : rows + 20] = loss
+    for first, last in ((16, 20), (0, 16)):
+        losses.weigh(work.array, at, weights, samples, 5, rows, 32, first, last)
+    want_loss, want = reference.weigh(loss.astype(float), gradient.astype(float), weights[samples[5:25]])
+    np.testing.assert_allclose(work.array[rows : rows + 20], want_loss, rtol=1e-6)
+    np.testing.assert_allclose(work.read(at), want, rtol=1e-5)
+    assert np.isnan(work.array[rows + 20 : rows + 32]).all()
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "softmax_mse", "notebook"])
@@ -78,16 +135,19 @@ def test_softmaxes(name):
     np.testing.assert_allclose(work.read(logits_at), want, rtol=1e-5, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "mse"])
-def test_gradients_of_the_reference_are_those_of_its_loss(name):
+@pytest.mark.parametrize("name", ["cross_entropy", *ELEMENTS])
+@pytest.mark.parametrize("setting", [0, 0.3])
+def test_gradients_of_the_reference_are_those_of_its_loss(name, setting):
     rng = np.random.default_rng(0)
     z = rng.standard_normal((4, 3))
-    target = rng.integers(0, 3, 4) if name == "cross_entropy" else rng.standard_normal((4, 3))
-    gradient = getattr(reference, name)(z, target)[2]
+    labels = name == "cross_entropy"
+    target = rng.integers(0, 3, 4) if labels else targets_of(name, rng, 4, 3).astype(float)
+    setting = setting if labels else setting + 0.5  # label smoothing; Huber's delta
+    gradient = getattr(reference, name)(z, target, setting)[2]
     for i in np.ndindex(*z.shape):
         step = np.zeros_like(z)
         step[i] = 1e-6
-        up, down = (getattr(reference, name)(z + s, target)[0].mean() for s in (step, -step))
+        up, down = (getattr(reference, name)(z + s, target, setting)[0].mean() for s in (step, -step))
         assert gradient[i] == pytest.approx((up - down) / 2e-6, abs=1e-7)
 
 
@@ -124,15 +184,16 @@ def test_logits_far_apart_give_finite_losses_and_gradients():
     np.testing.assert_allclose(gradient, np.float32([[0, 0, 0], [0, 0, 0], [1, 1, -2]]) / 9, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "softmax_mse", "mse"])
+@pytest.mark.parametrize("name", ["cross_entropy", "softmax_mse", *ELEMENTS])
 @pytest.mark.parametrize(("first", "last"), [(16, 32), (32, 35)])
 def test_rows_outside_of_the_share_are_left_alone(name, first, last):
     rng, work = np.random.default_rng(0), Memory(50_000)
     logits = normal(rng, 35, 5)
     logits_at, rows = work.panels(logits), work.take(3 * 48)
     work.array[rows : rows + 3 * 48] = 7  # not NaN, which stays NaN whatever is added
-    target = normal(rng, 35 * 5) if name == "mse" else rng.integers(0, 5, 35).astype(np.int32)
-    getattr(losses, name)(work.array, logits_at, target, np.arange(35), 0, rows, 48, first, last)
+    labels = rng.integers(0, 5, 35).astype(np.int32)
+    target = targets_of(name, rng, 35 * 5 + 16) if name in ELEMENTS else labels
+    by_rows(name)(work.array, logits_at, target, np.arange(35), 0, rows, 48, first, last)
     changed = (work.read(logits_at) != logits).all(axis=1)
     np.testing.assert_array_equal(np.flatnonzero(changed), np.arange(first, last))
     written = np.flatnonzero(work.array[rows : rows + 35] != 7)

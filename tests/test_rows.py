@@ -61,7 +61,7 @@ def test_the_way_back_of_a_single_row_is_that_of_tiles(n_in, n_out, rule):
         if row:
             for block in reversed(range(-(-n_in // 16))):  # in any order
                 rows.dense_backward_row(
-                    work.array, inp_at, dout_at, weights, states, weight_at, ACTIVATIONS["tanh"], rule, scratch,
+                    work.array, inp_at, dout_at, weights, states, weight_at, ACTIVATIONS["tanh"], 0, rule, scratch,
                     block, block + 1,
                 )  # fmt: skip
         else:
@@ -69,7 +69,16 @@ def test_the_way_back_of_a_single_row_is_that_of_tiles(n_in, n_out, rule):
                 work.array, inp_at, dout_at, weights, states, weight_at, zeros, rule, scratch, 0, dense.tiles(weight_at)
             )
             dense.dense_backward_input(
-                work.array, inp_at, dout_at, transposed_at, zeros, ACTIVATIONS["tanh"], scratch, 0, dense.tiles(inp_at)
+                work.array,
+                inp_at,
+                dout_at,
+                transposed_at,
+                zeros,
+                ACTIVATIONS["tanh"],
+                0,
+                scratch,
+                0,
+                dense.tiles(inp_at),
             )
         results.append((work.read(inp_at), weights, states))
     for tile, single in zip(*results):

@@ -1,22 +1,26 @@
 """Activation functions of one vector, and their derivatives as functions of the output.
 
+Where a derivative is no function of the output, forward keeps it, the slope, for the way back (code SLOPE).
+
 A kernel takes the activation as an integer code.  The code is the same for all vectors of a loop, so that its branch is
 predicted, and a vector costs tens of times more in the product before it.
 """
 
 import numpy as np
 
-from fastmlp.kernels.functions import exp, log, tanh
-from fastmlp.kernels.jit import inlined
-from fastmlp.kernels.vector import add, div, fma, maximum, mul, splat, sub, where_positive
+from fastmlp.kernels.functions import erf, exp, log, tanh
+from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.vector import NARROW, add, div, fma, load, maximum, mul, splat, store, sub, where_positive
 
-IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU, ELU, SELU, SOFTPLUS, HARD_SIGMOID = range(9)
+IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU, ELU, SELU, SOFTPLUS, HARD_SIGMOID, GELU, GELU_TANH, SILU, SLOPE = range(13)
 ACTIVATIONS = {
     "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENTITY, "leaky_relu": LEAKY_RELU, "elu": ELU,
     "selu": SELU, "softplus": SOFTPLUS, "hard_sigmoid": HARD_SIGMOID,
+    "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU,
 }  # fmt: skip
 
 LEAK = np.float32(0.01)
+GELU_SCALE, GELU_CUBE = np.float32((2 / np.pi) ** 0.5), np.float32(0.044715)
 SELU_SCALE, SELU_ALPHA = np.float32(1.0507009873554805), np.float32(1.6732632423543772)  # Klambauer et al. 2017
 
 
@@ -58,7 +62,7 @@ def activation_backward(dout, out, activation):
 
 @inlined
 def rarer_forward(z, activation):
-    """The other activations: Leaky ReLU, ELU (alpha = 1), SELU, softplus, and PyTorch's hard sigmoid"""
+    """The other activations: Leaky ReLU, ELU (alpha = 1), SELU, softplus, PyTorch's hard sigmoid, GELU, and SiLU"""
     zero, one = splat(np.float32(0)), splat(np.float32(1))
     if activation == LEAKY_RELU:
         return where_positive(z, z, mul(splat(LEAK), z))
@@ -69,7 +73,33 @@ def rarer_forward(z, activation):
     if activation == SOFTPLUS:
         magnitude = maximum(z, sub(zero, z))
         return add(maximum(zero, z), log(add(one, exp(sub(zero, magnitude)))))
-    return clamp(fma(splat(np.float32(1 / 6)), z, splat(np.float32(0.5))))
+    if activation == HARD_SIGMOID:
+        return clamp(fma(splat(np.float32(1 / 6)), z, splat(np.float32(0.5))))
+    return forward_and_slope(z, activation)[0]
+
+
+@inlined
+def keeps_slope(activation):
+    """Whether the derivative is no function of the output."""
+    return activation >= GELU
+
+
+@inlined
+def forward_and_slope(z, activation):
+    """GELU (Hendrycks and Gimpel 2016) exactly, x Phi(x), or by tanh, and SiLU, x sigmoid(x); and their derivatives"""
+    one, half = splat(np.float32(1)), splat(np.float32(0.5))
+    if activation == SILU:
+        share = div(one, add(one, exp(sub(splat(np.float32(0)), z))))
+        return mul(z, share), mul(share, fma(z, sub(one, share), one))
+    if activation == GELU:
+        share = mul(half, add(one, erf(mul(splat(np.float32(0.5**0.5)), z))))
+        density = mul(splat(np.float32((2 * np.pi) ** -0.5)), exp(mul(splat(np.float32(-0.5)), mul(z, z))))
+        return mul(z, share), fma(z, density, share)
+    square, scale = mul(z, z), splat(GELU_SCALE)
+    t = tanh(mul(scale, mul(z, fma(splat(GELU_CUBE), square, one))))
+    share = mul(half, add(one, t))
+    inner = mul(scale, fma(splat(np.float32(3) * GELU_CUBE), square, one))
+    return mul(z, share), fma(mul(half, z), mul(sub(one, mul(t, t)), inner), share)
 
 
 @inlined
@@ -92,5 +122,14 @@ def rarer_backward(dout, out, activation):
         return where_positive(out, mul(splat(SELU_SCALE), dout), mul(dout, add(out, splat(SELU_SCALE * SELU_ALPHA))))
     if activation == SOFTPLUS:
         return mul(dout, sub(zero, expm1_negative(sub(zero, out))))
+    if activation == SLOPE:
+        return mul(dout, out)
     inside = where_positive(out, where_positive(sub(one, out), one, zero), zero)
     return mul(mul(splat(np.float32(1 / 6)), inside), dout)
+
+
+@kernel
+def activate(flat, activation):
+    """flat = activation(flat), whole vectors"""
+    for i in range(0, flat.size, NARROW):
+        store(activation_forward(load(flat, i), activation), flat, i)

@@ -184,13 +184,14 @@ def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scr
 
 
 @kernel
-def dense_backward_input(workspace, inp, dout, weight_t, zeros, activation, scratch, first, last):
+def dense_backward_input(workspace, inp, dout, weight_t, zeros, activation, slope, scratch, first, last):
     """inp = (dout @ weight.T) * activation'(inp), for the tiles first..last-1 of inp
 
     inp       (batch_size, n_in)    the layer's input, itself the output of `activation`; overwritten by its gradient
     dout      (batch_size, n_out)   read
     weight_t  (n_out, n_in)         read: the weights from before their update, transposed
     zeros     (WIDE,)               read: zeros
+    slope     (batch_size, n_in)    read, so far behind inp, for the code SLOPE; else 0
     scratch   (ROWS, WIDE)          overwritten
 
     All in workspace.  Tiles are independent.  2 * batch_size * n_in * n_out flop.
@@ -207,7 +208,7 @@ def dense_backward_input(workspace, inp, dout, weight_t, zeros, activation, scra
         at = place(inp, i, strip * WIDE)
         for r in range(ROWS):
             for c in range(0, columns, NARROW):
-                out = load(workspace, at + r * inp.row + c)
+                out = load(workspace, at + slope + r * inp.row + c)
                 dout_vector = load(workspace, scratch + r * WIDE + c)
                 store(activation_backward(dout_vector, out, activation), workspace, at + r * inp.row + c)
 

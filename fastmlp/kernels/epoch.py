@@ -20,13 +20,15 @@ from fastmlp.kernels.context import (
     N_UPDATES,
     PREDICT,
     RATE_DECAY,
-    RULE_CODE,
     SAMPLES,
     SETTINGS,
     SIZE,
     START,
     STEP_SIZE,
     TRAIN,
+    UPDATE,
+    UPDATE_RULE,
+    WEIGH,
     network_of,
     targets_of,
 )
@@ -36,7 +38,8 @@ from fastmlp.kernels.losses import LOSS as LOSS_OF_ROW
 from fastmlp.kernels.losses import MSE, NOTEBOOK, PREDICTED
 from fastmlp.kernels.network import TABLE_COLUMNS, output_of
 from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW
-from fastmlp.kernels.regions import BACKWARD, FORWARD, INPUT, OUTPUT
+from fastmlp.kernels.regions import BACKWARD, FORWARD, INPUT, OUTPUT, SQUARES
+from fastmlp.kernels.regions import UPDATE as UPDATE_STORED
 from fastmlp.kernels.vector import NARROW, load, store
 
 RECORD_LOSS, RECORD_CORRECT, RECORD_LABEL_ERROR = range(3)
@@ -48,13 +51,15 @@ def record(records, step, workspace, loss, labels, samples, start, n, rows, capa
 
     records    (n_steps, 3) float64    overwritten in row `step`
     """
-    total, correct, label_error = 0.0, 0, 0.0
+    total, correct, label_error = 0.0, 0.0, 0.0
     for i in range(n):
         total += workspace[rows + LOSS_OF_ROW * capacity + i]
-        if loss != MSE:
+        if loss < MSE:
             difference = np.int64(workspace[rows + PREDICTED * capacity + i]) - labels[samples[start + i]]
             correct += difference == 0
             label_error += difference * difference
+        else:
+            correct += workspace[rows + PREDICTED * capacity + i]
     records[step, RECORD_LOSS] = total
     records[step, RECORD_CORRECT] = correct
     records[step, RECORD_LABEL_ERROR] = label_error
@@ -102,7 +107,7 @@ def steps(run, context, first, last, learning_rates, records, outputs, threads):
         context[START], context[SIZE] = start, n
         if mode == TRAIN:
             context[N_UPDATES] += 1
-            set_rate(settings, context[RULE_CODE], learning_rates[step], context[N_UPDATES])
+            set_rate(settings, context[UPDATE_RULE], learning_rates[step], context[N_UPDATES])
         if context[HAS_INPUT]:
             run(context[FIRST_AHEAD], INPUT, np.int64(0), where, threads)
         run(context[FIRST_AHEAD], FORWARD, np.int64(0), where, threads)
@@ -118,6 +123,8 @@ def steps(run, context, first, last, learning_rates, records, outputs, threads):
             continue
         if loss == NOTEBOOK:  # its softmax needs the whole batch
             call_at(context[LOSS], where, last_layer, np.int64(0), n, np.int64(0))
+            if context[WEIGH]:
+                call_at(context[WEIGH], where, last_layer, np.int64(0), n, np.int64(0))
         samples, labels = int64s_at(context[SAMPLES], n_samples), targets_of(context).labels
         record(records, step, network.workspace, loss, labels, samples, start, n, places.rows, places.capacity)
         if mode == TRAIN:
@@ -125,6 +132,9 @@ def steps(run, context, first, last, learning_rates, records, outputs, threads):
                 return step
             for layer in range(last_layer, min(last_layer, 1) - 1, -1):
                 run(context[INNER_BACK], BACKWARD, layer, where, threads)
+            if context[UPDATE]:
+                run(context[UPDATE], SQUARES, np.int64(0), where, threads)
+                run(context[UPDATE], UPDATE_STORED, np.int64(0), where, threads)
     return last
 
 

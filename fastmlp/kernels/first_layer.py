@@ -15,8 +15,8 @@ from fastmlp.kernels.dense import Ahead, ceil_div, dense_forward, dense_update, 
 from fastmlp.kernels.gather import CSR, WORDS, cache_lines, gather
 from fastmlp.kernels.jit import merged
 from fastmlp.kernels.network import (
-    ACTIVATION,
     BIAS,
+    FORWARD_CODE,
     N_IN,
     SCRATCH,
     layer_row,
@@ -40,8 +40,18 @@ from fastmlp.kernels.vector import ROWS, STRIP, WIDE
 
 
 @merged
-def tiles_forward(network, data, batch, thread, threads):
-    """Output of the first layer from rows of the data set, which are gathered as they are needed: a share of the rows.
+def tiles_input(network, data, batch, thread, threads):
+    """A share of the rows of the data set gathered, before `tiles_forward`, for input that is changed in between."""
+    first, last = share(batch.size, thread, threads)
+    inp = network_input(network, batch.size)
+    gather(network.workspace, inp, data.rows, batch.samples, batch.start, first, last)
+    return first, last
+
+
+@merged
+def tiles_forward(network, data, batch, gathers, thread, threads):
+    """Output of the first layer from rows of the data set, which are gathered as they are needed, if `gathers`: a share
+    of the rows.
 
     While ROWS rows are multiplied, the next ROWS are fetched into cache, some of them with every strip, and a block of
     a row with every block: all at once they would fill the queues of the memory system, and earlier they would be gone
@@ -54,7 +64,8 @@ def tiles_forward(network, data, batch, thread, threads):
     first, last = share(in_strip, thread, threads)
     for tile in range(first, last):
         start, end = tile * ROWS, min((tile + 1) * ROWS, batch.size)
-        gather(network.workspace, inp, rows, batch.samples, batch.start, start, end)
+        if gathers:
+            gather(network.workspace, inp, rows, batch.samples, batch.start, start, end)
         next_start = batch.start + end
         n_next = min(ROWS, batch.samples.size - next_start)
         for strip in range(n_strips):
@@ -63,7 +74,7 @@ def tiles_forward(network, data, batch, thread, threads):
                 next_start + n_next * strip // n_strips, next_start + n_next * (strip + 1) // n_strips,
             )  # fmt: skip
             dense_forward(
-                network.workspace, out, inp, network.parameters, weight, layer[BIAS], layer[ACTIVATION],
+                network.workspace, out, inp, network.parameters, weight, layer[BIAS], layer[FORWARD_CODE],
                 network.places.scratch + thread * SCRATCH, strip * in_strip + tile, strip * in_strip + tile + 1, ahead,
             )  # fmt: skip
 
@@ -115,7 +126,7 @@ def groups_forward(network, data, batch, thread, threads):
             sparse.sparse_add(
                 network.workspace, out, network.places.table, lists, block, network.parameters, weight, strip, ahead
             )
-        sparse.sparse_finish(network.workspace, out, layer[ACTIVATION], strip)
+        sparse.sparse_finish(network.workspace, out, layer[FORWARD_CODE], strip)
 
 
 @merged
@@ -137,6 +148,7 @@ def nonzeros_input(data, batch, thread, threads):
         copy_nonzeros(data.entries, data.rows, batch.samples, batch.start, first, last)
     else:
         find_nonzeros(data.entries, data.rows, batch.samples, batch.start, first, last)
+    return first, last
 
 
 @merged
@@ -157,7 +169,7 @@ def nonzeros_forward_share(network, data, batch, sorts, thread, threads):
     for strip in range(first, last):
         nonzeros_forward(
             network.workspace, out, data.entries, network.parameters, weight, layer[BIAS],
-            layer[ACTIVATION], strip, data.rows, batch.samples, batch.following,
+            layer[FORWARD_CODE], strip, data.rows, batch.samples, batch.following,
         )  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""exp, log, tanh and square root of vectors, within about one unit in the last place."""
+"""exp, log, tanh, erf and square root of vectors, within about one unit in the last place."""
+
+import math
 
 import numpy as np
 from llvmlite import ir
@@ -85,7 +87,37 @@ def _emit_tanh(builder, x):
     return builder.select(builder.fcmp_ordered("<", magnitude, constant(t, 0.625)), near, far)
 
 
+def _emit_erf(builder, x):
+    """x + x p(x**2) for |x| < 0.9276, else 1 - exp(p(|x|)) with x's sign, p fitted here (Lawson's algorithm)."""
+    t, ti = x.type, ir.VectorType(I32, x.type.count)
+    p = _polynomial(
+        builder,
+        builder.fmul(x, x),
+        (-0.000596456597, 0.00498806533, -0.0267631658, 0.112817222, -0.376124849, 0.128379148),
+    )
+    near = emit_fma(builder, p, x, x)
+    magnitude = emit_call(builder, f"llvm.fabs.v{t.count}f32", t, x)
+    bounded = builder.select(builder.fcmp_ordered(">", magnitude, constant(t, 4.0)), constant(t, 4.0), magnitude)
+    p = _polynomial(
+        builder,
+        bounded,
+        (
+            -2.10950505e-05, 0.00043446262, -0.00417106305, 0.0251194274, -0.10828009, -0.633346906, -1.12951493,
+            0.000174684438,
+        ),
+    )  # fmt: skip
+    sign = builder.and_(builder.bitcast(x, ti), constant(ti, -(1 << 31)))
+    far = builder.bitcast(builder.fsub(constant(t, 1.0), _emit_exp(builder, p)), ti)
+    far = builder.bitcast(builder.or_(far, sign), t)
+    return builder.select(builder.fcmp_ordered("<", magnitude, constant(t, 0.9276)), near, far)
+
+
+def _erf_python(x):
+    return np.array([math.erf(value) for value in np.ravel(x)], np.float32).reshape(np.shape(x))
+
+
 exp = _unary(lambda x: np.exp(np.clip(x, np.float32(_EXP_MIN), np.float32(_EXP_MAX))), _emit_exp)
 log = _unary(np.log, _emit_log)
 tanh = _unary(np.tanh, _emit_tanh)
+erf = _unary(_erf_python, _emit_erf)
 sqrt = _unary(np.sqrt, lambda builder, x: emit_call(builder, f"llvm.sqrt.v{x.type.count}f32", x.type, x))

@@ -24,10 +24,16 @@ from fastmlp.kernels.vector import (
     store,
     sub,
     sum_lanes,
+    where_positive,
 )
 
-CROSS_ENTROPY, SOFTMAX_MSE, NOTEBOOK, MSE = range(4)
-LOSSES = {"cross_entropy": CROSS_ENTROPY, "softmax_mse": SOFTMAX_MSE, "notebook": NOTEBOOK, "mse": MSE}
+CROSS_ENTROPY, SOFTMAX_MSE, NOTEBOOK, MSE, MAE, HUBER, POISSON, BINARY_CROSS_ENTROPY = range(8)
+LOSSES = {
+    "cross_entropy": CROSS_ENTROPY, "softmax_mse": SOFTMAX_MSE, "notebook": NOTEBOOK, "mse": MSE, "mae": MAE,
+    "huber": HUBER, "poisson": POISSON, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
+}  # fmt: skip
+# Those from MSE on are sums over outputs that have a target each, instead of a label.
+BY_ELEMENTS = {name: code for name, code in LOSSES.items() if code >= MSE}
 
 LOSS, PREDICTED, SUM = range(3)
 
@@ -95,24 +101,39 @@ def batch_softmax(workspace, logits):
             store(div(load(workspace, at), total), workspace, at)
 
 
+@inlined
+def mean_of_row(workspace, logits, i):
+    total = splat(np.float32(0))
+    for j in range(0, logits.columns, NARROW):
+        total = add(total, load_row(workspace, logits, i, j, np.float32(0)))
+    return sum_lanes(total) / np.float32(logits.columns)
+
+
 @kernel
-def cross_entropy(workspace, logits, labels, samples, start, rows, capacity, first, last):
-    """loss = -log softmax(logits)[label]; dlogits = (softmax(logits) - onehot) / batch_size
+def cross_entropy(workspace, logits, labels, samples, start, rows, capacity, first, last, smoothing):
+    """loss = -sum of q log softmax(logits); dlogits = (softmax(logits) - q) / batch_size
+
+    q is 1 for the label, or with label smoothing (Szegedy et al. 2016, section 7) 1 - smoothing, and smoothing /
+    n_classes more for every class.
 
     logits   (batch_size, n_classes)   overwritten by dlogits
     labels   (n_samples,)              read: sample i of the batch has labels[samples[start + i]]
     """
     inverse = np.float32(1) / np.float32(logits.rows)
+    for_label = np.float32(1) - smoothing
+    for_all = splat(inverse * (smoothing / np.float32(logits.columns)))
     for i in range(first, last):
         at_label = place(logits, i, np.int64(labels[samples[start + i]]))
         logit = workspace[at_label]
+        if smoothing > 0:
+            logit = for_label * logit + smoothing * mean_of_row(workspace, logits, i)
         top, predicted, total = softmax_row(workspace, logits, i)
         scale = splat(inverse / total)
         for j in range(0, logits.columns, NARROW):
             at = place(logits, i, j)
-            p = mul(load(workspace, at), scale)
+            p = sub(mul(load(workspace, at), scale), for_all)
             store(first_lanes(p, logits.columns - j, np.float32(0)), workspace, at)
-        workspace[at_label] -= inverse
+        workspace[at_label] -= for_label * inverse
         workspace[rows + LOSS * capacity + i] = top - logit
         workspace[rows + PREDICTED * capacity + i] = predicted
         workspace[rows + SUM * capacity + i] = total
@@ -169,22 +190,81 @@ def notebook(workspace, logits, labels, samples, start, rows, capacity):
         workspace[rows + PREDICTED * capacity + i] = predicted
 
 
-@kernel
-def mse(workspace, logits, targets, samples, start, rows, capacity, first, last):
-    """loss = mean over outputs of (out - target) ** 2; dout = 2 (out - target) / (batch_size * n_outputs)
+@inlined
+def magnitude_of(x):
+    return maximum(x, sub(splat(np.float32(0)), x))
 
-    logits   (batch_size, n_outputs)      overwritten by dout
-    targets  (n_samples * n_outputs,)     read: row samples[start + i] is sample i's
+
+@inlined
+def element_loss(out, target, loss, delta):
+    """The loss of one vector of outputs, and its derivative."""
+    zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
+    difference = sub(out, target)
+    if loss == MSE:
+        return mul(difference, difference), add(difference, difference)
+    if loss == MAE or loss == HUBER:  # noqa: SIM109, Numba
+        magnitude = magnitude_of(difference)
+        sign = where_positive(difference, one, where_positive(sub(zero, difference), sub(zero, one), difference))
+        if loss == MAE:
+            return magnitude, sign
+        bound = splat(delta)
+        far, outside = mul(bound, sub(magnitude, mul(half, bound))), sub(magnitude, bound)
+        return (
+            where_positive(outside, far, mul(half, mul(difference, difference))),
+            where_positive(outside, mul(bound, sign), difference),
+        )
+    if loss == POISSON:
+        mean = exp(out)
+        return sub(mean, mul(target, out)), sub(mean, target)
+    e = exp(sub(zero, magnitude_of(out)))
+    share = div(where_positive(out, one, e), add(one, e))  # the sigmoid, without a difference that cancels
+    return add(sub(maximum(zero, out), mul(out, target)), log(add(one, e))), sub(share, target)
+
+
+@kernel
+def by_elements(workspace, logits, targets, samples, start, rows, capacity, first, last, loss, delta):
+    """The losses MSE, MAE, HUBER (Huber 1964, with `delta`), POISSON (outputs are the logarithm of the mean; without
+    the term that the targets alone make) and BINARY_CROSS_ENTROPY (outputs are logits), each the mean over outputs
+
+    logits   (batch_size, n_outputs)      overwritten by dlogits, which are over batch_size * n_outputs
+    targets  (n_samples * n_outputs,)     read: row samples[start + i] is sample i's; whole vectors
+    rows     PREDICTED becomes, for BINARY_CROSS_ENTROPY, the share of the outputs that are right, else 0
     """
     n_outputs = logits.columns
-    scale = np.float32(2) / np.float32(logits.rows * n_outputs)
+    scale, inverse = splat(np.float32(1) / np.float32(logits.rows * n_outputs)), np.float32(1) / np.float32(n_outputs)
+    zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
     for i in range(first, last):
-        target = samples[start + i] * n_outputs
-        total = np.float32(0)
-        for j in range(n_outputs):
+        target_at = samples[start + i] * n_outputs
+        total, right = zero, zero
+        for j in range(0, n_outputs, NARROW):
             at = place(logits, i, j)
-            difference = workspace[at] - targets[target + j]
-            workspace[at] = scale * difference
-            total += difference * difference
-        workspace[rows + LOSS * capacity + i] = total / np.float32(n_outputs)
-        workspace[rows + PREDICTED * capacity + i] = np.float32(0)
+            out, target = load(workspace, at), load(targets, target_at + j)
+            value, derivative = element_loss(out, target, loss, delta)
+            total = add(total, first_lanes(value, n_outputs - j, np.float32(0)))
+            store(first_lanes(mul(scale, derivative), n_outputs - j, np.float32(0)), workspace, at)
+            if loss == BINARY_CROSS_ENTROPY:
+                guess = where_positive(out, sub(target, half), sub(half, target))
+                right = add(right, first_lanes(where_positive(guess, one, zero), n_outputs - j, np.float32(0)))
+        workspace[rows + LOSS * capacity + i] = inverse * sum_lanes(total)
+        workspace[rows + PREDICTED * capacity + i] = inverse * sum_lanes(right)
+
+
+@kernel
+def weigh(workspace, dlogits, weights, samples, start, rows, capacity, first, last):
+    """Losses and gradients multiplied by the samples' weights, the gradients over the mean weight of the batch
+
+    dlogits  (batch_size, n_outputs)   updated in place: 0 where all weights are 0
+    weights  (n_samples,)              read: sample i of the batch has weights[samples[start + i]]
+    rows     LOSS is updated in place
+    """
+    total = 0.0
+    for i in range(dlogits.rows):
+        total += weights[samples[start + i]]
+    inverse = dlogits.rows / total if total > 0 else 0.0
+    for i in range(first, last):
+        weight = weights[samples[start + i]]
+        factor = splat(np.float32(weight * inverse))
+        for j in range(0, dlogits.columns, NARROW):
+            at = place(dlogits, i, j)
+            store(mul(factor, load(workspace, at)), workspace, at)
+        workspace[rows + LOSS * capacity + i] *= weight

@@ -27,20 +27,22 @@ from fastmlp.kernels.dense import (
     transpose,
 )
 from fastmlp.kernels.jit import inlined, merged
-from fastmlp.kernels.optimizers import Rule
+from fastmlp.kernels.optimizers import without_decay
 from fastmlp.kernels.rows import dense_backward_row, dense_forward_row
 from fastmlp.kernels.vector import NARROW, PANEL, ROWS, WIDE
 
 # Columns of the table of layers: sizes, activation code, 1 where there is a bias; places of weights and bias in
 # parameters with the strides of the weights' Matrix; place and strides of the layer's output in workspace, and where
-# its transposed weights lie there.
+# its transposed weights lie there.  What forward and backward kernels apply: the activation, or where the layer keeps
+# its slope, nothing and SLOPE; how far behind the output the slope lies (0: none), and the share of units that is
+# dropped, of 2**32.
 N_IN, N_OUT, ACTIVATION, HAS_BIAS, WEIGHT, WEIGHT_PANEL, WEIGHT_ROW, BIAS = range(8)
-OUTPUT, OUTPUT_PANEL, OUTPUT_ROW, TRANSPOSED = range(8, 12)
-TABLE_COLUMNS = np.int64(12)
+OUTPUT, OUTPUT_PANEL, OUTPUT_ROW, TRANSPOSED, FORWARD_CODE, BACKWARD_CODE, SLOPE_AT, DROPPED = range(8, 16)
+TABLE_COLUMNS = np.int64(16)
 
 # places: where in workspace the first layer's input lies, the table of coded input, PANEL zeros, the threads' scratch,
-# and the losses' rows; and how many rows each matrix has room for.
-Places = namedtuple("Places", "capacity input input_panel table zeros scratch rows")
+# the losses' rows, and the gradients' squares; and how many rows each matrix has room for.
+Places = namedtuple("Places", "capacity input input_panel table zeros scratch rows squares")
 Network = namedtuple("Network", "layers parameters state workspace places")
 
 # Floats from one thread's scratch to the next: 8 KB, or the prefetcher of one core keeps taking lines from the other.
@@ -104,7 +106,7 @@ def forward_dense(network, layer, batch_size, thread, threads):
     first, last = share(tiles(out), thread, threads)
     dense_forward(
         network.workspace, out, input_of(network, layer, batch_size), network.parameters, weight_of(network, layer),
-        row[BIAS], row[ACTIVATION], network.places.scratch + thread * SCRATCH, first, last, nothing_ahead(),
+        row[BIAS], row[FORWARD_CODE], network.places.scratch + thread * SCRATCH, first, last, nothing_ahead(),
     )  # fmt: skip
 
 
@@ -117,7 +119,7 @@ def forward_rows(network, layer, batch_size, first_row, last_row, thread):
         first, last = strip * in_strip + first_row // ROWS, strip * in_strip + ceil_div(last_row, ROWS)
         dense_forward(
             network.workspace, out, input_of(network, layer, batch_size), network.parameters, weight_of(network, layer),
-            row[BIAS], row[ACTIVATION], network.places.scratch + thread * SCRATCH, first, last, nothing_ahead(),
+            row[BIAS], row[FORWARD_CODE], network.places.scratch + thread * SCRATCH, first, last, nothing_ahead(),
         )  # fmt: skip
 
 
@@ -134,13 +136,9 @@ def backward_bias(network, layer, batch_size, rule, first_strip, last_strip, thr
     """Biases updated, from the gradient of the layer's output: the strips first_strip..last_strip-1."""
     row = layer_row(network, layer)
     if row[HAS_BIAS]:
-        bias_rule = Rule(
-            rule.rule, rule.learning_rate, rule.momentum, np.float32(0), rule.beta, rule.epsilon, rule.step_size,
-            rule.correction,
-        )  # fmt: skip
         bias_update(
             network.workspace, output_of(network, layer, batch_size), network.parameters, network.state, row[BIAS],
-            bias_rule, network.places.scratch + thread * SCRATCH, first_strip, last_strip,
+            without_decay(rule), network.places.scratch + thread * SCRATCH, first_strip, last_strip,
         )  # fmt: skip
 
 
@@ -162,10 +160,11 @@ def backward_inner(network, layer, batch_size, rule, first_column, last_column, 
         )
     in_strip = ceil_div(batch_size, ROWS)
     first, last = first_column // WIDE * in_strip, ceil_div(last_column, WIDE) * in_strip
-    activation = layer_row(network, layer - 1)[ACTIVATION]
+    below = layer_row(network, layer - 1)
     dense_backward_input(
-        workspace, inp, dout, transposed_of(network, layer), places.zeros, activation, scratch, first, last
-    )
+        workspace, inp, dout, transposed_of(network, layer), places.zeros, below[BACKWARD_CODE], below[SLOPE_AT],
+        scratch, first, last,
+    )  # fmt: skip
 
 
 @merged
@@ -174,15 +173,16 @@ def forward_row(network, layer, first, last):
     row, one = layer_row(network, layer), np.int64(1)
     dense_forward_row(
         network.workspace, output_of(network, layer, one), input_of(network, layer, one), network.parameters,
-        weight_of(network, layer), row[BIAS], row[ACTIVATION], first, last,
+        weight_of(network, layer), row[BIAS], row[FORWARD_CODE], first, last,
     )  # fmt: skip
 
 
 @merged
 def backward_row(network, layer, batch_size, rule, first_column, last_column, thread):
     """`backward_inner` for a batch of one sample."""
+    below = layer_row(network, layer - 1)
     dense_backward_row(
         network.workspace, input_of(network, layer, batch_size), output_of(network, layer, batch_size),
-        network.parameters, network.state, weight_of(network, layer), layer_row(network, layer - 1)[ACTIVATION], rule,
+        network.parameters, network.state, weight_of(network, layer), below[BACKWARD_CODE], below[SLOPE_AT], rule,
         network.places.scratch + thread * SCRATCH, first_column // 16, ceil_div(last_column, 16),
     )  # fmt: skip

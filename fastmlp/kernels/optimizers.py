@@ -8,7 +8,7 @@ from fastmlp.kernels.functions import sqrt
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.vector import NARROW, add, div, fma, load, mul, splat, store, sub
 
-PLAIN, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP, ADAGRAD = range(7)
+PLAIN, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP, ADAGRAD, STORE = range(8)
 
 # rule: one of the codes above; the rest float32.  `momentum` is Adam's first beta, `beta` the second, or RMSprop's
 # alpha.  What changes from step to step: the learning rate; step_size, the rate over Adam's first correction of the
@@ -21,17 +21,30 @@ Rule = namedtuple(
 
 
 @inlined
+def without_decay(rule):
+    """The rule for biases."""
+    return Rule(
+        rule.rule, rule.learning_rate, rule.momentum, np.float32(0), rule.beta, rule.epsilon, rule.step_size,
+        rule.correction,
+    )  # fmt: skip
+
+
+@inlined
 def optimizer_update(parameters, state, at, gradient, start, columns, rule):
     """parameters[at : at + columns] -= a step, from the gradient and the optimizer's state
 
     parameters  flat    updated in place
-    state       flat    updated in place; once or twice as long as parameters, or empty for the rule PLAIN
+    state       flat    updated in place; once or twice as long as parameters, or empty for the rule PLAIN; behind it,
+                        with the rule STORE, the gradient is kept (see `fastmlp.kernels.penalties`)
     gradient    flat    read from `start` on
 
     Reads and writes whole vectors: `columns` is a multiple of NARROW.
     """
     if rule.rule <= NESTEROV:
         sgd_update(parameters, state, at, gradient, start, columns, rule)
+    elif rule.rule == STORE:
+        for c in range(0, columns, NARROW):
+            store(load(gradient, start + c), state, state.size - parameters.size + at + c)
     else:
         adaptive_update(parameters, state, at, gradient, start, columns, rule)
 
@@ -62,13 +75,13 @@ def adaptive_update(parameters, state, at, gradient, start, columns, rule):
     """The rules ADAM (Kingma and Ba 2015), ADAMW (Loshchilov and Hutter 2019), RMSPROP (Hinton 2012) and ADAGRAD (Duchi
     et al. 2011), as PyTorch defines them
 
-    The first half of `state` holds Adam's mean of gradients, or RMSprop's velocity, the second half the mean of
-    squares; Adagrad's sum of squares is all of it.
+    `state` holds Adam's mean of gradients, or RMSprop's velocity, and behind it the mean of squares; Adagrad's sum of
+    squares is all of it.
     """
     one, decay, epsilon = np.float32(1), splat(rule.weight_decay), splat(rule.epsilon)
     beta, rest, step_size = splat(rule.beta), splat(one - rule.beta), splat(-rule.step_size)
     is_adam = rule.rule == ADAM or rule.rule == ADAMW
-    squares = np.int64(0) if rule.rule == ADAGRAD else state.size // 2
+    squares = np.int64(0) if rule.rule == ADAGRAD else parameters.size
     for c in range(0, columns, NARROW):
         weight, g = load(parameters, at + c), load(gradient, start + c)
         if rule.rule == ADAMW:

@@ -1,13 +1,15 @@
 """Regions: the parts of a training step that threads do side by side, one after the other.
 
-A step of a network of L layers is 2 L - 1 regions, at least three, and INPUT before them where lists are made.  Within
+A step of a network of L layers is 2 L - 1 regions, at least three, and INPUT before them where lists are made or the
+input is prepared.  Within
 a region no thread reads what another one writes:
 
-INPUT     the first layer's lists made
+INPUT     the first layer's lists made, or its input gathered, and prepared where it is to be
 FORWARD   a layer's output; an inner layer's weights transposed for the way back
 OUTPUT    the last layer's output, its loss and gradient, by rows
 BACKWARD  a layer's weights updated and its input overwritten by its gradient, by columns of the input; for the second
           layer, whose input is the first one's output, the first layer's weights too, by the same columns
+SQUARES, UPDATE   where gradients are stored: see `fastmlp.kernels.penalties`
 
 The first layer has its three ways (see `fastmlp.kernels.first_layer`), and the layers behind it have two: tiles, and
 rows for batches of one sample.  Every region is compiled when it is asked for first.
@@ -18,34 +20,56 @@ import numpy as np
 from fastmlp.kernels import first_layer as first
 from fastmlp.kernels.addresses import address_of, call_at, int64s_at
 from fastmlp.kernels.context import (
+    CLIP_NORM,
     CONTEXT,
+    DELTA,
+    FINISH,
     FIRST_UNIT,
     FIRST_UPDATE,
+    INPUT_FACTOR,
+    INPUT_OFFSET,
+    L1,
+    L2,
     LOSS,
     LOSS_CODE,
+    MAX_NORM,
     MODE,
     PREDICT,
+    PREPARES,
+    RULE_CODE,
+    SAMPLE_WEIGHTS,
+    SMOOTHING,
     TRAIN,
+    UPDATE_RULE,
+    WEIGH,
     batch_of,
     data_of,
+    dropout_at,
+    floats_of,
     network_of,
     rule_of,
+    setting,
     targets_of,
 )
-from fastmlp.kernels.dense import ceil_div, strips
+from fastmlp.kernels.dense import ceil_div, strips, tiles
+from fastmlp.kernels.dropout import finish_forward, prepare_entries, prepare_rows
 from fastmlp.kernels.jit import entry, inlined, merged
 from fastmlp.kernels.losses import (
+    BY_ELEMENTS,
     CROSS_ENTROPY,
-    MSE,
     NOTEBOOK,
     SOFTMAX_MSE,
+    by_elements,
     cross_entropy,
-    mse,
     notebook,
     softmax_mse,
+    weigh,
 )
 from fastmlp.kernels.network import (
+    ACTIVATION,
+    N_IN,
     N_OUT,
+    SLOPE_AT,
     backward_bias,
     backward_inner,
     backward_row,
@@ -53,22 +77,62 @@ from fastmlp.kernels.network import (
     forward_row,
     forward_rows,
     layer_row,
+    network_input,
     output_of,
     share,
     transpose_weight,
 )
+from fastmlp.kernels.penalties import sum_squares, update_share
 from fastmlp.kernels.sparse import sparse_strips
-from fastmlp.kernels.vector import NARROW, WIDE
+from fastmlp.kernels.vector import NARROW, ROWS, STRIP, WIDE
 
-INPUT, FORWARD, OUTPUT, BACKWARD = (np.int64(kind) for kind in range(4))
+INPUT, FORWARD, OUTPUT, BACKWARD, SQUARES, UPDATE = (np.int64(kind) for kind in range(6))
 
 # ---------------------------------------------------------------------------------------------- the first layer
 
 
+@merged
+def finish(context, network, layer, first_tile, last_tile):
+    """What is left of a layer that keeps its slope, for some tiles of its output."""
+    if layer_row(network, layer)[SLOPE_AT] > 0:
+        call_at(context[FINISH], address_of(context), layer, first_tile, last_tile, np.int64(0))
+
+
+@merged
+def finish_strips(context, network, layer, batch_size, thread, threads):
+    """The same for a share of the strips of STRIP columns."""
+    out = output_of(network, layer, batch_size)
+    first_strip, last_strip = share(sparse_strips(out), thread, threads)
+    in_strip, wide = ceil_div(batch_size, ROWS), STRIP // WIDE
+    finish(context, network, layer, first_strip * wide * in_strip, min(last_strip * wide, strips(out)) * in_strip)
+
+
 @entry(5)
-def tiles_ahead(_, layer, context_address, thread, threads):
+def finish_tiles(context_address, layer, first_tile, last_tile, _):
     context = int64s_at(context_address, CONTEXT)
-    first.tiles_forward(network_of(context), data_of(context), batch_of(context), thread, threads)
+    network, row = network_of(context), layer_row(network_of(context), layer)
+    finish_forward(
+        network.workspace, output_of(network, layer, batch_of(context).size), row[SLOPE_AT], row[ACTIVATION],
+        dropout_at(context, layer), first_tile, last_tile,
+    )  # fmt: skip
+
+
+@entry(5)
+def tiles_ahead(kind, layer, context_address, thread, threads):
+    context = int64s_at(context_address, CONTEXT)
+    network, data, batch = network_of(context), data_of(context), batch_of(context)
+    if kind == INPUT:
+        first_row, last_row = first.tiles_input(network, data, batch, thread, threads)
+        prepare_rows(
+            network.workspace, network_input(network, batch.size), floats_of(context, INPUT_OFFSET),
+            floats_of(context, INPUT_FACTOR), dropout_at(context, np.int64(-1)), first_row, last_row,
+        )  # fmt: skip
+    else:
+        first.tiles_forward(network, data, batch, not context[PREPARES], thread, threads)
+        in_strip = ceil_div(batch.size, ROWS)
+        first_tile, last_tile = share(in_strip, thread, threads)
+        for strip in range(strips(output_of(network, np.int64(0), batch.size))):
+            finish(context, network, np.int64(0), strip * in_strip + first_tile, strip * in_strip + last_tile)
 
 
 @entry(5)
@@ -79,6 +143,7 @@ def groups_ahead(kind, layer, context_address, thread, threads):
         first.groups_input(data, batch, thread, threads)
     else:
         first.groups_forward(network, data, batch, thread, threads)
+        finish_strips(context, network, np.int64(0), batch.size, thread, threads)
 
 
 @entry(5)
@@ -86,30 +151,37 @@ def nonzeros_ahead(kind, layer, context_address, thread, threads):
     context = int64s_at(context_address, CONTEXT)
     network, data, batch = network_of(context), data_of(context), batch_of(context)
     if kind == INPUT:
-        first.nonzeros_input(data, batch, thread, threads)
+        first_sample, last_sample = first.nonzeros_input(data, batch, thread, threads)
+        if context[PREPARES]:
+            prepare_entries(
+                data.entries, network.layers[N_IN], floats_of(context, INPUT_FACTOR),
+                dropout_at(context, np.int64(-1)), first_sample, last_sample,
+            )  # fmt: skip
     else:
-        sorts = context[MODE] == TRAIN and not first.takes_row(batch.size, rule_of(context))
+        sorts = context[MODE] == TRAIN and not first.takes_row(batch.size, rule_of(context, RULE_CODE))
         first.nonzeros_forward_share(network, data, batch, sorts, thread, threads)
+        finish_strips(context, network, np.int64(0), batch.size, thread, threads)
 
 
 @entry(5)
 def tiles_update(context_address, first_column, last_column, thread, _):
     context = int64s_at(context_address, CONTEXT)
-    first.tiles_update(network_of(context), batch_of(context).size, rule_of(context), first_column, last_column, thread)
+    network, size, rule = network_of(context), batch_of(context).size, rule_of(context, RULE_CODE)
+    first.tiles_update(network, size, rule, first_column, last_column, thread)
 
 
 @entry(5)
 def groups_update(context_address, first_column, last_column, thread, _):
     context = int64s_at(context_address, CONTEXT)
     network, data, size = network_of(context), data_of(context), batch_of(context).size
-    first.groups_update(network, data, size, rule_of(context), first_column, last_column, thread)
+    first.groups_update(network, data, size, rule_of(context, RULE_CODE), first_column, last_column, thread)
 
 
 @entry(5)
 def nonzeros_update(context_address, first_column, last_column, thread, _):
     context = int64s_at(context_address, CONTEXT)
     network, data, size = network_of(context), data_of(context), batch_of(context).size
-    first.nonzeros_update_share(network, data, size, rule_of(context), first_column, last_column, thread)
+    first.nonzeros_update_share(network, data, size, rule_of(context, RULE_CODE), first_column, last_column, thread)
 
 
 # ---------------------------------------------------------------------------------------------- layers behind it
@@ -123,6 +195,8 @@ def lose(context, batch, layer, thread, threads):
         first_row, last_row = share(ceil_div(batch.size, NARROW), thread, threads)
         last_row = min(last_row * NARROW, batch.size)
         call_at(context[LOSS], address_of(context), layer, first_row * NARROW, last_row, thread)
+        if context[WEIGH]:
+            call_at(context[WEIGH], address_of(context), layer, first_row * NARROW, last_row, thread)
 
 
 @entry(5)
@@ -131,6 +205,8 @@ def inner_ahead(kind, layer, context_address, thread, threads):
     network, batch = network_of(context), batch_of(context)
     if kind == FORWARD:
         forward_dense(network, layer, batch.size, thread, threads)
+        first_tile, last_tile = share(tiles(output_of(network, layer, batch.size)), thread, threads)
+        finish(context, network, layer, first_tile, last_tile)
     elif layer > 0:  # else the first layer is the last
         first_row, last_row = share(ceil_div(batch.size, NARROW), thread, threads)
         last_row = min(last_row * NARROW, batch.size)
@@ -152,6 +228,8 @@ def row_ahead(kind, layer, context_address, thread, threads):
         first_strip, last_strip = share(n_strips, np.int64(0) if whole else thread, np.int64(1) if whole else threads)
         if not whole or thread == threads - 1:  # which has the row in `lose`
             forward_row(network, layer, first_strip, last_strip)
+        if not whole:
+            finish_strips(context, network, layer, np.int64(1), thread, threads)
     if kind == OUTPUT:
         lose(context, batch, layer, thread, threads)
 
@@ -179,7 +257,7 @@ def update_first(network, context, layer, batch_size, rule, first_column, last_c
 def back(backward, layer, context_address, thread, threads):
     """BACKWARD; `backward` does a layer behind the first"""
     context = int64s_at(context_address, CONTEXT)
-    network, size, rule = network_of(context), batch_of(context).size, rule_of(context)
+    network, size, rule = network_of(context), batch_of(context).size, rule_of(context, RULE_CODE)
     first_column, last_column = share_columns(network, context, layer, thread, threads)
     if layer > 0:
         if first_column < last_column:
@@ -213,7 +291,10 @@ def loss_arguments(context_address, layer):
 @entry(5)
 def cross_entropy_rows(context_address, layer, first, last, _):
     work, logits, targets, batch, at = loss_arguments(context_address, layer)
-    cross_entropy(work, logits, targets.labels, batch.samples, batch.start, at.rows, at.capacity, first, last)
+    smoothing = setting(int64s_at(context_address, CONTEXT), SMOOTHING)
+    cross_entropy(
+        work, logits, targets.labels, batch.samples, batch.start, at.rows, at.capacity, first, last, smoothing
+    )
 
 
 @entry(5)
@@ -229,11 +310,37 @@ def notebook_rows(context_address, layer, first, last, _):
 
 
 @entry(5)
-def mse_rows(context_address, layer, first, last, _):
+def elements_rows(context_address, layer, first, last, _):
     work, logits, targets, batch, at = loss_arguments(context_address, layer)
-    mse(work, logits, targets.values, batch.samples, batch.start, at.rows, at.capacity, first, last)
+    context = int64s_at(context_address, CONTEXT)
+    by_elements(
+        work, logits, targets.values, batch.samples, batch.start, at.rows, at.capacity, first, last,
+        context[LOSS_CODE], setting(context, DELTA),
+    )  # fmt: skip
+
+
+@entry(5)
+def weigh_rows(context_address, layer, first, last, _):
+    work, logits, _, batch, at = loss_arguments(context_address, layer)
+    weights = floats_of(int64s_at(context_address, CONTEXT), SAMPLE_WEIGHTS)
+    weigh(work, logits, weights, batch.samples, batch.start, at.rows, at.capacity, first, last)
+
+
+# ---------------------------------------------------------------------------------------------- stored gradients
+
+
+@entry(5)
+def stored_update(kind, _, context_address, thread, threads):
+    context = int64s_at(context_address, CONTEXT)
+    network = network_of(context)
+    if kind == SQUARES:
+        sum_squares(network, setting(context, L1), setting(context, L2), thread, threads)
+    else:
+        rule = rule_of(context, UPDATE_RULE)
+        update_share(network, setting(context, CLIP_NORM), setting(context, MAX_NORM), rule, thread, threads)
 
 
 LOSS_ENTRIES = {
-    CROSS_ENTROPY: cross_entropy_rows, SOFTMAX_MSE: softmax_mse_rows, NOTEBOOK: notebook_rows, MSE: mse_rows,
+    CROSS_ENTROPY: cross_entropy_rows, SOFTMAX_MSE: softmax_mse_rows, NOTEBOOK: notebook_rows,
+    **dict.fromkeys(BY_ELEMENTS.values(), elements_rows),
 }  # fmt: skip

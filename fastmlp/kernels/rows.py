@@ -60,12 +60,13 @@ def dense_forward_row(workspace, out, inp, parameters, weight, bias, activation,
 
 
 @kernel
-def dense_backward_row(workspace, inp, dout, parameters, state, weight, activation, rule, scratch, first, last):
+def dense_backward_row(workspace, inp, dout, parameters, state, weight, activation, slope, rule, scratch, first, last):
     """`dense_backward_input` and `dense_update` of a single row, for the blocks of 16 columns first..last-1 of inp
 
     inp     (1, n_in)       the layer's input, itself the output of `activation`; overwritten by its gradient
     dout    (1, n_out)      read; zero up to a whole vector
     weight  (n_in, n_out)   updated in place, in parameters; the optimizer's state likewise, at the same place
+    slope   (1, n_in)       read, so far behind inp, for the code SLOPE; else 0
     scratch (NARROW,)       overwritten, in workspace
     """
     plain = rule.rule == PLAIN and rule.weight_decay == 0
@@ -84,4 +85,4 @@ def dense_backward_row(workspace, inp, dout, parameters, state, weight, activati
                     store(dweight, workspace, scratch)
                     optimizer_update(parameters, state, to, workspace, scratch, NARROW, rule)
                 to += weight.row
-        store(activation_backward(total, load(workspace, at), activation), workspace, at)
+        store(activation_backward(total, load(workspace, at + slope), activation), workspace, at)

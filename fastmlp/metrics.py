@@ -1,0 +1,74 @@
+"""What is recorded of an epoch beside loss and accuracy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastmlp.model import MLP
+
+Metric = Callable[["MLP", Any, np.ndarray], float]
+
+
+def rises(name: str) -> bool:
+    """Whether a recorded metric is to rise: accuracies, top-k and R2 are; all else is to fall."""
+    return "accuracy" in name or re.search(r"(^|_)(top_\d+|r2)$", name) is not None
+
+
+def top_k(k: int) -> Metric:
+    """The share of samples whose label is among the k classes with the largest outputs."""
+
+    def metric(model, x, y):
+        outputs = model.predict_proba(x)
+        chosen = np.argpartition(-outputs, k - 1, axis=1)[:, :k] if k < outputs.shape[1] else None
+        return 1.0 if chosen is None else float((model.classes[chosen] == np.asarray(y)[:, None]).any(axis=1).mean())
+
+    return metric
+
+
+def mae(model: MLP, x, y) -> float:
+    """Mean absolute error over samples and outputs."""
+    predicted = model.predict(x)
+    return float(np.abs(predicted.astype(np.float64) - np.reshape(y, predicted.shape)).mean())
+
+
+def r2(model: MLP, x, y) -> float:
+    """Coefficient of determination, the mean over outputs; of an output that is constant, 1 if it is met and else 0."""
+    predicted = model.predict(x).astype(np.float64)
+    y = np.reshape(y, predicted.shape).astype(np.float64)
+    residual, total = ((y - predicted) ** 2).sum(axis=0), ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    share = np.divide(residual, total, out=np.where(residual > 0, 1.0, 0.0), where=total > 0)
+    return float((1 - share).mean())
+
+
+def _from_predictions(function: Callable) -> Metric:
+    return lambda model, x, y: float(function(y, model.predict(x)))
+
+
+def check_metrics(metrics: Any, n_classes: int | None) -> dict[str, Metric]:
+    """Metrics by name: "top_5" (any number) of classes, "mae" and "r2" of a regression, and functions of the targets
+    and the predictions."""
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        metrics = [metrics]
+    found: dict[str, Metric] = {}
+    for metric in metrics:
+        wanted = f'metrics must be names ("top_5", "mae", "r2") or functions of (y, predictions), got {metric!r}'
+        if callable(metric):
+            found[getattr(metric, "__name__", type(metric).__name__)] = _from_predictions(metric)
+        elif not isinstance(metric, str):
+            raise TypeError(wanted)
+        elif re.fullmatch(r"top_[1-9]\d*", metric):
+            if n_classes is None:
+                raise ValueError(f"metrics: {metric!r} needs classes, and this loss has none")
+            found[metric] = top_k(int(metric[4:]))
+        elif metric in ("mae", "r2"):
+            if n_classes is not None:
+                raise ValueError(f"metrics: {metric!r} is of a regression, and these targets are labels")
+            found[metric] = {"mae": mae, "r2": r2}[metric]
+        else:
+            raise ValueError(wanted)
+    return found

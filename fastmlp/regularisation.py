@@ -1,0 +1,70 @@
+"""Regularisation, as the arguments of `fastmlp.train` name it, and what the kernels have of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastmlp import inputs
+from fastmlp.kernels import context as places
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """What restrains a training; `check_regularisation` makes it.
+
+    Attributes
+    ----------
+    dropout : tuple of float
+        The share of its units that every hidden layer drops.
+    input_dropout : float
+    l1, l2, clip_norm, max_norm : float
+        0 where there is none.
+    """
+
+    dropout: tuple[float, ...] = ()
+    input_dropout: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
+    clip_norm: float = 0.0
+    max_norm: float = 0.0
+
+    @property
+    def stores(self) -> bool:
+        """Whether gradients have to be stored before anything is updated."""
+        return any((self.l1, self.l2, self.clip_norm, self.max_norm))
+
+    def settings(self) -> dict[int, float]:
+        """The kernels' settings, by their places."""
+        return {
+            places.L1: self.l1,
+            places.L2: self.l2,
+            places.CLIP_NORM: self.clip_norm,
+            places.MAX_NORM: self.max_norm,
+        }
+
+
+def dropped(share: float) -> int:
+    """A share of units as the kernels have it: of 2**32."""
+    return min(round(share * 2**32), 2**32 - 1)
+
+
+def check_regularisation(
+    n_hidden: int, dropout: Any, input_dropout: Any, l1: Any, l2: Any, clip_norm: Any, max_norm: Any
+) -> Regularisation:
+    """Regularisation from checked arguments of `fastmlp.train`."""
+    if isinstance(dropout, Sequence) and not isinstance(dropout, str):
+        if len(dropout) != n_hidden:
+            raise ValueError(f"dropout must be one number, or one per hidden layer ({n_hidden}), got {dropout!r}")
+    else:
+        dropout = [dropout] * max(n_hidden, 1)
+    shares = tuple(inputs.check_share(share, "dropout") for share in dropout)[:n_hidden]
+    return Regularisation(
+        shares,
+        inputs.check_share(input_dropout, "input_dropout"),
+        inputs.check_number(l1, "l1"),
+        inputs.check_number(l2, "l2"),
+        0.0 if clip_norm is None else inputs.check_positive(clip_norm, "clip_norm"),
+        0.0 if max_norm is None else inputs.check_positive(max_norm, "max_norm"),
+    )

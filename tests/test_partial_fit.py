@@ -1,0 +1,115 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import fastmlp
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((600, 12)).astype(np.float32)
+Y = (X[:, 0] + X[:, 1] > 0).astype(int) + (X[:, 2] > 1)
+FIXED = {"hidden": (16,), "batch_size": 32, "seed": 0, "epochs": 1}
+
+
+def parameters(model):
+    return np.concatenate([p.ravel() for p in model.weights + model.biases])
+
+
+def in_order(model):
+    """Have `partial_fit` take samples in the order given."""
+
+    class Order:
+        @staticmethod
+        def permutation(n):
+            return np.arange(n)
+
+    model._pause.rng = Order
+    return model
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", fastmlp.SGD(0.9), "adam", "adagrad"])
+@pytest.mark.parametrize("arguments", [{}, {"dropout": 0.3, "clip_norm": 0.2}])
+def test_pieces_are_as_good_as_the_whole(optimizer, arguments):
+    arguments = {**FIXED, "optimizer": optimizer, "shuffle": False, **arguments}
+    whole = fastmlp.train(X, Y, **arguments)
+    model = in_order(fastmlp.train(X[:192], Y[:192], classes=[0, 1, 2], **arguments))
+    for first, last in ((192, 224), (224, 600)):  # whole batches: the steps are the same
+        metrics = model.partial_fit(X[first:last], Y[first:last])
+        assert np.isfinite(metrics.loss)
+        assert 0 <= metrics.accuracy <= 1
+    np.testing.assert_array_equal(parameters(model), parameters(whole))
+
+
+def test_many_pieces_learn():
+    model = fastmlp.train(X[:100], Y[:100], classes=[0, 1, 2], **FIXED)
+    before = model.evaluate(X, Y)
+    for _ in range(10):
+        for start in range(0, 600, 75):
+            model.partial_fit(X[start : start + 75], Y[start : start + 75])
+    assert model.evaluate(X, Y).accuracy > max(0.9, before.accuracy)
+
+
+def test_models_from_files_go_on_with_plain_sgd(tmp_path):
+    model = fastmlp.train(X, Y, **FIXED)
+    model.save(tmp_path / "model.safetensors")
+    loaded = fastmlp.load(tmp_path / "model.safetensors")
+    before = parameters(loaded).copy()
+    loaded.partial_fit(X, Y, learning_rate=0.01, batch_size=600)
+    assert 0 < np.abs(parameters(loaded) - before).max() < 0.1
+
+
+def test_arguments_of_a_piece():
+    model = fastmlp.train(X, Y, **FIXED)
+    kept = parameters(model)
+    model.partial_fit(X, Y, learning_rate=1e-30)
+    np.testing.assert_array_equal(parameters(model), kept)
+    model.partial_fit(X[:9], Y[:9], sample_weight=np.arange(9), batch_size=1)
+    assert not np.array_equal(parameters(model), kept)
+    values = fastmlp.train(X, X[:, :2], **{**FIXED, "learning_rate": fastmlp.LinearDecay(0.1)})
+    assert np.isnan(values.partial_fit(X, X[:, :2]).accuracy)
+
+
+def test_weights_that_are_written_between_pieces_count():
+    model = fastmlp.train(X, Y, **FIXED)
+    model.partial_fit(X, Y)
+    model.weights[0][:] = 0
+    model.partial_fit(X, Y, learning_rate=1e-30)
+    assert np.abs(model.weights[0]).max() < 1e-20
+
+
+def test_copies_and_pickles_start_anew_and_leave_the_model_alone():
+    model = fastmlp.train(X, Y, optimizer="adam", **FIXED)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        kept = parameters(model)
+        other.partial_fit(X, Y)
+        assert not np.array_equal(parameters(other), kept)
+        np.testing.assert_array_equal(parameters(model), kept)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "arguments", "error", "match"),
+    [
+        (X[:, :3], Y, {}, ValueError, "x must have 12 features"),
+        (X, Y + 5, {}, ValueError, "y holds labels that the model has not seen"),
+        (X, Y, {"learning_rate": -1}, ValueError, "learning_rate"),
+        (X, Y, {"batch_size": 0}, ValueError, "batch_size"),
+        (X, Y, {"sample_weight": [1]}, ValueError, "sample_weight"),
+    ],
+)
+def test_bad_pieces_are_refused(x, y, arguments, error, match):
+    model = fastmlp.train(X, Y, **FIXED)
+    kept = parameters(model)
+    with pytest.raises(error, match=match):
+        model.partial_fit(x, y, **arguments)
+    np.testing.assert_array_equal(parameters(model), kept)
+
+
+def test_divergence_keeps_the_weights():
+    model = fastmlp.train(X, Y, **FIXED)
+    kept = parameters(model)
+    with pytest.raises(fastmlp.DivergenceError, match="at learning rate 1e"):
+        model.partial_fit(X, Y, learning_rate=1e38)
+    np.testing.assert_array_equal(parameters(model), kept)
+    model.partial_fit(X, Y)
+    assert np.isfinite(parameters(model)).all()
