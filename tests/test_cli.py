@@ -37,7 +37,8 @@ def test_train_has_options_for_everything(tmp_path, capsys):
     command = [
         "train", "--hidden", "16", "--epochs", "3", "--dropout", "0.1", "--input-dropout", "0.05", "--l1", "1e-6",
         "--l2", "1e-5", "--clip-norm", "1", "--max-norm", "4", "--label-smoothing", "0.05",
-        "--class-weight", "balanced", "--input-scale", "standardize", "--schedule", "plateau", "--warm-up", "0.5", "--validation", "0.1",
+        "--class-weight", "balanced", "--input-scale", "standardize", "--schedule", "plateau", "--warm-up", "0.5",
+        "--validation", "0.1",
         "--metrics", "top_2", "--patience", "0", "--csv-log", str(tmp_path / "log.csv"), "--activation", "silu",
         "--optimizer", "adam", "--checkpoint", str(tmp_path / "run"), "--time-budget", "60",
     ]  # fmt: skip
