@@ -17,6 +17,7 @@ _collects = _gc.isenabled()
 _gc.disable()
 try:
     from fastmlp import callbacks, reference
+    from fastmlp.convert import from_keras, from_sklearn, from_torch, to_torch
     from fastmlp.datasets import load_mnist
     from fastmlp.files import load
     from fastmlp.model import MLP, Metrics
@@ -47,9 +48,13 @@ __all__ = [
     "Metrics",
     "Step",
     "callbacks",
+    "from_keras",
+    "from_sklearn",
+    "from_torch",
     "load",
     "load_mnist",
     "reference",
     "reproduce",
+    "to_torch",
     "train",
 ]

@@ -41,7 +41,11 @@ def save(model: MLP, path) -> None:
     for layer, (weight, bias) in enumerate(zip(model.weights, model.biases)):
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
-    data = to_bytes(tensors, metadata={KEY: json.dumps(header)})
+    replace(path, to_bytes(tensors, metadata={KEY: json.dumps(header)}))
+
+
+def replace(path, data: bytes) -> None:
+    """Write `data` to a new file, and rename it to `path` once it is whole."""
     path = os.path.abspath(os.fspath(path))
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fastmlp-")
     try:

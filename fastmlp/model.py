@@ -219,6 +219,18 @@ class MLP:
 
         save(self, path)
 
+    def to_onnx(self, path: str | os.PathLike, dtype: str = "float32") -> None:
+        """Write the model to an ONNX file, as `fastmlp.onnx.to_onnx` describes it."""
+        from fastmlp.onnx import to_onnx
+
+        to_onnx(self, path, dtype)
+
+    def to_torch(self):
+        """A ``torch.nn.Sequential`` with the model's outputs, as `fastmlp.to_torch` describes it."""
+        from fastmlp.convert import to_torch
+
+        return to_torch(self)
+
 
 def _parts(x, size: int):
     """Parts of `x` of `size` samples, so that the sparse kernels' copy of their bytes stays small: slices, and what is
