@@ -10,6 +10,8 @@
 __version__ = "0.1.0"
 
 import gc as _gc
+import importlib
+from typing import TYPE_CHECKING, Any
 
 # Numba makes so many objects that live on, that collections of garbage take a third of the time of importing it: they
 # go to the oldest generation at once.
@@ -30,6 +32,28 @@ finally:
         _gc.unfreeze()
         _gc.enable()
 
+# Imported when they are asked for first.
+_LAZY = {
+    "from_keras": "convert", "from_sklearn": "convert", "from_torch": "convert", "to_torch": "convert",
+}  # fmt: skip
+
+if TYPE_CHECKING:
+    from fastmlp.convert import from_keras, from_sklearn, from_torch, to_torch
+
+
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(f"fastmlp.{_LAZY[name]}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
 __all__ = [
     "Adagrad",
     "Adam",
@@ -47,9 +71,13 @@ __all__ = [
     "Metrics",
     "Step",
     "callbacks",
+    "from_keras",
+    "from_sklearn",
+    "from_torch",
     "load",
     "load_mnist",
     "reference",
     "reproduce",
+    "to_torch",
     "train",
 ]

@@ -197,7 +197,7 @@ class Pause:
 
 def partial_fit(model: MLP, x, y, sample_weight, learning_rate, batch_size) -> Metrics:
     """See `MLP.partial_fit`."""
-    x = inputs.check_features(x, model.n_features)
+    x = model._check_features(x)
     targets = model._encode(y, x.shape[0])
     if sample_weight is not None:
         targets = targets._replace(weights=inputs.check_sample_weight(sample_weight, x.shape[0]))

@@ -40,6 +40,7 @@ def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]
         "classes_dtype": None if classes is None else classes.dtype.str,
         "input_scale": "features" if isinstance(model.input_scale, InputScale) else model.input_scale,
         "delta": model.delta,
+        "feature_names": model.feature_names,
         "has_bias": model.has_bias,
         "history": model.history,
     }
@@ -49,7 +50,11 @@ def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]
     for layer, (weight, bias) in enumerate(zip(model.weights, model.biases)):
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
-    data = to_bytes(tensors, metadata={KEY: json.dumps(header), **more})
+    replace(path, to_bytes(tensors, metadata={KEY: json.dumps(header), **more}))
+
+
+def replace(path, data: bytes) -> None:
+    """Write `data` to a new file, and rename it to `path` once it is whole."""
     path = os.path.abspath(os.fspath(path))
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fastmlp-")
     try:
@@ -127,6 +132,8 @@ def _model(header: dict, tensors: dict) -> MLP:
             if tensor is None or tensor.shape != target.shape or tensor.dtype != np.float32:
                 got = "none" if tensor is None else f"{tensor.dtype} of shape {tensor.shape}"
                 raise ValueError(f"tensor {name} must be float32 of shape {target.shape}, got {got}")
+            if not np.isfinite(tensor).all():
+                raise ValueError(f"tensor {name} holds NaN or infinity")
             target[:] = tensor
     if tensors:
         raise ValueError(f"unknown tensors {sorted(tensors)}")
@@ -135,9 +142,17 @@ def _model(header: dict, tensors: dict) -> MLP:
         classes = np.array(classes, header["classes_dtype"])
         if classes.shape != (parameters.widths[-1],):
             raise ValueError(f"{classes.size} classes do not fit {parameters.widths[-1]} outputs")
+        if not (classes[1:] > classes[:-1]).all():
+            raise ValueError(f"the classes {classes.tolist()} are not different and sorted")
+        if header["loss"] in BY_ELEMENTS:
+            raise ValueError(f"the loss {header['loss']!r} has no classes")
     elif header["loss"] not in BY_ELEMENTS:
         raise ValueError(f"the loss {header['loss']!r} needs classes")
     model = MLP(parameters, header["activations"], header["loss"], classes, scale, bool(header["has_bias"]))
     model.history = dict(header["history"])
     model.delta = check_positive(header.get("delta", 1.0), "delta")
+    names = header.get("feature_names")
+    if names is not None and [*map(type, names)] != [str] * parameters.widths[0]:
+        raise ValueError(f"{len(names)} names do not fit {parameters.widths[0]} features")
+    model.feature_names = names
     return model

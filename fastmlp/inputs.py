@@ -34,13 +34,51 @@ def as_array(value, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be an array, or lists of equal lengths: {error}") from None
 
 
-def check_features(x, n_features: int | None = None, name: str = "x") -> np.ndarray:
+def feature_names(x) -> list[str] | None:
+    """The names of the columns of a data frame, of pandas or Polars; None for anything else."""
+    columns = getattr(x, "columns", None)
+    if columns is None or not all(isinstance(column, str) for column in columns):
+        return None
+    return list(columns)
+
+
+def _check_names(names: list[str], wanted: list[str], name: str) -> None:
+    """The columns of a data frame are those that a model was trained on."""
+    if names == wanted:
+        return
+    missing, unknown = ([c for c in a if c not in set(b)] for a, b in ((wanted, names), (names, wanted)))
+    parts = [f"{kind} {_shorten(found)}" for kind, found in (("without", missing), ("with", unknown)) if found]
+    raise ValueError(
+        f"{name} must have the columns that the model was trained on, {_shorten(wanted)}, "
+        f"got a frame {' and '.join(parts) or 'in another order'}"
+    )
+
+
+def _frame_array(frame, name: str) -> np.ndarray:
+    """A data frame's numbers."""
+    array = as_array(frame, name)
+    if array.dtype.kind not in "buif":
+        kinds = dict(zip(frame.columns, frame.dtypes))
+        wrong = [c for c in frame.columns if as_array(frame[c], name).dtype.kind not in "buif"]
+        if not wrong:  # numbers of several kinds
+            return array.astype(np.float64)
+        raise TypeError(f"{name} must hold numbers, got the column {wrong[0]!r} of dtype {kinds[wrong[0]]}")
+    return array
+
+
+def check_features(x, n_features: int | None = None, name: str = "x", names: list[str] | None = None) -> np.ndarray:
     """`x` as a two-dimensional array of uint8, float32 or float64 whose rows are contiguous.
 
     Arrays of these types are not copied if their rows are contiguous; other numbers become float32.  Sparse matrices of
-    SciPy come back as a CSR matrix in canonical form, of whatever numbers they hold.
+    SciPy come back as a CSR matrix in canonical form, of whatever numbers they hold.  The columns of a data frame must
+    have the `names` that a model has.
     """
-    if not is_csr(x):
+    columns = feature_names(x)
+    if columns is not None:
+        if names is not None:
+            _check_names(columns, names, name)
+        x = _frame_array(x, name)
+    elif not is_csr(x):
         x = as_array(x, name)
     if x.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers (uint8, float32 or float64), got {_describe(x)}")
@@ -270,8 +308,8 @@ def encode_labels(y: np.ndarray, classes: np.ndarray, name: str = "y") -> Target
     return _targets(codes, np.zeros(0, np.float32))
 
 
-def _shorten(values: np.ndarray) -> str:
-    shown = ", ".join(repr(v) for v in values[:5].tolist())
+def _shorten(values: np.ndarray | list) -> str:
+    shown = ", ".join(repr(v) for v in np.asarray(values)[:5].tolist())
     return f"[{shown}, ...]" if len(values) > 5 else f"[{shown}]"
 
 

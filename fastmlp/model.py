@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +24,12 @@ CHUNK = 128
 # Samples whose bytes are copied at a time for the sparse kernels: a few MB, which stay in the last-level cache.
 SLICE = 32 * CHUNK
 
-Metrics = namedtuple("Metrics", "loss accuracy")
-Metrics.__doc__ = """Mean loss per sample, and the share of right predictions (NaN for a regression)."""
+
+class Metrics(NamedTuple):
+    """Mean loss per sample, and the share of right predictions (NaN for a regression)."""
+
+    loss: float
+    accuracy: float
 
 
 class MLP:
@@ -51,6 +54,8 @@ class MLP:
         Whether training ended by Ctrl-C.
     delta : float
         Of the loss "huber".
+    feature_names : list of str or None
+        The columns of the data frame that the model was trained on; other frames are checked for them.
     history : dict of list
         What training recorded, a value an epoch: ``epoch``, ``seconds`` (of that epoch's training alone),
         ``train_loss`` and ``train_accuracy`` (over the epoch's batches, each before its step), ``validation_loss``,
@@ -67,6 +72,7 @@ class MLP:
         self.threads: int | None = None
         self.interrupted = False
         self.delta = 1.0
+        self.feature_names: list[str] | None = None
         self._pause: Any = None  # what `partial_fit` goes on with
         self.history: dict[str, list] = {}
         self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
@@ -104,6 +110,9 @@ class MLP:
             settings={places.DELTA: self.delta},
         )  # fmt: skip
 
+    def _check_features(self, x, name: str = "x") -> np.ndarray:
+        return inputs.check_features(x, self.n_features, name, self.feature_names)
+
     @staticmethod
     def _sparse(x) -> bool | None:
         """For `Run.set_data`: few samples, for which the weights are not packed, are not worth lists."""
@@ -124,7 +133,7 @@ class MLP:
 
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
-        x = inputs.check_features(x, self.n_features)
+        x = self._check_features(x)
         run = self._run(x, min(x.shape[0], CHUNK))
         flat, outputs = padded_outputs(x.shape[0], self.widths[-1])
         row = len(flat) // x.shape[0]
@@ -211,7 +220,7 @@ class MLP:
         ValueError, TypeError
             If `x` or `y` are not such arrays, or `y` holds a label that is not among `classes`.
         """
-        x = inputs.check_features(x, self.n_features)
+        x = self._check_features(x)
         targets = self._encode(y, x.shape[0])
         total_weight = float(x.shape[0])
         if sample_weight is not None:
@@ -285,6 +294,18 @@ class MLP:
 
         save(self, path)
 
+    def to_onnx(self, path: str | os.PathLike, dtype: str = "float32") -> None:
+        """Write the model to an ONNX file, as `fastmlp.onnx.to_onnx` describes it."""
+        from fastmlp.onnx import to_onnx
+
+        to_onnx(self, path, dtype)
+
+    def to_torch(self):
+        """A ``torch.nn.Sequential`` with the model's outputs, as `fastmlp.to_torch` describes it."""
+        from fastmlp.convert import to_torch
+
+        return to_torch(self)
+
 
 def _parts(x, size: int):
     """Parts of `x` of `size` samples, so that the sparse kernels' copy of their bytes stays small: slices, and what is
@@ -311,7 +332,7 @@ class Predictor:
     """
 
     def __init__(self, model: MLP, x):
-        x = inputs.check_features(x, model.n_features)
+        x = model._check_features(x)
         self.model, self.run = model, model._run(x, CHUNK)
         self.run.set_data(x, model.input_scale)
         self.flat, self.outputs = padded_outputs(x.shape[0], model.widths[-1])

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
 
@@ -593,7 +594,7 @@ def epoch_order(samples, shuffle, rng):
 class MLP:
     """What `train` returns: the parameters and the history, with the methods of `fastmlp.MLP`"""
 
-    def __init__(self, weights, biases, activations, loss, classes, input_scale, history, delta=1.0):
+    def __init__(self, weights, biases, activations, loss, classes, input_scale, history: dict[str, list], delta=1.0):
         self.weights, self.biases, self.activations, self.delta = weights, biases, activations, delta
         self.loss, self.classes, self.input_scale, self.history = loss, classes, input_scale, history
 
@@ -605,13 +606,13 @@ class MLP:
         ]
         return np.concatenate([outputs[-1] for outputs in logits])
 
-    def predict_proba(self, x):
+    def predict_proba(self, x: Any) -> np.ndarray:
         logits = self._outputs(np.asarray(x))
         if self.loss == "binary_cross_entropy":
             return 1 / (1 + np.exp(-logits))
         return batch_softmax(logits) if self.loss == "notebook" else softmax(logits)
 
-    def predict(self, x):
+    def predict(self, x: Any) -> np.ndarray:
         if self.loss in BY_ELEMENTS:
             outputs = self._outputs(np.asarray(x))
             if self.loss == "binary_cross_entropy":
@@ -619,7 +620,7 @@ class MLP:
             return np.exp(outputs) if self.loss == "poisson" else outputs
         return self.classes[self.predict_proba(x).argmax(axis=1)]
 
-    def evaluate(self, x, y, sample_weight=None):
+    def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> Metrics:
         target = _target(y, self.classes, self.weights[0].dtype)
         outputs = self._outputs(np.asarray(x))
         if self.loss in BY_ELEMENTS:
@@ -701,8 +702,8 @@ def initial_state(parameter, slots):
 
 
 def train(
-    x,
-    y,
+    x: Any,
+    y: Any,
     *,
     hidden=(128,),
     activation="relu",
@@ -731,8 +732,8 @@ def train(
     sample_weight=None,
     class_weight=None,
     classes=None,
-    dtype=np.float32,
-):
+    dtype: Any = np.float32,
+) -> MLP:
     """Train a multilayer perceptron in NumPy, with the arguments of `fastmlp.train` and the same random numbers.
 
     Parameters
@@ -794,8 +795,8 @@ def train(
     learning_rate = default_rate if learning_rate is None else learning_rate
     states = [[initial_state(a, slots) for a in pair] for pair in zip(weights, biases)]
 
-    names = ("epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-    history = {name: [] for name in (*names, "learning_rate")}
+    recorded = ("epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+    history: dict[str, list] = {name: [] for name in (*recorded, "learning_rate")}
     model = MLP(weights, biases, activations, loss, classes, input_scale, history, delta)
     steps = -(-len(samples) // batch_size)
     for epoch in range(epochs):

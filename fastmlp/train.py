@@ -64,7 +64,7 @@ def train(
 
     Parameters
     ----------
-    x : array_like, sparse matrix, or path (n_samples, n_features)
+    x : array_like, data frame, sparse matrix, or path (n_samples, n_features)
         uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; other numbers become
         float32.  Input that is mostly zero, with at most 256 values, is copied as bytes.  A `numpy.memmap`, or a folder
         of ``.npy`` files that are one below the other, in the order of their names, is read a part at a time while
@@ -165,7 +165,7 @@ def train(
     DivergenceError
         If the loss, or a weight, becomes NaN or infinite.
     """
-    stream, y = open_stream(x), load_targets(y)
+    stream, y, columns = open_stream(x), load_targets(y), inputs.feature_names(x)
     x = inputs.check_features(x) if stream is None else stream
     hidden = inputs.check_hidden(hidden)
     activations = inputs.check_activations(activation, len(hidden), ACTIVATIONS)
@@ -222,11 +222,11 @@ def train(
         input_scale = inputs.standard_scale(x, samples)
     parameters, has_bias = _initial(init, (x.shape[1], *hidden, n_out), init_rng)
     model = MLP(parameters, activations, loss, all_classes, input_scale, has_bias)
-    model.threads, model.delta = threads, delta
+    model.threads, model.delta, model.feature_names = threads, delta, columns
     names = [f"{part}_{name}" for name in scores for part in ("train", "validation")]
     model.history = {name: [] for name in (*HISTORY, *names)}
     if validation is not None:  # bad data is refused before training, not after the first epoch
-        n_validation = inputs.check_features(validation[0], x.shape[1], "validation x").shape[0]
+        n_validation = model._check_features(validation[0], "validation x").shape[0]
         model._encode(validation[1], n_validation, "validation y")
 
     run = Run(

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +95,13 @@ def test_a_rewritten_model_still_loads(rewrite):
         ({"loss": "wave"}, {}, "unknown name 'wave'"),
         ({"classes": None}, {}, "needs classes"),
         ({"classes": ["a"]}, {}, "classes do not fit"),
+        ({"classes": ["yes", "no", "wörd"]}, {}, "are not different and sorted"),
+        ({"classes": ["no", "yes", "yes"]}, {}, "are not different and sorted"),
+        ({"loss": "mse"}, {}, "the loss 'mse' has no classes"),
+        ({"feature_names": ["a"]}, {}, "names do not fit"),
+        ({"delta": -1}, {}, "delta must be"),
+        ({}, {"layers.0.bias": np.full(5, np.nan, np.float32)}, "tensor layers.0.bias holds NaN or infinity"),
+        ({"input_scale": "features"}, {}, "not a fastmlp model that this version can read"),
         ({"input_scale": -1}, {}, "input_scale must be"),
         ({"history": None}, {}, "not a fastmlp model that this version can read"),
     ],
@@ -101,6 +109,25 @@ def test_a_rewritten_model_still_loads(rewrite):
 def test_a_model_that_does_not_fit_together_is_refused(rewrite, header, tensors, message):
     with pytest.raises(ValueError, match=message):
         fastmlp.load(rewrite(header, tensors))
+
+
+def test_a_file_of_an_older_version_still_loads():
+    model = fastmlp.load(Path(__file__).parent / "files/format-1.safetensors")  # of 0.1.0, before `delta` was kept
+    assert (model.widths, model.activations, model.delta, model.feature_names) == (
+        (9, 5, 4, 3),
+        ("tanh", "elu"),
+        1.0,
+        None,
+    )
+    assert model.classes.tolist() == ["low", "mid", "top"]
+    pixels = 9 * np.arange(27, dtype=np.uint8).reshape(3, 9)
+    want = [
+        [0.7976987361907959, 0.10657066106796265, 0.09573064744472504],
+        [0.3218361735343933, 0.33736246824264526, 0.34080132842063904],
+        [0.08131886273622513, 0.37386560440063477, 0.5448154807090759],
+    ]  # what it predicted then
+    np.testing.assert_allclose(model.predict_proba(pixels), want, rtol=1e-5)
+    assert model.history["train_loss"][-1] == 0.7930590426549315
 
 
 def test_every_length_of_a_cut_file_is_refused(tmp_path):

@@ -9,7 +9,7 @@ import fastmlp
 
 
 def test_importing_loads_no_optional_and_no_slow_package():
-    optional = {"rich", "scipy", "sklearn", "matplotlib", "safetensors", "onnx", "torch"}
+    optional = {"rich", "scipy", "sklearn", "matplotlib", "safetensors", "onnx", "onnxruntime", "torch", "keras"}
     # Numba looks for SciPy by itself: only what fastmlp adds to it counts
     code = (
         "import sys, numba; before = set(sys.modules); import fastmlp\n"
