@@ -15,7 +15,8 @@ class Kernels:
     params = [
         ["dense_forward", "dense_backward_input", "dense_update", "dense_forward_row", "dense_backward_row",
          "make_lists", "place_words", "sparse_add", "sparse_update", "find_nonzeros", "copy_nonzeros", "sort_nonzeros",
-         "nonzeros_forward", "nonzeros_update", "nonzeros_update_row"],
+         "nonzeros_forward", "nonzeros_update", "nonzeros_update_row", "dense_update_adam", "bias_update", "transpose",
+         "make_words", "finish_forward", "prepare_rows", "prepare_entries", "penalise", "update_strip", "limit_norms"],
         SHAPES,
     ]  # fmt: skip
     param_names = ["kernel", "shape"]
@@ -206,6 +207,81 @@ def _nonzeros(function):
     return make
 
 
+def _more(function):
+    """What some trainings have beside the products: on a whole layer, strip by strip where the kernel takes strips."""
+
+    def make(batch_size, n_in, n_out):
+        from scipy.sparse import csr_matrix
+
+        from fastmlp import inputs, workspace
+        from fastmlp.kernels import dense, dropout, nonzeros, penalties, sparse
+        from fastmlp.kernels.activations import TANH
+        from fastmlp.kernels.network import BIAS
+        from fastmlp.kernels.optimizers import ADAM, Rule
+        from fastmlp.kernels.vector import NARROW
+
+        run, x, samples, rule = _layer(batch_size, n_in, n_out)
+        network, places = run.network, run.network.places
+        inp, out, weight = _matrices(run, batch_size)
+        work, parameters, bias = network.workspace, network.parameters, int(network.layers[BIAS])
+        state = np.zeros(3 * parameters.size, np.float32)
+        slope, strips = np.zeros(2 * work.size, np.float32), -(-n_out // int(NARROW))
+        slope[: work.size] = work
+        drop = dropout.dropout_of(1, 1, 0, 2**31)
+        none, factor = np.zeros(0, np.float32), np.ones(-(-n_in // 64) * 64, np.float32)
+        adam = Rule(ADAM, *np.float32([1e-30, 0.9, 0, 0.999, 1e-8, 1e-30, 1]))
+        rows, entries = inputs.rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
+        nonzeros.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
+        csr = inputs.rows_of(csr_matrix(x), 1 / 255)
+        words, starts = np.zeros(x.size, np.int64), np.zeros(batch_size + 1, np.int64)
+        codes = np.ones(x.size, np.uint8)[: csr.data.size // csr.itemsize]
+        one, clip = np.float32(1e-30), np.float32(0.5)
+
+        def dense_update_adam():
+            dense.dense_update(
+                work, inp, out, parameters, state, weight, places.zeros, adam, places.scratch, 0, dense.tiles(weight)
+            )
+
+        def bias_update():
+            dense.bias_update(work, out, parameters, state, bias, rule, places.scratch, 0, dense.strips(out))
+
+        def transpose():
+            at = dense.Matrix(work.size, (n_out + 15) // 16 * 16 * 64, 64, n_out, n_in)
+            dense.transpose(transposed, at, parameters, weight, 0, -(-n_in // 16))
+
+        transposed = np.zeros(work.size + 64 * (n_out + 64) * (n_in // 64 + 1), np.float32)
+
+        def make_words():
+            sparse.make_words(words, starts, codes, csr.starts, csr.indices, csr.index_itemsize)
+
+        def finish_forward():
+            dropout.finish_forward(slope, out, work.size, TANH, drop, 0, dense.tiles(out))
+
+        def prepare_rows():
+            dropout.prepare_rows(work, inp, none, none, drop, 0, batch_size)
+
+        def prepare_entries():
+            dropout.prepare_entries(entries, n_in, factor, drop, 0, batch_size)
+
+        def by_strips(kernel, *more):
+            for strip in range(strips):
+                at = weight.start + strip // 4 * weight.panel + strip % 4 * 16
+                kernel(parameters, *([] if kernel is penalties.limit_norms else [state]), at, weight.row, n_in, *more)
+
+        def penalise():
+            by_strips(penalties.penalise, np.int64(16), one, one)
+
+        def update_strip():
+            by_strips(penalties.update_strip, clip, adam)
+
+        def limit_norms():
+            by_strips(penalties.limit_norms, np.float32(1e30))
+
+        return locals()[function]
+
+    return make
+
+
 def _loss(loss, n_outputs):
     from fastmlp.kernels import losses
     from fastmlp.kernels.dense import Matrix
@@ -236,7 +312,8 @@ _KERNELS = {
     for make, names in (
         (_dense, Kernels.params[0][:5]),
         (_sparse, Kernels.params[0][5:9]),
-        (_nonzeros, Kernels.params[0][9:]),
+        (_nonzeros, Kernels.params[0][9:15]),
+        (_more, Kernels.params[0][15:]),
     )
     for name in names
 }

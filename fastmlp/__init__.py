@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 _collects = _gc.isenabled()
 _gc.disable()
 try:
-    from fastmlp import callbacks, reference
+    from fastmlp import callbacks
     from fastmlp.datasets import load_mnist
     from fastmlp.files import load
     from fastmlp.model import MLP, Metrics
@@ -35,9 +35,11 @@ finally:
 # Imported when they are asked for first.
 _LAZY = {
     "from_keras": "convert", "from_sklearn": "convert", "from_torch": "convert", "to_torch": "convert",
+    "reference": "",
 }  # fmt: skip
 
 if TYPE_CHECKING:
+    from fastmlp import reference
     from fastmlp.convert import from_keras, from_sklearn, from_torch, to_torch
 
 
@@ -46,7 +48,8 @@ else:
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:
             raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-        value = globals()[name] = getattr(importlib.import_module(f"fastmlp.{_LAZY[name]}"), name)
+        module = importlib.import_module(f"fastmlp.{_LAZY[name] or name}")
+        value = globals()[name] = getattr(module, name) if _LAZY[name] else module
         return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +18,11 @@ from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import SGD
 from fastmlp.run import Run
 from fastmlp.schedules import learning_rates
-from fastmlp.streams import Stream
 from fastmlp.threads import resolve
 from fastmlp.workspace import pack
+
+if TYPE_CHECKING:
+    from fastmlp.streams import Stream
 
 BUFFER_BYTES = 1 << 27  # of a stream's shuffle buffer, by default; three of them may be in memory for a moment
 

@@ -100,6 +100,14 @@ def check_features(x, n_features: int | None = None, name: str = "x", names: lis
     return x
 
 
+def memmap_of(array) -> np.memmap | None:
+    """The memmap that an array is, or is a view of; None if it is in memory, as sums of memmaps are."""
+    base = array if isinstance(array, np.ndarray) else None
+    while base is not None and not (isinstance(base, np.memmap) and getattr(base, "_mmap", None) is not None):
+        base = getattr(base, "base", None)
+    return base
+
+
 def is_csr(x) -> bool:
     """Whether `x` is a sparse matrix of SciPy, which is not imported for it."""
     return hasattr(x, "tocsr")

@@ -28,14 +28,14 @@ def open_stream(x, name: str = "x") -> Stream | None:
     if it is anything else."""
     if isinstance(x, (str, os.PathLike)):
         return Stream(_files(x, name), name)
-    return None if _memmap(x) is None else Stream([np.asarray(x)], name)
+    return None if inputs.memmap_of(x) is None else Stream([np.asarray(x)], name)
 
 
 def load_targets(y, name: str = "y"):
     """`y` as an ordinary array if it is a folder of .npy files or a memmap; anything else as it is."""
     if isinstance(y, (str, os.PathLike)):
         shards = [np.array(_open(path, name)) for path in _files(y, name)]
-    elif _memmap(y) is not None:
+    elif inputs.memmap_of(y) is not None:
         shards = [np.asarray(y)]
     else:
         return y
@@ -203,17 +203,9 @@ def _open(source: np.ndarray | Path, name: str) -> np.ndarray:
         raise ValueError(f"{name} must hold readable .npy files, got {str(source)!r}: {error}") from error
 
 
-def _memmap(array) -> np.memmap | None:
-    """The memmap that an array is, or is a view of; None if it is in memory, as sums of memmaps are."""
-    base = array if isinstance(array, np.ndarray) else None
-    while base is not None and not (isinstance(base, np.memmap) and getattr(base, "_mmap", None) is not None):
-        base = getattr(base, "base", None)
-    return base
-
-
 def _release(array) -> None:
     """Take the pages of a memmap out of this process; the operating system keeps them while it has room."""
-    memmap = _memmap(array)
+    memmap = inputs.memmap_of(array)
     # changes to a memmap of mode "c" are in these pages alone
     if memmap is not None and memmap.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
         with contextlib.suppress(OSError):  # of pages that are locked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,8 +10,7 @@ import numpy as np
 
 from fastmlp import inputs
 from fastmlp.batches import SHUFFLES, split
-from fastmlp.checkpoints import Checkpoints, digest, pack_state, unpack_state
-from fastmlp.course import ArrayData, Course, DivergenceError, StreamData
+from fastmlp.course import BUFFER_BYTES, ArrayData, Course, DivergenceError, StreamData
 from fastmlp.kernels import context as places
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
@@ -21,7 +21,6 @@ from fastmlp.parameters import INITS, Parameters, initial_parameters
 from fastmlp.progress import HISTORY, ProgressBar
 from fastmlp.regularisation import check_regularisation
 from fastmlp.run import Run
-from fastmlp.streams import Stream, load_targets, open_stream
 from fastmlp.threads import resolve
 
 
@@ -151,7 +150,8 @@ def train(
         result of one that was not interrupted.  The last two epochs are kept; `fastmlp.load` reads them too.
     shuffle_buffer : int, optional
         How many samples of a memory-mapped array, or of a folder of them, to have in memory and mix at a time; by
-        default as many as fit 128 MB.  Parts of consecutive samples come in random order.
+        default as many as fit 128 MB.  Parts of consecutive samples come in random order.  What is smaller than that is
+        read as a whole.
 
     Returns
     -------
@@ -165,7 +165,13 @@ def train(
     DivergenceError
         If the loss, or a weight, becomes NaN or infinite.
     """
-    stream, y, columns = open_stream(x), load_targets(y), inputs.feature_names(x)
+    stream, columns = None, inputs.feature_names(x)
+    if any(isinstance(data, (str, os.PathLike)) or inputs.memmap_of(data) is not None for data in (x, y)):
+        from fastmlp.streams import load_targets, open_stream
+
+        stream, y = open_stream(x), load_targets(y)
+        if stream is not None and shuffle_buffer is None and stream.nbytes <= BUFFER_BYTES:
+            x, stream = stream.rows(0, stream.shape[0]), None  # it is small: an array as any other
     x = inputs.check_features(x) if stream is None else stream
     hidden = inputs.check_hidden(hidden)
     activations = inputs.check_activations(activation, len(hidden), ACTIVATIONS)
@@ -203,6 +209,8 @@ def train(
 
     checkpoints, resumed, entropy = None, None, seed
     if checkpoint is not None:
+        from fastmlp.checkpoints import Checkpoints, digest, pack_state, unpack_state
+
         checkpoints = Checkpoints(checkpoint, {
             "widths": [x.shape[1], *hidden, n_out], "activation": activations, "loss": loss,
             "optimizer": repr(optimizer), "learning_rate": _describe(learning_rate), "batch_size": batch_size,
@@ -349,7 +357,7 @@ def _check_validation(validation, x, y, weights, rng):
             raise ValueError(
                 f"validation, as a fraction, must be in (0, 1) and leave samples on both sides, got {validation!r}"
             )
-        if isinstance(x, Stream):
+        if hasattr(x, "windows"):
             raise ValueError("validation, as a fraction, needs x in memory; pass (x, y)")
         samples, held_out = split(n, float(validation), rng)
         held = (x[held_out], np.asarray(y)[held_out])
