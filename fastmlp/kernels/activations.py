@@ -87,19 +87,21 @@ def keeps_slope(activation):
 @inlined
 def forward_and_slope(z, activation):
     """GELU (Hendrycks and Gimpel 2016) exactly, x Phi(x), or by tanh, and SiLU, x sigmoid(x); and their derivatives"""
-    one, half = splat(np.float32(1)), splat(np.float32(0.5))
+    zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
     if activation == SILU:
-        share = div(one, add(one, exp(sub(splat(np.float32(0)), z))))
-        return mul(z, share), mul(share, fma(z, sub(one, share), one))
+        e = exp(sub(zero, z))
+        share = div(one, add(one, e))
+        return mul(z, share), mul(share, fma(z, mul(e, share), one))
     if activation == GELU:
         share = mul(half, add(one, erf(mul(splat(np.float32(0.5**0.5)), z))))
         density = mul(splat(np.float32((2 * np.pi) ** -0.5)), exp(mul(splat(np.float32(-0.5)), mul(z, z))))
         return mul(z, share), fma(z, density, share)
-    square, scale = mul(z, z), splat(GELU_SCALE)
-    t = tanh(mul(scale, mul(z, fma(splat(GELU_CUBE), square, one))))
-    share = mul(half, add(one, t))
-    inner = mul(scale, fma(splat(np.float32(3) * GELU_CUBE), square, one))
-    return mul(z, share), fma(mul(half, z), mul(sub(one, mul(t, t)), inner), share)
+    # (1 + tanh(u)) / 2 is the sigmoid of 2 u, in which nothing cancels
+    square, twice = mul(z, z), splat(np.float32(2) * GELU_SCALE)
+    e = exp(sub(zero, mul(twice, mul(z, fma(splat(GELU_CUBE), square, one)))))
+    share = div(one, add(one, e))
+    inner = mul(twice, fma(splat(np.float32(3) * GELU_CUBE), square, one))
+    return mul(z, share), fma(mul(z, share), mul(mul(e, share), inner), share)
 
 
 @inlined
