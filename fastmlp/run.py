@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from fastmlp.kernels.vector import NARROW, STRIP, WIDE
 from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 from fastmlp.regularisation import Regularisation, dropped
-from fastmlp.threads import team
+from fastmlp.threads import Pace, team
 from fastmlp.workspace import is_finite, network_for, nonzeros_for, set_table, sparse_lists, unpack
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
@@ -88,7 +89,7 @@ class Run:
             trains,
         )  # fmt: skip
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
-        self.steps_per_call = max(1, int(FLOP_PER_CALL / self.flop))
+        self.steps_per_call, self.pace = max(1, int(FLOP_PER_CALL / self.flop)), Pace(self.flop)
         self.settings = np.zeros(places.N_SETTINGS, np.float32)
         self.settings[places.DELTA] = 1
         for place, value in {**optimizer.settings(), **restraint.settings(), **(settings or {})}.items():
@@ -196,16 +197,19 @@ class Run:
         n_steps = self.n_steps(len(order))
         self._point(places.SAMPLES, order)
         self._point_regions(mode)
-        for first in range(0, n_steps, self.steps_per_call):
-            last = min(first + self.steps_per_call, n_steps)
-            arguments = self.context, first, last, rates, records, outputs
-            with team(self.threads, self.flop) as threads:
-                if threads == 1:
-                    reached = epoch.train_steps(*arguments)
-                else:
-                    reached = epoch.train_steps_parallel(*arguments, threads)
-            if reached < last:
+        first = 0
+        while first < n_steps:
+            with team(self.threads, self.flop) as available:
+                threads, steps = self.pace.next(available, min(self.steps_per_call, n_steps - first))
+                arguments = self.context, first, first + steps, rates, records, outputs
+                call = epoch.train_steps if threads == 1 else epoch.train_steps_parallel
+                is_loaded, start = getattr(call, "signatures", True), time.perf_counter()
+                reached = call(*arguments) if threads == 1 else call(*arguments, threads)
+                if is_loaded:  # else compiled code has been loaded in that time
+                    self.pace.note(threads, time.perf_counter() - start, steps)
+            if reached < first + steps:
                 return reached
+            first = reached
         return n_steps
 
     def n_steps(self, n_samples: int) -> int:
