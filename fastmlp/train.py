@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -248,33 +249,20 @@ def train(
     else:
         data = StreamData(run, stream, targets, input_scale, bool(shuffle), shuffle_buffer)
     course = Course(model, run, data, learning_rate, epochs, order_rng, sequence.entropy)
-    finished = False
+    train_set = (x, y)
+    if scores and samples is not None:
+        train_set = x[samples], np.asarray(y)[samples]
     _call(callbacks, "on_train_begin", model)
+    finished = False
     if resumed is not None:
         saved, state, arrays = resumed
         course.load_state(saved, state, arrays)
         unpack_state(callbacks, state["callbacks"], arrays)
-        finished = state["finished"] or course.done >= epochs
-
-    train_set = (x, y)
-    if scores and samples is not None:
-        train_set = x[samples], np.asarray(y)[samples]
+        finished = state["finished"]
     try:
         with ProgressBar(progress, epochs, course.done) as advance:
             while not finished and course.done < epochs:
-                record = course.epoch()
-                if not np.isfinite(record["train_loss"]):
-                    course.take_back()
-                    raise DivergenceError(record["epoch"], record["learning_rate"], model)
-                evaluated = Metrics(float("nan"), float("nan"))
-                if validation is not None:
-                    evaluated = model.evaluate(*validation)
-                record["validation_loss"], record["validation_accuracy"] = evaluated
-                for name, metric in scores.items():
-                    record[f"train_{name}"] = metric(model, *train_set)
-                    held_out = float("nan") if validation is None else metric(model, *validation[:2])
-                    record[f"validation_{name}"] = held_out
-                course.close(record)
+                _epoch(course, validation, scores, train_set)
                 advance(model)
                 finished = _call(callbacks, "on_epoch_end", model)
                 if checkpoints is not None:
@@ -287,6 +275,20 @@ def train(
     _call(callbacks, "on_train_end", model)
     model._pause = course.pause()
     return model
+
+
+def _epoch(course: Course, validation, scores, train_set) -> None:
+    """An epoch, with all that the history is to have of it."""
+    model, record = course.model, course.epoch()
+    if not np.isfinite(record["train_loss"]):
+        course.take_back()
+        raise DivergenceError(record["epoch"], record["learning_rate"], model)
+    evaluated = Metrics(float("nan"), float("nan")) if validation is None else model.evaluate(*validation)
+    record["validation_loss"], record["validation_accuracy"] = evaluated
+    for name, metric in scores.items():
+        record[f"train_{name}"] = metric(model, *train_set)
+        record[f"validation_{name}"] = float("nan") if validation is None else metric(model, *validation[:2])
+    course.close(record)
 
 
 def check_optimizer(optimizer) -> Optimizer:
@@ -310,7 +312,7 @@ def check_learning_rate(learning_rate, optimizer: Optimizer):
 def _describe(learning_rate) -> str:
     """A learning rate, the same in every process: a function has no more than a name."""
     named = getattr(learning_rate, "__qualname__", None)
-    return repr(learning_rate) if named is None else f"function {named}"
+    return f"function {named}" if named else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(learning_rate))
 
 
 def _default_loss(y) -> str:

@@ -23,6 +23,13 @@ COURSES = {
 FIXED = {"hidden": (16, 9), "batch_size": 32, "seed": 1}
 
 
+class Halving:
+    """A schedule of a user's own, whose repr has its address."""
+
+    def rate(self, epoch, epochs):
+        return 0.1 * 0.5**epoch
+
+
 class Crash(Exception):
     pass
 
@@ -46,6 +53,12 @@ def same(a, b):
 
 def train(epochs=5, **arguments):
     return fastmlp.train(X, Y, **{**FIXED, "epochs": epochs, **arguments})
+
+
+def test_a_schedule_without_a_repr_of_its_own_is_known_again(tmp_path):
+    with pytest.raises(Crash):
+        train(learning_rate=Halving(), checkpoint=tmp_path, callbacks=crash_after(2))
+    same(train(learning_rate=Halving(), checkpoint=tmp_path), train(learning_rate=Halving()))
 
 
 @pytest.mark.parametrize("course", COURSES)
