@@ -10,6 +10,12 @@
 __version__ = "0.1.0"
 
 import gc as _gc
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from fastmlp.estimators import MLPClassifier as MLPClassifier
+    from fastmlp.estimators import MLPRegressor as MLPRegressor
 
 # Numba makes so many objects that live on, that collections of garbage take a third of the time of importing it: they
 # go to the oldest generation at once.
@@ -53,3 +59,22 @@ __all__ = [
     "reproduce",
     "train",
 ]
+
+# Not in __all__: they import scikit-learn, which need not be there.
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from fastmlp import estimators
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("sklearn", "scipy"):
+            raise
+        raise ImportError(f"fastmlp.{name} needs scikit-learn: pip install 'fastmlp[sklearn]'") from error
+    return getattr(estimators, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ESTIMATORS})
