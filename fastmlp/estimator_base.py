@@ -20,7 +20,7 @@ from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from fastmlp.train import train
 
-DTYPES = (np.float32, np.float64, np.uint8)  # taken as they are; all else becomes the first of them
+DTYPES = (np.float64, np.float32, np.uint8)  # taken as they are; all else becomes the first of them
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
 SLOWEST = 1e-6  # the learning rate from which on "adaptive" stops instead of dividing by five
 
@@ -157,6 +157,13 @@ class Progress:
 class BaseMLP(BaseEstimator):
     """Fits; the classes that derive from it know about targets."""
 
+    model_: MLP
+    loss_: float
+    loss_curve_: list[float]
+    best_loss_: Any  # None with early_stopping, and the next two are without
+    validation_scores_: Any
+    best_validation_score_: Any
+
     @property
     def coefs_(self) -> list[np.ndarray]:
         return Weights(self._fitted("coefs_").weights)
@@ -208,6 +215,7 @@ class BaseMLP(BaseEstimator):
         X, y = self._check_data(X, y, first, incremental)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            inputs.check_sample_weight(sample_weight, X.shape[0])
         targets, weights = self._targets(y, sample_weight, incremental)
         random = check_random_state(self.random_state)
         n_outputs = targets.shape[1] if targets.ndim == 2 else len(self.classes_)
@@ -304,12 +312,18 @@ class BaseMLP(BaseEstimator):
 
     @staticmethod
     def _in_memory(X):
-        return X if inputs.is_csr(X) else np.asarray(X)  # a memmap would be taken for data that do not fit
+        # `fastmlp.train` would take a memmap, or a view of one, for data that do not fit into memory
+        return X if inputs.is_csr(X) else np.asarray(memoryview(X))
 
     def _check_X(self, X):
         """Samples to predict."""
         check_is_fitted(self)
         return self._in_memory(validate_data(self, X, reset=False, accept_sparse="csr", dtype=list(DTYPES)))
+
+    @staticmethod
+    def _precision(X) -> type:
+        """Of predictions, as scikit-learn has it."""
+        return np.float32 if X.dtype == np.float32 else np.float64
 
     @property
     def _shuffle(self) -> bool | str:

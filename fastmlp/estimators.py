@@ -71,8 +71,9 @@ _PARAMETERS = """
         What the features are multiplied by, as in `fastmlp.train`.
     sparse : bool or "auto", default="auto"
         Whether to leave out products with zeros, as in `fastmlp.train`.
-    threads : int or None, default=None
-        How many to use at most; None for one per physical core.
+    threads : int or None, default=1
+        How many to use at most; None for one per physical core, which is faster for wide networks if no other process,
+        and no other fit, works on these.
     dropout : float or sequence of float, default=0.0
         The share of its units that a hidden layer leaves out in a step.
     input_dropout : float, default=0.0
@@ -112,7 +113,8 @@ _NOTES = """
 
     Different from it:
 
-    - Arithmetic and results are float32, so that not every bit is the same.  Features of uint8 stay bytes.
+    - Arithmetic is in float32, so that not every digit is the same; predictions are float64 unless `X` is
+      float32, as there.  Features of uint8 stay bytes.
     - The order of the samples comes from another generator.
     - The penalty of a short last batch is that of a whole one, and of weighted samples that of the mean weight.  The
       penalty that is part of the recorded loss is that of the weights at the end of the epoch.
@@ -211,7 +213,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         init=None,
         input_scale=1.0,
         sparse="auto",
-        threads=None,
+        threads=1,
         dropout=0.0,
         input_dropout=0.0,
         clip_norm=None,
@@ -346,11 +348,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes) of float32
+        ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
         X = self._check_X(X)
-        probabilities = self.model_.predict_proba(X)
+        probabilities = self.model_.predict_proba(X).astype(self._precision(X), copy=False)
         if self._kind != "binary" or self.model_.loss != "binary_cross_entropy":
             return probabilities
         if len(self.classes_) == 1:
@@ -453,7 +455,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         init=None,
         input_scale=1.0,
         sparse="auto",
-        threads=None,
+        threads=1,
         dropout=0.0,
         input_dropout=0.0,
         clip_norm=None,
@@ -524,10 +526,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs) of float32
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         X = self._check_X(X)
-        predicted = self.model_.predict(X)
+        predicted = self.model_.predict(X).astype(self._precision(X), copy=False)
         return predicted[:, 0] if predicted.shape[1] == 1 else predicted
 
     def __sklearn_tags__(self):
