@@ -2,8 +2,10 @@
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -169,7 +171,7 @@ def test_pieces_are_trained_on_as_in_scikit_learn(task):
         if i == 7:  # pickles go on, with the optimizer's state
             ours = copy.deepcopy(pickle.loads(pickle.dumps(ours)))
     assert ours.t_ == theirs.t_ == 2400
-    assert_same_parameters(ours, theirs)
+    assert_same_parameters(ours, theirs, 3e-3)
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=0.02)
 
 
@@ -509,3 +511,15 @@ def test_without_scikit_learn_the_extra_is_named():
         "fastmlp.MLPClassifier needs scikit-learn: pip install 'fastmlp[sklearn]'\n"
         "module 'fastmlp' has no attribute 'nothing'\n"
     )
+
+
+def test_the_benchmark_compares():
+    script = Path(__file__).resolve().parent.parent / "benchmarks" / "sklearn_drop_in.py"
+    arguments = ["--seeds", "2", "--max-iter", "4", "--learning-rate", "0.02", "--data", "breast cancer", "words"]
+    run = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, check=True)
+    rows = run.stdout.splitlines()[2:]
+    assert [row[:14].strip() for row in rows] == ["breast cancer", "words"]
+    for row in rows:
+        ours, theirs = (float(score) for score in re.findall(r"([\d.]+) \+-", row))
+        assert min(ours, theirs) > 70
+        assert abs(ours - theirs) < 10
