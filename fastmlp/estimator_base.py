@@ -218,8 +218,7 @@ class BaseMLP(BaseEstimator):
             inputs.check_sample_weight(sample_weight, X.shape[0])
         targets, weights = self._targets(y, sample_weight, incremental)
         random = check_random_state(self.random_state)
-        n_outputs = targets.shape[1] if targets.ndim == 2 else len(self.classes_)
-        widths = (X.shape[1], *hidden, n_outputs)
+        widths = (X.shape[1], *hidden, targets.shape[1] if targets.ndim == 2 else len(self.classes_))
         init: Any = self._initial(widths, random) if first else self.model_
         if first:
             self._reset(widths)
@@ -227,11 +226,58 @@ class BaseMLP(BaseEstimator):
         if self.early_stopping:
             X, targets, weights, held_out = self._split(X, targets, weights, sample_weight, random)
             score_of = lambda model: self._score(model, *held_out)  # noqa: E731
+        if first or not incremental:
+            self._rate = float(self.learning_rate_init)
+        self.n_iter_ = 0
+        try:
+            if first or not incremental:
+                self._train(X, targets, weights, widths, init, score_of, random, incremental)
+            else:
+                self._go_on(X, targets, weights, widths)
+        except course.DivergenceError as error:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            ) from error
+        return self
 
-        n_samples = X.shape[0]
+    def _train(self, X, targets, weights, widths, init, score_of, random, incremental: bool) -> None:
+        """Make a model, for one epoch if `incremental`."""
+        batch_size, scale, optimizer, progress = self._plan(targets, weights, widths, score_of)
+        self.model_ = train(
+            X, targets, hidden=widths[1:-1], activation=self._activation(), loss=scale.loss, optimizer=optimizer,
+            learning_rate=progress, batch_size=batch_size, epochs=1 if incremental else self.max_iter,
+            shuffle=self._shuffle, init=init, input_scale=self.input_scale, sparse=self.sparse,
+            seed=int(random.randint(2**31 - 1)), threads=self.threads, progress=False, dropout=self.dropout,
+            input_dropout=self.input_dropout, max_norm=self.max_norm,
+            clip_norm=self.clip_norm and self.clip_norm / scale.gradient, sample_weight=weights,
+            classes=np.arange(widths[-1]) if targets.ndim == 1 else None, **self._loss_settings(),
+        )  # fmt: skip
+        if self.model_.interrupted:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        elif not incremental and not progress.stopped:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _go_on(self, X, targets, weights, widths) -> None:
+        """Another epoch of the model there is, on other samples."""
+        batch_size, _, optimizer, progress = self._plan(targets, weights, widths, None)
+        metrics = course.partial_fit(
+            self.model_, X, targets, weights, self._rate * progress.rate_factor, batch_size, optimizer=optimizer,
+            shuffle=self._shuffle,
+        )  # fmt: skip
+        progress.record(self.model_, metrics.loss)
+
+    def _plan(self, targets, weights, widths, score_of) -> tuple[int, Scale, Optimizer, Progress]:
+        """How to train so that steps, and what is recorded, are scikit-learn's."""
+        n_samples = len(targets)
         batch_size = self._batch_size(n_samples)
         total = float(n_samples if weights is None else weights.sum())
-        scale = scale_of(self._loss, n_outputs)
+        scale = scale_of(self._loss, widths[-1])
         optimizer = self._optimizer(scale, total / n_samples * batch_size)
         penalty = 0.0 if self.solver == "adamw" else self.alpha / 2 * math.ceil(n_samples / batch_size) / total
         constant = self._constant(targets, weights)
@@ -240,42 +286,8 @@ class BaseMLP(BaseEstimator):
             squares = sum(float(np.einsum("ij,ij", weight, weight)) for weight in model.weights) if penalty else 0.0
             return loss * scale.value + constant + penalty * squares
 
-        progress = Progress(self, n_samples, scale.gradient if self.solver == "sgd" else 1.0, loss_of, score_of)
-        self.n_iter_ = 0
-        if not incremental or first:
-            self._rate = float(self.learning_rate_init)
-        try:
-            if incremental and not first:
-                metrics = course.partial_fit(
-                    self.model_, X, targets, weights, self._rate * progress.rate_factor, batch_size,
-                    optimizer=optimizer, shuffle=self._shuffle,
-                )  # fmt: skip
-                progress.record(self.model_, metrics.loss)
-            else:
-                self.model_ = train(
-                    X, targets, hidden=hidden, activation=self._activation(), loss=scale.loss, optimizer=optimizer,
-                    learning_rate=progress, batch_size=batch_size, epochs=1 if incremental else self.max_iter,
-                    shuffle=self._shuffle, init=init, input_scale=self.input_scale, sparse=self.sparse,
-                    seed=int(random.randint(2**31 - 1)), threads=self.threads, progress=False, dropout=self.dropout,
-                    input_dropout=self.input_dropout, max_norm=self.max_norm,
-                    clip_norm=self.clip_norm and self.clip_norm / scale.gradient, sample_weight=weights,
-                    classes=np.arange(n_outputs) if targets.ndim == 1 else None, **self._loss_settings(),
-                )  # fmt: skip
-        except course.DivergenceError as error:
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
-            ) from error
-        if self.model_.interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=3)
-        elif not incremental and not progress.stopped:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        return self
+        rate_factor = scale.gradient if self.solver == "sgd" else 1.0
+        return batch_size, scale, optimizer, Progress(self, n_samples, rate_factor, loss_of, score_of)
 
     def _check_parameters(self) -> tuple[int, ...]:
         """Refuse bad arguments, but those that `fastmlp.train` knows by the same name; returns the hidden widths."""
@@ -372,7 +384,7 @@ class BaseMLP(BaseEstimator):
             return min(200, n_samples)
         if self.batch_size > n_samples:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
             )
         return min(self.batch_size, n_samples)
 

@@ -107,9 +107,9 @@ _ATTRIBUTES = """
 """
 
 _NOTES = """
-    The same as in scikit-learn: all arguments up to `n_iter_no_change` with their defaults, but those above; what is
-    drawn at the start and what is held out, for the same `random_state`; gradients, steps and the sizes of batches;
-    when the learning rate falls and when training ends; and the attributes.
+    The same as in scikit-learn: the arguments down to `n_iter_no_change`, with their defaults; what is drawn at the
+    start and what is held out, for the same `random_state`; gradients, steps and the sizes of batches; when the
+    learning rate falls and when training ends; and the attributes.
 
     Different from it:
 

@@ -268,6 +268,16 @@ def test_bytes_are_not_scaled_and_sparse_matrices_are_the_same(form):
         np.testing.assert_allclose(ours.predict_proba(form(values.astype(dtype))), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("arguments", [{}, {"early_stopping": True, "solver": "sgd"}])
+def test_threads_and_sparse_matrices_give_the_same_bits(arguments):
+    arguments = {**QUICK, **arguments, "hidden_layer_sizes": (300, 200), "batch_size": 128}
+    values = np.where(RNG.random((300, 40)) < 0.1, 1.0, 0.0)
+    expected = MLPClassifier(**arguments).fit(values, THREE[:300]).predict_proba(values)
+    matrix = scipy.sparse.csr_array(values)
+    ours = MLPClassifier(**arguments, threads=None).fit(matrix, THREE[:300])
+    np.testing.assert_array_equal(ours.predict_proba(matrix), expected)
+
+
 def test_a_memmap_is_taken_as_an_array(tmp_path):
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
