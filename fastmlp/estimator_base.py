@@ -222,6 +222,8 @@ class BaseMLP(BaseEstimator):
         init: Any = self._initial(widths, random) if first else self.model_
         if first:
             self._reset(widths)
+        elif bool(self.early_stopping) != (self.validation_scores_ is not None):
+            self._reset_best()
         score_of = None
         if self.early_stopping:
             X, targets, weights, held_out = self._split(X, targets, weights, sample_weight, random)
@@ -360,7 +362,11 @@ class BaseMLP(BaseEstimator):
     def _reset(self, widths) -> None:
         """What fits go on from, at its start."""
         self.n_outputs_, self.n_layers_, self.out_activation_ = widths[-1], len(widths), self._out_activation()
-        self.t_, self.loss_curve_, self._no_improvement_count = 0, [], 0
+        self.t_, self.loss_curve_ = 0, []
+        self._reset_best()
+
+    def _reset_best(self) -> None:
+        self._no_improvement_count = 0
         stops_early = bool(self.early_stopping)
         self.best_loss_ = None if stops_early else math.inf
         self.validation_scores_ = [] if stops_early else None

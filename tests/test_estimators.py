@@ -219,6 +219,9 @@ def test_warm_start_with_early_stopping_keeps_the_best():
         ours.fit(X, THREE)
         assert ours.best_validation_score_ >= best
     assert len(ours.validation_scores_) == len(ours.loss_curve_)
+    ours.set_params(early_stopping=False).fit(X, THREE)
+    assert ours.validation_scores_ is None
+    assert ours.best_loss_ == min(ours.loss_curve_[-5:])
 
 
 def test_digits_are_told_as_well_as_by_scikit_learn():
@@ -400,8 +403,8 @@ def test_scorers_and_metadata():
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_names_of_columns(library):
     frames = pytest.importorskip(library)
-    if library == "polars" and version.parse(sklearn.__version__) < version.parse("1.8"):
-        pytest.skip("scikit-learn does not know polars 2 before 1.8")
+    if library == "polars" and version.parse(sklearn.__version__) < version.parse("1.9"):
+        pytest.skip("scikit-learn does not know polars 2 before 1.9")
     names = [f"feature {i}" for i in range(8)]
     frame = frames.DataFrame(dict(zip(names, X.T)))
     y = frames.Series(TWO)
