@@ -24,6 +24,7 @@ try:
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+    from fastmlp.optional import require as _require
     from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
     from fastmlp.train import DivergenceError, train
 finally:
@@ -35,12 +36,14 @@ finally:
 # Imported when they are asked for first.
 _LAZY = {
     "from_keras": "convert", "from_sklearn": "convert", "from_torch": "convert", "to_torch": "convert",
-    "reference": "",
+    "MLPClassifier": "estimators", "MLPRegressor": "estimators", "reference": "",
 }  # fmt: skip
 
 if TYPE_CHECKING:
     from fastmlp import reference
     from fastmlp.convert import from_keras, from_sklearn, from_torch, to_torch
+    from fastmlp.estimators import MLPClassifier as MLPClassifier
+    from fastmlp.estimators import MLPRegressor as MLPRegressor
 
 
 else:
@@ -48,6 +51,8 @@ else:
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:
             raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+        if _LAZY[name] == "estimators":
+            _require("sklearn", "sklearn")
         module = importlib.import_module(f"fastmlp.{_LAZY[name] or name}")
         value = globals()[name] = getattr(module, name) if _LAZY[name] else module
         return value
@@ -57,6 +62,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
 
 
+# Without the estimators: they import scikit-learn, which need not be there.
 __all__ = [
     "Adagrad",
     "Adam",

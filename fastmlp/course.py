@@ -15,7 +15,7 @@ from fastmlp.kernels import context as places
 from fastmlp.kernels.context import Targets
 from fastmlp.kernels.vector import NARROW
 from fastmlp.model import MLP, Metrics
-from fastmlp.optimizers import SGD
+from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.run import Run
 from fastmlp.schedules import learning_rates
 from fastmlp.threads import resolve
@@ -186,19 +186,30 @@ class Pause:
     rng: np.random.Generator
     run: Run | None = None
 
-    def resume(self, model: MLP, batch_size: int) -> Run:
-        """The run, for batches of up to `batch_size`."""
+    def __getstate__(self) -> dict[str, Any]:
+        updates = self.updates if self.run is None else int(self.run.context[places.N_UPDATES])
+        return {**self.__dict__, "updates": updates, "run": None}  # a run is full of addresses
+
+    def resume(self, model: MLP, batch_size: int, optimizer: Optimizer | None = None) -> Run:
+        """The run, for batches of up to `batch_size`; with the settings of an `optimizer`, if it has the same rule."""
+        if optimizer is not None and optimizer.rule == self.arguments["optimizer"].rule:
+            self.arguments = {**self.arguments, "optimizer": optimizer}
         if self.run is None or self.run.batch_size != batch_size:
             run = Run(model._parameters, model.activations, model.loss, **{**self.arguments, "batch_size": batch_size})
             run.network.state[:] = self.state
             run.context[places.N_UPDATES] = self.updates if self.run is None else self.run.context[places.N_UPDATES]
             self.run, self.state = run, run.network.state
+        else:
+            for place, value in self.arguments["optimizer"].settings().items():
+                self.run.settings[place] = value
         pack(self.run.network, model._parameters)
         return self.run
 
 
-def partial_fit(model: MLP, x, y, sample_weight, learning_rate, batch_size) -> Metrics:
-    """See `MLP.partial_fit`."""
+def partial_fit(
+    model: MLP, x, y, sample_weight, learning_rate, batch_size, optimizer: Optimizer | None = None, shuffle=True
+) -> Metrics:
+    """See `MLP.partial_fit`; `optimizer` as in `Pause.resume`, `shuffle` as in `fastmlp.train`."""
     x = model._check_features(x)
     targets = model._encode(y, x.shape[0])
     if sample_weight is not None:
@@ -215,9 +226,9 @@ def partial_fit(model: MLP, x, y, sample_weight, learning_rate, batch_size) -> M
         rate = pause.arguments["optimizer"].learning_rate
     if batch_size is None:
         batch_size = pause.arguments["batch_size"]
-    run = pause.resume(model, inputs.check_integer(batch_size, "batch_size", 1))
+    run = pause.resume(model, inputs.check_integer(batch_size, "batch_size", 1), optimizer)
     run.set_data(x, model.input_scale, targets, repeated=False)
-    order = pause.rng.permutation(x.shape[0])
+    order = epoch_order(np.arange(x.shape[0]), shuffle, pause.rng)
     records = run.train(order, np.full(run.n_steps(len(order)), rate, np.float32))
     total_loss, correct, _ = records.sum(axis=0)
     if not np.isfinite(total_loss):

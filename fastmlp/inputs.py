@@ -398,15 +398,15 @@ def check_choice(value, name: str, choices) -> None:
         raise ValueError(f"{name} must be one of {known}, got {value!r}")
 
 
-def check_hidden(hidden) -> tuple[int, ...]:
+def check_hidden(hidden, name: str = "hidden") -> tuple[int, ...]:
     """Widths of hidden layers; one number stands for one layer."""
     if isinstance(hidden, numbers.Integral) and not isinstance(hidden, bool):
         hidden = (hidden,)
     try:
         widths = tuple(hidden)
     except TypeError:
-        raise TypeError(f"hidden must be a sequence of widths, like (128,), got {hidden!r}") from None
-    return tuple(check_integer(width, "hidden: every width", 1) for width in widths)
+        raise TypeError(f"{name} must be a sequence of widths, like (128,), got {hidden!r}") from None
+    return tuple(check_integer(width, f"{name}: every width", 1) for width in widths)
 
 
 def check_activations(activation, n_hidden: int, known) -> list[str]:

@@ -21,8 +21,8 @@ def in_order(model):
 
     class Order:
         @staticmethod
-        def permutation(n):
-            return np.arange(n)
+        def permutation(samples):
+            return samples
 
     model._pause.rng = Order
     return model
