@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,9 +52,9 @@ def check(program, tmp_path):
     path = tmp_path / "program.py"
     path.write_text(program)
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(path)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(fastmlp.__file__).parent.parent
-    )
+    # as an installed package, in which nothing is reported, and without this repository's settings
+    environment = {**os.environ, "PYTHONPATH": str(Path(fastmlp.__file__).parent.parent)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
 
 
 def test_a_users_program_passes_a_strict_check(tmp_path):
