@@ -41,7 +41,7 @@ def _setting(data, hidden, seed, epochs, batch_size, learning_rate):
     import numpy as np
 
     from fastmlp import reference
-    from fastmlp.schedules import learning_rates
+    from fastmlp.course import learning_rates
 
     rng, n = np.random.default_rng(seed), len(data.x_train)
     weights, biases = reference.initialise((784, *hidden, 10), "he", rng)

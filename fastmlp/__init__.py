@@ -25,7 +25,6 @@ try:
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
     from fastmlp.optional import require as _require
-    from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
     from fastmlp.train import DivergenceError, train
 finally:
     if _collects:
@@ -35,6 +34,9 @@ finally:
 
 # Imported when they are asked for first.
 _LAZY = {
+    **dict.fromkeys(
+        ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
+    ),
     "from_keras": "convert", "from_sklearn": "convert", "from_torch": "convert", "to_torch": "convert",
     "MLPClassifier": "estimators", "MLPRegressor": "estimators", "reference": "",
 }  # fmt: skip
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from fastmlp.convert import from_keras, from_sklearn, from_torch, to_torch
     from fastmlp.estimators import MLPClassifier as MLPClassifier
     from fastmlp.estimators import MLPRegressor as MLPRegressor
+    from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
 
 
 else:

@@ -17,7 +17,6 @@ from fastmlp.kernels.vector import NARROW
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.run import Run
-from fastmlp.schedules import learning_rates
 from fastmlp.threads import resolve
 from fastmlp.workspace import pack
 
@@ -100,6 +99,22 @@ class StreamData:
 def _total(weights: np.ndarray, samples: np.ndarray | slice, n_samples: int) -> float:
     """The weights of some samples, of which there are `n_samples`, together."""
     return float(weights[samples].sum(dtype=np.float64)) if weights.size else float(n_samples)
+
+
+def learning_rates(learning_rate, epoch: int, epochs: int, n_steps: int) -> np.ndarray:
+    """The rates (n_steps,) float32 of the steps of one epoch."""
+    if hasattr(learning_rate, "rate"):
+        rates = learning_rate.rate(epoch + np.arange(n_steps) / n_steps, epochs)
+    elif callable(learning_rate):
+        rates = [learning_rate(step) for step in range(epoch * n_steps, (epoch + 1) * n_steps)]
+    else:
+        return np.full(n_steps, learning_rate, np.float32)
+    rates = np.asarray(rates, np.float32)
+    if rates.shape != (n_steps,) or not (np.isfinite(rates) & (rates >= 0)).all():
+        raise ValueError(
+            f"learning_rate must give a finite rate of at least 0 for every step, got {rates!r} in epoch {epoch + 1}"
+        )
+    return rates
 
 
 class Course:

@@ -5,6 +5,7 @@ Kernels have no checks of their own: what comes out of here is what they rely on
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections import namedtuple
 
@@ -542,3 +543,14 @@ def check_classes(classes) -> np.ndarray:
     """All labels there are, sorted."""
     classes = as_array(classes, "classes")
     return find_classes(check_labels(classes, len(np.atleast_1d(classes)), "classes"), "classes")
+
+
+def check_field(owner, name, minimum=0.0, exclusive=False):
+    """A number that a schedule, or an optimizer, has under a name."""
+    value = getattr(owner, name)
+    bound = f"greater than {minimum:g}" if exclusive else f"at least {minimum:g}"
+    wanted = f"{type(owner).__name__}: {name} must be a finite number {bound}, got {value!r}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(wanted)
+    if not math.isfinite(value) or value < minimum or (exclusive and value == minimum):
+        raise ValueError(wanted)

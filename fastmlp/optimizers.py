@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastmlp.inputs import check_field
 from fastmlp.kernels.context import BETA, EPSILON, MOMENTUM, RATE_DECAY, WEIGHT_DECAY
 from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW, NESTEROV, PLAIN, RMSPROP
 from fastmlp.kernels.optimizers import MOMENTUM as WITH_MOMENTUM
-from fastmlp.schedules import _check_number
 
 
 class Optimizer:
@@ -39,7 +39,7 @@ class Optimizer:
 
     def _check(self, *names: str) -> None:
         for name in names:
-            _check_number(self, name)
+            check_field(self, name)
 
     def _check_share(self, name: str, value) -> None:
         wanted = f"{type(self).__name__}: {name} must be a number of at least 0 and less than 1, got {value!r}"
@@ -49,7 +49,7 @@ class Optimizer:
             raise ValueError(wanted)
 
     def _check_eps(self) -> None:
-        _check_number(self, "eps", exclusive=True)
+        check_field(self, "eps", exclusive=True)
         if np.float32(self.eps) == 0:  # type: ignore[attr-defined]
             raise ValueError(f"{type(self).__name__}: eps must not vanish in float32, got {self.eps!r}")  # type: ignore[attr-defined]
 

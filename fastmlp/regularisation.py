@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastmlp import inputs
 from fastmlp.kernels import context as places
 
 
-@dataclass(frozen=True)
-class Regularisation:
+class Regularisation(NamedTuple):
     """What restrains a training; `check_regularisation` makes it.
 
     Attributes

@@ -13,17 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.inputs import check_field
 from fastmlp.metrics import rises
-
-
-def _check_number(schedule, name, minimum=0.0, exclusive=False):
-    value = getattr(schedule, name)
-    bound = f"greater than {minimum:g}" if exclusive else f"at least {minimum:g}"
-    wanted = f"{type(schedule).__name__}: {name} must be a finite number {bound}, got {value!r}"
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(wanted)
-    if not math.isfinite(value) or value < minimum or (exclusive and value == minimum):
-        raise ValueError(wanted)
 
 
 @dataclass(frozen=True)
@@ -40,8 +31,8 @@ class LinearDecay:
     end: float = 0.0
 
     def __post_init__(self):
-        _check_number(self, "start", exclusive=True)
-        _check_number(self, "end")
+        check_field(self, "start", exclusive=True)
+        check_field(self, "end")
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         return self.start + (self.end - self.start) * (epoch / epochs)
@@ -61,8 +52,8 @@ class Cosine:
     end: float = 0.0
 
     def __post_init__(self):
-        _check_number(self, "start", exclusive=True)
-        _check_number(self, "end")
+        check_field(self, "start", exclusive=True)
+        check_field(self, "end")
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         return self.end + (self.start - self.end) * (1 + np.cos(np.pi * epoch / epochs)) / 2
@@ -87,11 +78,11 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self):
-        _check_number(self, "start", exclusive=True)
-        _check_number(self, "every", minimum=1)
+        check_field(self, "start", exclusive=True)
+        check_field(self, "every", minimum=1)
         if not isinstance(self.every, (int, np.integer)):
             raise TypeError(f"Step: every must be an integer of at least 1, got {self.every!r}")
-        _check_number(self, "factor", exclusive=True)
+        check_field(self, "factor", exclusive=True)
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         return self.start * self.factor ** (epoch // self.every)
@@ -113,8 +104,8 @@ class Exponential:
     factor: float = 0.9
 
     def __post_init__(self):
-        _check_number(self, "start", exclusive=True)
-        _check_number(self, "factor", exclusive=True)
+        check_field(self, "start", exclusive=True)
+        check_field(self, "factor", exclusive=True)
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         return self.start * self.factor ** np.asarray(epoch, float)
@@ -142,7 +133,7 @@ class OneCycle:
 
     def __post_init__(self):
         for name in ("peak", "rising", "divide", "divide_end"):
-            _check_number(self, name, exclusive=True)
+            check_field(self, name, exclusive=True)
         if self.rising >= 1:
             raise ValueError(f"OneCycle: rising must be less than 1, got {self.rising!r}")
 
@@ -170,9 +161,9 @@ class Warmup:
     epochs: float = 1.0
 
     def __post_init__(self):
-        _check_number(self, "epochs", exclusive=True)
+        check_field(self, "epochs", exclusive=True)
         if not hasattr(self.then, "rate"):
-            _check_number(self, "then", exclusive=True)
+            check_field(self, "then", exclusive=True)
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         epoch = np.asarray(epoch, float)
@@ -228,9 +219,9 @@ class ReduceOnPlateau:
 
     def __post_init__(self):
         for name in ("start", "factor"):
-            _check_number(self, name, exclusive=True)
+            check_field(self, name, exclusive=True)
         for name in ("patience", "threshold", "smallest"):
-            _check_number(self, name)
+            check_field(self, name)
         if self.factor >= 1:
             raise ValueError(f"ReduceOnPlateau: factor must be less than 1, got {self.factor!r}")
 
@@ -260,19 +251,3 @@ class ReduceOnPlateau:
         self._waited += 1
         if self._waited > self.patience:
             self._rate, self._waited = max(self._rate * self.factor, self.smallest), 0
-
-
-def learning_rates(learning_rate, epoch: int, epochs: int, n_steps: int) -> np.ndarray:
-    """The rates (n_steps,) float32 of the steps of one epoch."""
-    if hasattr(learning_rate, "rate"):
-        rates = learning_rate.rate(epoch + np.arange(n_steps) / n_steps, epochs)
-    elif callable(learning_rate):
-        rates = [learning_rate(step) for step in range(epoch * n_steps, (epoch + 1) * n_steps)]
-    else:
-        return np.full(n_steps, learning_rate, np.float32)
-    rates = np.asarray(rates, np.float32)
-    if rates.shape != (n_steps,) or not (np.isfinite(rates) & (rates >= 0)).all():
-        raise ValueError(
-            f"learning_rate must give a finite rate of at least 0 for every step, got {rates!r} in epoch {epoch + 1}"
-        )
-    return rates
