@@ -62,7 +62,7 @@ else:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({name for name in globals() if name.startswith("__")} | {*__all__, *_LAZY})
 
 
 # Without the estimators: they import scikit-learn, which need not be there.
