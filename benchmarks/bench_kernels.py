@@ -16,7 +16,8 @@ class Kernels:
         ["dense_forward", "dense_backward_input", "dense_update", "dense_forward_row", "dense_backward_row",
          "make_lists", "place_words", "sparse_add", "sparse_update", "find_nonzeros", "copy_nonzeros", "sort_nonzeros",
          "nonzeros_forward", "nonzeros_update", "nonzeros_update_row", "dense_update_adam", "bias_update", "transpose",
-         "make_words", "finish_forward", "prepare_rows", "prepare_entries", "penalise", "update_strip", "limit_norms"],
+         "make_words", "finish_forward", "prepare_rows", "prepare_entries", "penalise", "update_strip", "limit_norms",
+         "weigh", "activate"],
         SHAPES,
     ]  # fmt: skip
     param_names = ["kernel", "shape"]
@@ -214,8 +215,9 @@ def _more(function):
         from scipy.sparse import csr_matrix
 
         from fastmlp import inputs, workspace
-        from fastmlp.kernels import dense, dropout, nonzeros, penalties, sparse
-        from fastmlp.kernels.activations import TANH
+        from fastmlp.kernels import dense, dropout, losses, nonzeros, penalties, sparse
+        from fastmlp.kernels.activations import SIGMOID, TANH
+        from fastmlp.kernels.activations import activate as activate_flat
         from fastmlp.kernels.network import BIAS
         from fastmlp.kernels.optimizers import ADAM, Rule
         from fastmlp.kernels.vector import NARROW
@@ -273,6 +275,14 @@ def _more(function):
 
         def update_strip():
             by_strips(penalties.update_strip, clip, adam)
+
+        weights, logits = np.ones(batch_size, np.float32), np.zeros(batch_size * 64, np.float32)
+
+        def weigh():
+            losses.weigh(work, out, weights, samples, 0, places.rows, places.capacity, 0, batch_size)
+
+        def activate():
+            activate_flat(logits, SIGMOID)
 
         def limit_norms():
             by_strips(penalties.limit_norms, np.float32(1e30))

@@ -28,10 +28,10 @@ class EarlyStopping:
         How many epochs without a better value are waited for.
     min_delta : float, at least 0
         By how much a value must be better to count.
-    rises : bool, optional
-        Whether the metric is to rise, for those of your own.
     restore_best : bool
         Whether the model gets back the weights of its best epoch.
+    rises : bool, optional
+        Whether the metric is to rise, for those of your own.
 
     Attributes
     ----------

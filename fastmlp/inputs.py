@@ -389,7 +389,9 @@ def check_number(value, name: str) -> float:
 
 def check_share(value, name: str) -> float:
     """`value` as a float of at least 0 and less than 1."""
-    return _check_real(value, f"{name} must be at least 0 and less than 1", 0.0, float(np.nextafter(1.0, 0.0)))
+    return _check_real(
+        value, f"{name} must be a number of at least 0 and less than 1", 0.0, float(np.nextafter(1.0, 0.0))
+    )
 
 
 def check_choice(value, name: str, choices) -> None:

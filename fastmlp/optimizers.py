@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastmlp.inputs import check_field
+from fastmlp.inputs import check_field, check_share
 from fastmlp.kernels.context import BETA, EPSILON, MOMENTUM, RATE_DECAY, WEIGHT_DECAY
 from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW, NESTEROV, PLAIN, RMSPROP
 from fastmlp.kernels.optimizers import MOMENTUM as WITH_MOMENTUM
@@ -42,11 +42,7 @@ class Optimizer:
             check_field(self, name)
 
     def _check_share(self, name: str, value) -> None:
-        wanted = f"{type(self).__name__}: {name} must be a number of at least 0 and less than 1, got {value!r}"
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-            raise TypeError(wanted)
-        if not 0 <= value < 1:
-            raise ValueError(wanted)
+        check_share(value, f"{type(self).__name__}: {name}")
 
     def _check_eps(self) -> None:
         check_field(self, "eps", exclusive=True)

@@ -122,7 +122,7 @@ def test_a_misused_command_line_gives_status_2_and_usage(arguments, capsys):
         (["train", "--hidden", "8,0"], "hidden: every width must be an integer of at least 1, got 0"),
         (["train", "--learning-rate", "nan"], "learning_rate must be a finite number greater than 0, got nan"),
         (["train", "--momentum", "1"], "momentum must be less than 1"),
-        (["train", "--dropout", "1"], "dropout must be at least 0 and less than 1"),
+        (["train", "--dropout", "1"], "dropout must be a number of at least 0 and less than 1"),
         (["train", "--clip-norm", "-1"], "clip_norm must be a finite number greater than 0"),
         (["train", "--patience", "-1"], "patience must be an integer of at least 0, got -1"),
         (["train", "--metrics", "top"], "metrics must be names"),

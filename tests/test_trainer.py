@@ -245,7 +245,7 @@ def test_early_stopping_takes_metrics_that_rise():
 
 
 BAD = [
-    ({"dropout": 1.0}, ValueError, "dropout must be at least 0 and less than 1, got 1.0"),
+    ({"dropout": 1.0}, ValueError, "dropout must be a number of at least 0 and less than 1, got 1.0"),
     ({"dropout": [0.1]}, ValueError, r"dropout must be one number, or one per hidden layer \(2\)"),
     ({"dropout": "a"}, TypeError, "dropout must be.*'a'"),
     ({"input_dropout": -0.1}, ValueError, "input_dropout"),
