@@ -32,11 +32,11 @@ CPU_NAME, CPU_FEATURES = _host()
 
 
 def _digest() -> str:
-    """Digest of all that machine code depends on: sources, compiler versions, host and flags."""
+    """Digest of all that machine code depends on: the kernels' sources, compiler versions, host and flags."""
     digest = hashlib.sha256()
-    package = Path(__file__).resolve().parent.parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    folder = Path(__file__).resolve().parent  # kernels import nothing of fastmlp from outside
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
     versions = (numba.__version__, llvmlite.__version__, sys.version_info[:2], CPU_NAME, CPU_FEATURES)
     digest.update(repr((versions, config.BOUNDSCHECK, config.OPT, config.DEBUGINFO_DEFAULT)).encode())
     return digest.hexdigest()[:16]
