@@ -7,7 +7,7 @@ import scipy.sparse
 from numba.core import config
 
 import fastmlp
-from fastmlp import inputs, packing_check
+from fastmlp import packing_check
 from fastmlp.kernels import jit
 from fastmlp.packing_check import packs_correctly
 from fastmlp.run import Run
