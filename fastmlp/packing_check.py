@@ -45,13 +45,18 @@ def packs_correctly(way: str) -> bool:
             with contextlib.suppress(OSError):
                 marker.write_text(result)
     if result == "wrong":
-        warnings.warn(
-            f"fastmlp's sparse kernels give wrong results on this processor ({jit.CPU_NAME}), so its dense kernels are "
-            "used: results are right, but training on data that are mostly zero is slower. Please report this.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        _warn()
     return result == "right"
+
+
+@functools.cache  # once, whatever way is tried first
+def _warn() -> None:
+    warnings.warn(
+        f"fastmlp's sparse kernels give wrong results on this processor ({jit.CPU_NAME}), so its dense kernels are "
+        "used: results are right, but training on data that are mostly zero is slower. Please report this.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def _pattern() -> np.ndarray:

@@ -20,13 +20,18 @@ Y = RNG.integers(0, 3, 60)
 OPTIONS = {"hidden": (20,), "epochs": 2, "seed": 0, "batch_size": 16, "progress": False}
 
 
+def forget():
+    packs_correctly.cache_clear()
+    packing_check._warn.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path):
     """A cache folder in which nothing has been tried, and a process in which nothing has."""
     monkeypatch.setattr(jit, "CACHE_FOLDER", tmp_path)
-    packs_correctly.cache_clear()
+    forget()
     yield tmp_path
-    packs_correctly.cache_clear()
+    forget()
 
 
 def break_packer(monkeypatch, way):
@@ -72,6 +77,8 @@ def test_a_wrong_list_is_found_said_once_and_remembered(way, monkeypatch, folder
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not packs_correctly(way)
+        packs_correctly.cache_clear()
+        assert not packs_correctly(way)
     assert (folder / f"packing-{way}").read_text() == "wrong"
 
 
@@ -83,7 +90,7 @@ def test_a_process_takes_the_result_of_another(result, monkeypatch, folder):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(10):
-            packs_correctly.cache_clear()
+            forget()
             start = time.perf_counter()
             assert packs_correctly("groups") == (result == "right")
             times.append(time.perf_counter() - start)
