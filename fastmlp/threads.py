@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from pathlib import Path
 
 import numba
 from numba.core import config
 
 from fastmlp import inputs
+from fastmlp.cpu_limits import default_threads
 
 # Below so much arithmetic a step, threads cost more than they save: a parallel region takes about a microsecond to
 # enter and leave under OpenMP, and a step has three or more; under Numba's workqueue it takes a hundred.
@@ -28,25 +28,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def physical_cores() -> int:
-    """Physical cores that the process may use."""
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    cores = set()
-    for cpu in os.sched_getaffinity(0):
-        try:
-            topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-            cores.add(topology.read_text())
-        except OSError:
-            cores.add(str(cpu))
-    return len(cores)
-
-
 def resolve(threads: int | None) -> int:
-    """The number of threads for the argument `threads`; None stands for all physical cores."""
-    if threads is None:
-        return min(physical_cores(), config.NUMBA_NUM_THREADS)
-    return min(inputs.check_integer(threads, "threads", 1), config.NUMBA_NUM_THREADS)
+    """Return the number of threads for the argument `threads`.
+
+    None stands for all physical cores, as far as the process's CPU quota and its environment (`OMP_NUM_THREADS` and the
+    others in `fastmlp.cpu_limits`) allow.  Numba's own limit, which it takes from `NUMBA_NUM_THREADS`, holds always.
+    """
+    n_threads = default_threads() if threads is None else inputs.check_integer(threads, "threads", 1)
+    return min(n_threads, config.NUMBA_NUM_THREADS)
 
 
 @contextlib.contextmanager
