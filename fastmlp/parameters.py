@@ -122,7 +122,7 @@ INITS = {
 }
 
 
-def initial_parameters(widths, init: str, rng: np.random.Generator) -> Parameters:
+def initial_parameters(widths, init: str, rng: np.random.Generator | np.random.RandomState) -> Parameters:
     """Parameters drawn at random, by one of INITS; biases are zero."""
     parameters = Parameters(widths)
     for (n_in, n_out), weight in zip(parameters.layer_shapes(), parameters.weights):

@@ -18,9 +18,10 @@ from fastmlp.kernels.optimizers import STORE
 from fastmlp.kernels.processors import NARROW, STRIP, WIDE
 from fastmlp.kernels.sparse import GROUP
 from fastmlp.optimizers import SGD, Optimizer
+from fastmlp.pace import Pace
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 from fastmlp.regularisation import Regularisation, dropped
-from fastmlp.threads import Pace, team
+from fastmlp.threads import team
 from fastmlp.workspace import is_finite, network_for, nonzeros_for, set_table, sparse_lists, unpack
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
@@ -206,7 +207,8 @@ class Run:
                 is_loaded, start = getattr(call, "signatures", True), time.perf_counter()
                 reached = call(*arguments) if threads == 1 else call(*arguments, threads)
                 if is_loaded:  # else compiled code has been loaded in that time
-                    self.pace.note(threads, time.perf_counter() - start, steps)
+                    samples = min((first + steps) * self.batch_size, len(order)) - first * self.batch_size
+                    self.pace.note(time.perf_counter() - start, samples / self.batch_size)
             if reached < first + steps:
                 return reached
             first = reached

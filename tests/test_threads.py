@@ -8,7 +8,6 @@ import pytest
 
 import fastmlp
 from fastmlp import threads
-from fastmlp.threads import Pace
 
 CODE = """
 import os, threading
@@ -53,41 +52,3 @@ def test_defaults():
     assert 1 <= threads.resolve(None) <= (os.cpu_count() or 1)
     assert threads.resolve(1) == 1
     assert threading.active_count() >= 1
-
-
-def drive(seconds, calls, threads=2, most=1000):
-    """The threads that a pace takes, call by call, where a step takes `seconds(threads, call)`."""
-    pace, taken = Pace(1e7), []
-    for call in range(calls):
-        used, steps = pace.next(threads, most)
-        assert 1 <= steps <= most
-        pace.note(used, steps * seconds(used, call), steps)
-        taken.append(used)
-    return taken
-
-
-def test_on_a_free_machine_all_threads_are_taken_always():
-    assert drive(lambda threads, call: 1e-4 / threads, 200) == [2] * 200
-    assert drive(lambda threads, call: 1e-4, 200, threads=1) == [1] * 200
-
-
-def test_one_thread_stands_in_while_the_others_are_slow():
-    taken = drive(lambda threads, call: 1e-4 if threads == 1 or call > 3000 else 2e-2, 6000)
-    assert taken[:3] == [2, 1, 1]
-    assert taken[:3000].count(2) < 14
-    assert taken[-1000:] == [2] * 1000
-
-
-def test_on_a_slow_machine_threads_are_kept_and_one_is_tried_rarely():
-    taken = drive(lambda threads, call: 1e-2 / threads, 3000)
-    assert taken.count(1) < 14
-    assert taken[-1] == 2
-
-
-def test_first_calls_and_trials_are_short():
-    pace = Pace(1e7)
-    assert pace.next(2, 1000) == (2, Pace.TRIAL_STEPS)
-    pace.note(2, 1e-4, 1)
-    assert pace.next(2, 1000) == (2, Pace.STEPS)
-    assert pace.next(2, 3) == (2, 3)
-    assert pace.next(1, 1000) == (1, 1000)
