@@ -294,7 +294,7 @@ def _info(options) -> None:
 
     flags = set(jit.CPU_FEATURES.split(","))
     known = [name for name in ("avx512f", "avx512vbmi2", "avx2", "fma", "neon") if f"+{name}" in flags]
-    n_files = len(list(jit.CACHE_FOLDER.rglob("*.nbc"))) if jit.CACHE_FOLDER else 0
+    n_files = len(jit.cached_files())
     print(f"fastmlp        {fastmlp.__version__}")
     print(f"numpy          {np.__version__}, numba {numba.__version__}, llvmlite {llvmlite.__version__}")
     print(f"processor      {jit.CPU_NAME}: {', '.join(known) or 'no vector extension that fastmlp knows'}")
