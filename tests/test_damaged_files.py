@@ -58,7 +58,8 @@ def test_damaged_models(kind, tmp_path):
     assert 0 < good < CASES
 
 
-def test_a_damaged_checkpoint_is_left_out_or_harmless(tmp_path):
+def test_a_damaged_checkpoint_is_left_out_or_harmless(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # which takes most of the time
     rng = random.Random(os.urandom(8) if "FASTMLP_FUZZ" in os.environ else 0)
     arguments = {"hidden": (5,), "optimizer": "adam", "dropout": 0.2, "seed": 0, "checkpoint": tmp_path}
     whole = fastmlp.train(X, LABELS, epochs=2, **{**arguments, "checkpoint": None})
