@@ -32,7 +32,7 @@ _MODULES = {
 _SUBMODULES = ("callbacks", "datasets", "reference")
 
 if TYPE_CHECKING:
-    from fastmlp import callbacks, datasets, reference
+    from fastmlp import callbacks, reference
     from fastmlp.convert import from_keras, from_sklearn, from_torch, to_torch
     from fastmlp.datasets import load_mnist
     from fastmlp.estimators import MLPClassifier as MLPClassifier

@@ -77,7 +77,7 @@ def to_bytes(model: MLP, more: dict[str, str], tensors: dict[str, np.ndarray]) -
 
 def _checksum(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> str:
     """A number that tells a damaged file from a whole one, whatever the order of its parts."""
-    parts = [metadata[name].encode() for name in sorted(metadata) if name != CHECKSUM]
+    parts: list[bytes | memoryview] = [metadata[name].encode() for name in sorted(metadata) if name != CHECKSUM]
     parts += [f"{name} {tensors[name].shape} {tensors[name].dtype.str}".encode() for name in sorted(tensors)]
     parts += [np.ascontiguousarray(tensors[name]).data.cast("B") for name in sorted(tensors) if tensors[name].size]
     return str(functools.reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0))
@@ -174,7 +174,7 @@ def _model(header: dict, tensors: dict) -> MLP:
     elif header["loss"] not in BY_ELEMENTS:
         raise ValueError(f"the loss {header['loss']!r} needs classes")
     model = MLP(parameters, activations, header["loss"], classes, scale, bool(header["has_bias"]))
-    model.history = {name: _list_of(header["history"], name) for name in header["history"].keys()}
+    model.history = {name: _list_of(header["history"], name) for name in dict(header["history"])}
     model.delta = check_positive(header.get("delta", 1.0), "delta")
     if header.get("feature_names") is not None:
         model.feature_names = _list_of(header, "feature_names", str)
@@ -196,8 +196,8 @@ def _parameters(widths: list[int], tensors: dict) -> Parameters:
     """The parameters, taken out of `tensors`; memory is asked for once it is known that they are there."""
     found: list[np.ndarray] = []
     for kind in ("weight", "bias"):
-        for layer, shape in enumerate(zip(widths, widths[1:])):
-            shape = shape if kind == "weight" else shape[1:]
+        for layer, weight_shape in enumerate(zip(widths, widths[1:])):
+            shape = weight_shape if kind == "weight" else weight_shape[1:]
             name = f"layers.{layer}.{kind}"
             tensor = tensors.pop(name, None)
             if tensor is None or tensor.shape != shape or tensor.dtype != np.float32:

@@ -36,8 +36,8 @@ def check(reader, path, files):
             try:
                 reader(path)
                 good += 1
-            except ValueError as error:
-                assert len(str(error)) < 100_000
+            except ValueError:
+                pass
             except BaseException as error:
                 raise AssertionError(f"{error!r} for {data[:2000]!r}") from error
             peak = tracemalloc.get_traced_memory()[1] - before
