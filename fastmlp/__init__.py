@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 # importing takes is Numba's, and an interruption of it must find the command line ready to answer.
 _MODULES = {
     **dict.fromkeys(["MLP", "Metrics"], "model"),
-    **dict.fromkeys(["DivergenceError", "train"], "train"),
+    "DivergenceError": "course",
+    "train": "train",
     **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "RMSprop"], "optimizers"),
     **dict.fromkeys(
         ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
@@ -34,6 +35,7 @@ _SUBMODULES = ("callbacks", "datasets", "reference")
 if TYPE_CHECKING:
     from fastmlp import callbacks, reference
     from fastmlp.convert import from_keras, from_sklearn, from_torch, to_torch
+    from fastmlp.course import DivergenceError
     from fastmlp.datasets import load_mnist
     from fastmlp.estimators import MLPClassifier as MLPClassifier
     from fastmlp.estimators import MLPRegressor as MLPRegressor
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
     from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
-    from fastmlp.train import DivergenceError, train
+    from fastmlp.train import train
 
 else:
 

@@ -69,10 +69,17 @@ def to_bytes(model: MLP, more: dict[str, str], tensors: dict[str, np.ndarray]) -
     for layer, (weight, bias) in enumerate(zip(model.weights, model.biases)):
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
-    metadata = {KEY: json.dumps(header), **more}
+    metadata = {KEY: json.dumps(header, default=_plain), **more}
     if more:  # training goes on from all of it, and would not notice damage
         metadata[CHECKSUM] = _checksum(metadata, tensors)
     return pack(tensors, metadata=metadata)
+
+
+def _plain(value):
+    """NumPy's numbers and arrays, which a callback may put into the history, as JSON can hold them."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"a model's history must hold numbers, strings and lists, got {value!r}")
 
 
 def _checksum(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> str:
