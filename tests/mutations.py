@@ -1,5 +1,6 @@
 """Damaged files: random changes of bytes, and of the JSON in a safetensors file."""
 
+import copy
 import json
 
 TOKENS = [
@@ -82,5 +83,5 @@ def replace_value(tree, rng):
         if rng.random() < 0.15:
             del tree[key]
         else:
-            tree[key] = rng.choice(VALUES)
+            tree[key] = copy.deepcopy(rng.choice(VALUES))
         return

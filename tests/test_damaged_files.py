@@ -109,6 +109,11 @@ def test_damaged_npy_files(tmp_path):
         check(load_npy, tmp_path / "x.npy", (mutate_bytes(file.getvalue(), rng, 128) for _ in range(CASES // 3)))
 
 
+def test_a_header_that_an_npy_file_only_claims_takes_no_memory(tmp_path):
+    data = b"\x93NUMPY\x03\x00" + (600_000_000).to_bytes(4, "little") + b"{'descr': '|u1'"
+    assert check(load_npy, tmp_path / "x.npy", [data]) == 0
+
+
 @pytest.mark.parametrize(
     "data",
     [

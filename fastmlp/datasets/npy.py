@@ -28,6 +28,11 @@ def load_npy(path: str | os.PathLike) -> np.memmap:
         If it can't be read.
     """
     path = os.fspath(path)
+    with open(path, "rb") as file:
+        head = file.read(12)
+        # from version 2 on, the header may claim to have up to 4 GB, which NumPy would ask memory for
+        if head[6:7] > b"\1" and int.from_bytes(head[8:], "little") > os.fstat(file.fileno()).st_size:
+            raise ValueError(f"{path} is not a .npy file, or is cut short: its header is longer than the file")
     try:
         return open_memmap(path, mode="r")
     except OSError:
