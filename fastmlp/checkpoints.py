@@ -67,16 +67,17 @@ class Checkpoints:
             try:
                 model, metadata, tensors = read(path)
                 header = json.loads(metadata["training"])
-            except (ValueError, KeyError, OSError):  # damaged: the one before it
+                course, state = dict(header["course"]), dict(header["state"])
+            except (ValueError, TypeError, KeyError, RecursionError, OSError):  # damaged: the one before it
                 continue
-            for name, value in header["course"].items():
+            for name, value in course.items():
                 if self.course.get(name) != value:
                     raise ValueError(
                         f"checkpoint {os.fspath(self.folder)!r} holds a training with another {name}: {value!r} there, "
                         f"{self.course.get(name)!r} here; take another folder, or remove it"
                     )
             arrays = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-            return model, header["state"], arrays
+            return model, state, arrays
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,9 @@ import numpy as np
 
 import fastmlp
 from fastmlp import inputs
+from fastmlp.atomic_write import check_writable
+from fastmlp.datasets import load_npy
+from fastmlp.files import save_somewhere
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
 from fastmlp.optimizers import OPTIMIZERS
@@ -35,8 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except (ValueError, TypeError, OSError, ArithmeticError) as error:
-        print(f"fastmlp {options.command}: error: {error}", file=sys.stderr)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes the rest as it ends
+        return 1
+    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, ImportError) as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"fastmlp {options.command}: error: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"fastmlp {options.command}: interrupted", file=sys.stderr)
@@ -175,6 +184,8 @@ def _train(options) -> None:
         )
 
     arguments = _training_arguments(options)
+    if options.save:
+        check_writable(options.save)
     from fastmlp.warmup import compile_side_by_side
 
     compile_side_by_side()
@@ -187,13 +198,14 @@ def _train(options) -> None:
     )  # fmt: skip
     if model.interrupted:
         print("interrupted; what follows is of the last whole epoch", file=sys.stderr)
+    if options.save:
+        save_somewhere(model, options.save)
     loss, accuracy = model.evaluate(mnist.x_test, mnist.y_test)
     seconds = sum(model.history["seconds"])
     rate = len(mnist.x_train) * len(model.history["epoch"]) / seconds if seconds else 0.0
     print(f"test accuracy {accuracy:.4f}  test loss {loss:.4f}")
     print(f"training took {seconds:.2f} s, {rate:,.0f} samples per second")
     if options.save:
-        model.save(options.save)
         print(f"saved to {options.save}")
 
 
@@ -217,7 +229,7 @@ def _evaluate(options) -> None:
 
 def _predict(options) -> None:
     model = fastmlp.load(options.model)
-    x = np.load(options.data, allow_pickle=False)
+    x = load_npy(options.data)
     for row in model.predict_proba(x) if options.probabilities else model.predict(x):
         print(*np.atleast_1d(row))
 
@@ -291,7 +303,7 @@ def _info(options) -> None:
 
     flags = set(jit.CPU_FEATURES.split(","))
     known = [name for name in ("avx512f", "avx512vbmi2", "avx2", "fma", "neon") if f"+{name}" in flags]
-    n_files = len(list(jit.CACHE_FOLDER.rglob("*.nbc"))) if jit.CACHE_FOLDER else 0
+    n_files = len(jit.cached_files())
     print(f"fastmlp        {fastmlp.__version__}")
     print(f"numpy          {np.__version__}, numba {numba.__version__}, llvmlite {llvmlite.__version__}")
     print(f"processor      {jit.CPU_NAME}: {', '.join(known) or 'no vector extension that fastmlp knows'}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import sys
 import threading
 
 import numba
@@ -17,11 +19,31 @@ from fastmlp.cpu_limits import default_threads
 MIN_FLOP, MIN_FLOP_WORKQUEUE = 1e6, 1e8
 
 _workqueue = threading.Lock()  # Numba's workqueue serves one Python thread at a time
-_state = {"used": False, "forked": False}
+
+
+def _has_numba_started_threads() -> bool:
+    """Whether Numba has loaded its threading layer, for these kernels or for a user's own."""
+    return bool(getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False))
+
+
+def _is_forked() -> bool:
+    """Whether this process is the fork of another one, and runs no program of its own since."""
+    try:
+        flags = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[6])
+    except (OSError, ValueError, IndexError):  # not Linux
+        return multiprocessing.parent_process() is not None
+    return bool(flags & _FORKED_WITHOUT_EXEC)
+
+
+_FORKED_WITHOUT_EXEC = 0x40  # PF_FORKNOEXEC of Linux
+
+# Whether threads were started in a process that this one was forked from.  They are gone here, and OpenMP would end the
+# process at its first parallel region.  The fork may have come before this module was imported.
+_state = {"forked": _has_numba_started_threads() and _is_forked()}
 
 
 def _after_fork_in_child() -> None:
-    _state["forked"] = _state["used"]  # OpenMP's threads are gone in the child, and it would end at its first region
+    _state["forked"] = _state["forked"] or _has_numba_started_threads()
 
 
 if hasattr(os, "register_at_fork"):
@@ -55,7 +77,6 @@ def team(threads: int, flop: float):
                 yield 1
                 return
             stack.callback(_workqueue.release)
-        _state["used"] = True
         numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
         stack.callback(numba.set_num_threads, outside)
         yield threads
