@@ -19,13 +19,14 @@ _collects = _gc.isenabled()
 _gc.disable()
 try:
     from fastmlp import callbacks
+    from fastmlp.course import DivergenceError
     from fastmlp.datasets import load_mnist
     from fastmlp.files import load
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
     from fastmlp.optional import require as _require
-    from fastmlp.train import DivergenceError, train
+    from fastmlp.train import train
 finally:
     if _collects:
         _gc.freeze()

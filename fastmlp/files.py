@@ -36,7 +36,7 @@ def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]
         "widths": list(model.widths),
         "activations": list(model.activations),
         "loss": model.loss,
-        "classes": None if classes is None else classes.tolist(),
+        "classes": None if classes is None else _as_text(classes).tolist(),
         "classes_dtype": None if classes is None else classes.dtype.str,
         "input_scale": "features" if isinstance(model.input_scale, InputScale) else model.input_scale,
         "delta": model.delta,
@@ -50,7 +50,19 @@ def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]
     for layer, (weight, bias) in enumerate(zip(model.weights, model.biases)):
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
-    replace(path, to_bytes(tensors, metadata={KEY: json.dumps(header), **more}))
+    replace(path, to_bytes(tensors, metadata={KEY: json.dumps(header, default=_plain), **more}))
+
+
+def _as_text(classes: np.ndarray) -> np.ndarray:
+    """Labels as JSON can hold them: bytes as the characters of the same numbers."""
+    return np.char.decode(classes, "latin-1") if classes.dtype.kind == "S" else classes
+
+
+def _plain(value):
+    """NumPy's numbers and arrays, which a callback may put into the history, as JSON can hold them."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"a model's history must hold numbers, strings and lists, got {value!r}")
 
 
 def replace(path, data: bytes) -> None:
@@ -139,7 +151,8 @@ def _model(header: dict, tensors: dict) -> MLP:
         raise ValueError(f"unknown tensors {sorted(tensors)}")
     classes = header["classes"]
     if classes is not None:
-        classes = np.array(classes, header["classes_dtype"])
+        dtype = np.dtype(header["classes_dtype"])
+        classes = np.char.encode(classes, "latin-1").astype(dtype) if dtype.kind == "S" else np.array(classes, dtype)
         if classes.shape != (parameters.widths[-1],):
             raise ValueError(f"{classes.size} classes do not fit {parameters.widths[-1]} outputs")
         if not (classes[1:] > classes[:-1]).all():

@@ -19,12 +19,11 @@ def parameters(model):
 def in_order(model):
     """Have `partial_fit` take samples in the order given."""
 
-    class Order:
-        @staticmethod
-        def permutation(samples):
+    class InOrder(np.random.Generator):
+        def permutation(self, samples):
             return samples
 
-    model._pause.rng = Order
+    model._pause.rng = InOrder(np.random.PCG64(0))
     return model
 
 
