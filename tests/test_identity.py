@@ -114,7 +114,7 @@ def test_checkpoints_of_earlier_versions_are_refused(tmp_path):
 
 
 def test_sparse_data_are_not_made_dense(tmp_path):
-    x = scipy.sparse.random(2000, 1_000_000, 1e-6, "csr", np.float32, random_state=0)
+    x = scipy.sparse.random(2000, 50_000, 1e-5, "csr", np.float32, random_state=0)
     y = np.arange(2000) % 2
     tracemalloc.start()
     try:
@@ -122,7 +122,7 @@ def test_sparse_data_are_not_made_dense(tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2e8  # rows of zeros would take 8e9
+    assert peak < 1e8  # a thousand rows of zeros would take 2e8
     describe(x)
 
 
