@@ -78,13 +78,15 @@ def test_what_is_predicted_and_saved_is_a_whole_model(n, tmp_path):
 
     def write():
         k, stop = 0, time.monotonic() + 1
-        while time.monotonic() < stop:
-            value, k = values[k % 4], k + 1
-            with model._parameters.lock.writing():  # as partial_fit does it
-                for target in model.weights + model.biases:
-                    for row in target:
-                        row[...] = value
-        done.set()
+        try:
+            while time.monotonic() < stop:
+                value, k = values[k % 4], k + 1
+                with model._parameters.lock.writing():  # as partial_fit does it
+                    for target in model.weights + model.biases:
+                        for i in range(len(target)):
+                            target[i] = value
+        finally:
+            done.set()
 
     def predict():
         seen = set()
