@@ -506,7 +506,11 @@ def check_counts(y, n_samples: int, n_outputs: int | None = None, name: str = "y
 
 
 def check_sample_weight(sample_weight, n_samples: int, name: str = "sample_weight") -> np.ndarray:
-    """Weights of samples as an array (n_samples,) float32."""
+    """Weights of samples as an array (n_samples,) float32, over a power of two that leaves the largest below 1.
+
+    Losses and gradients are weighted means, which that does not change; tiny weights do not become 0 in float32, nor
+    losses infinite by large ones.
+    """
     weights = as_array(sample_weight, name)
     if weights.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers of at least 0, got {_describe(weights)}")
@@ -516,7 +520,8 @@ def check_sample_weight(sample_weight, n_samples: int, name: str = "sample_weigh
         raise ValueError(f"{name} must hold finite numbers of at least 0")
     if not weights.any():
         raise ValueError(f"{name} must not be 0 for every sample")
-    return np.array(weights, np.float32)
+    weights = weights.astype(np.float64)
+    return np.ldexp(weights, -int(np.frexp(weights.max())[1])).astype(np.float32)
 
 
 def class_weights(class_weight, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:

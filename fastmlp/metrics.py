@@ -49,16 +49,33 @@ def _from_predictions(function: Callable) -> Metric:
     return lambda model, x, y: float(function(y, model.predict(x)))
 
 
+def _name(metric) -> str:
+    return metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+
+
+def _check_name(metric, given: dict[str, Any]) -> None:
+    """Refuse a function under whose name something else is recorded; `given` are those before it."""
+    name = _name(metric)
+    if callable(metric) and name in ("loss", "accuracy"):
+        raise ValueError(f"metrics: a function must not be called {name!r}, as train_{name} is recorded anyway")
+    if given.setdefault(name, metric) is not metric and not given[name] == metric:
+        raise ValueError(
+            f"metrics must have different names, got two called {name!r}; use functions made with def, or set __name__"
+        )
+
+
 def check_metrics(metrics: Any, n_classes: int | None) -> dict[str, Metric]:
     """Metrics by name: "top_5" (any number) of classes, "mae" and "r2" of a regression, and functions of the targets
     and the predictions."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         metrics = [metrics]
     found: dict[str, Metric] = {}
+    given: dict[str, Any] = {}
     for metric in metrics:
+        _check_name(metric, given)
         wanted = f'metrics must be names ("top_5", "mae", "r2") or functions of (y, predictions), got {metric!r}'
         if callable(metric):
-            found[getattr(metric, "__name__", type(metric).__name__)] = _from_predictions(metric)
+            found[_name(metric)] = _from_predictions(metric)
         elif not isinstance(metric, str):
             raise TypeError(wanted)
         elif re.fullmatch(r"top_[1-9]\d*", metric):

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.course import DivergenceError
 from fastmlp.datasets import load_mnist
 from fastmlp.kernels.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR, RECORD_LOSS
 from fastmlp.model import MLP, Predictor
 from fastmlp.parameters import initial_parameters
 from fastmlp.run import Run
 from fastmlp.threads import resolve
-from fastmlp.train import DivergenceError
 
 BATCH_SIZE, HIDDEN, LEARNING_RATE, VALIDATION_SIZE, VALIDATE_EVERY = 128, 128, 0.001, 10_000, 100
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import numpy as np
@@ -263,7 +262,7 @@ class SingleRow:
 
     def __init__(self, run: Run, dtype: np.dtype, input_scale):
         n_features, n_outputs = run.parameters.widths[0], run.parameters.widths[-1]
-        self.run, self.x, self.lock = run, np.zeros((1, n_features), dtype), threading.Lock()
+        self.run, self.x, self.lock = run, np.zeros((1, n_features), dtype), run.parameters.lock
         self.flat, self.outputs = padded_outputs(1, n_outputs)
         run.set_data(self.x, input_scale)
         run.predict(1, self.flat)
@@ -273,7 +272,7 @@ class SingleRow:
 
     def predict(self, x: np.ndarray) -> np.ndarray | None:
         """Outputs (1, n_outputs), a copy; None if `x` may hold a number that is not finite."""
-        with self.lock:  # kernels release the GIL, and there is one place for the sample
+        with self.lock.alone():  # kernels release the GIL, and there is one place for the sample
             self.x[...] = x
             if self.x.dtype.kind == "f" and not abs(self.x).max() <= _LARGEST:
                 return None

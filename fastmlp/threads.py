@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import threading
+from pathlib import Path
 
 import numba
 from numba.core import config

@@ -185,11 +185,13 @@ def is_finite(network, parameters: Parameters) -> bool:
 
 def pack(network, parameters: Parameters):
     """Copy parameters into a training network."""
-    for packed, plain in _views(network, parameters):
-        packed[:] = plain
+    with parameters.lock.reading():
+        for packed, plain in _views(network, parameters):
+            packed[:] = plain
 
 
 def unpack(network, parameters: Parameters):
     """Copy a training network's parameters back."""
-    for packed, plain in _views(network, parameters):
-        plain[:] = packed
+    with parameters.lock.writing():
+        for packed, plain in _views(network, parameters):
+            plain[:] = packed
