@@ -18,6 +18,7 @@ from fastmlp.kernels.processors import NARROW, STRIP, WIDE
 from fastmlp.kernels.sparse import GROUP
 from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.pace import Pace
+from fastmlp.packing_check import packs_correctly
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 from fastmlp.regularisation import Regularisation, dropped
 from fastmlp.threads import team
@@ -142,6 +143,8 @@ class Run:
             if sparse is None:
                 sparse = csr or self.batch_size == 1 or inputs.is_sparse(x)
             self.way = "nonzeros" if sparse else "tiles"
+        if self.way != "tiles" and not csr and not packs_correctly(self.way):
+            self.way, self.rows = "tiles", inputs.rows_of(x, input_scale)
         if self.way == "nonzeros":
             per_sample = int(np.diff(self.rows.starts).max()) if csr else n_features
             if self.entries.until.size == 0 or self.entries.room < per_sample + NARROW:

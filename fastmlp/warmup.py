@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.inputs import rows_of
 from fastmlp.kernels import jit, regions
 from fastmlp.kernels.sparse import make_words
+from fastmlp.packing_check import packs_correctly
 from fastmlp.threads import resolve
 from fastmlp.train import train
 
@@ -28,7 +29,7 @@ def compile_side_by_side() -> None:
 
 
 def warmup() -> None:
-    """Compile every kernel, or load it from the cache."""
+    """Compile every kernel, or load it from the cache, and try whether lists are packed correctly."""
     compile_side_by_side()
     for region in vars(regions).values():
         if isinstance(region, jit.entry):
@@ -40,3 +41,5 @@ def warmup() -> None:
         train(x, y, loss=loss, epochs=1, progress=False).predict_proba(x)
     nothing, start = np.zeros(0, np.uint8), np.zeros(1, np.int64)
     make_words(start[:0], start, nothing, start, rows_of(x, 1.0).data[:0], 4)
+    for way in ("groups", "nonzeros"):
+        packs_correctly(way)
