@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.bounds import call_checked
 from fastmlp.inputs import InputScale
 from fastmlp.kernels import context as places
 from fastmlp.kernels import epoch, regions
@@ -204,7 +205,7 @@ class Run:
                 arguments = self.context, first, first + steps, rates, records, outputs
                 call = epoch.train_steps if threads == 1 else epoch.train_steps_parallel
                 is_loaded, start = getattr(call, "signatures", True), time.perf_counter()
-                reached = call(*arguments) if threads == 1 else call(*arguments, threads)
+                reached = call_checked(call, *arguments) if threads == 1 else call_checked(call, *arguments, threads)
                 if is_loaded:  # else compiled code has been loaded in that time
                     self.pace.note(threads, time.perf_counter() - start, steps)
             if reached < first + steps:
@@ -275,7 +276,7 @@ class SingleRow:
             self.x[...] = x
             if self.x.dtype.kind == "f" and not abs(self.x).max() <= _LARGEST:
                 return None
-            epoch.train_steps(*self.arguments)
+            call_checked(epoch.train_steps, *self.arguments)
             return self.outputs.copy()
 
 
