@@ -1,0 +1,209 @@
+"""Random trainings: against the reference, by ways that should give the same bits, and in random sequences of calls.
+
+A few cases are part of the suite.  ``FASTMLP_FUZZ=10000 NUMBA_BOUNDSCHECK=1 pytest tests/test_fuzz.py`` runs 10,000 of
+each property, new ones every time (a tenth as many sequences), with ranges checked in all compiled code.  Either way
+every buffer lies between guard zones, and scratch memory starts as NaN.
+"""
+
+import os
+import pickle
+import tempfile
+from collections import namedtuple
+from contextlib import ExitStack
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import scipy.sparse
+from guards import guarded
+from hypothesis import HealthCheck, assume, given, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from numba.core import config
+from strategies import CONTENTS, cases, forms_of, is_kinked
+
+import fastmlp
+from fastmlp import reference
+
+pytestmark = [
+    pytest.mark.skipif(config.DISABLE_JIT, reason="slow without compiled code"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of what overflows on purpose
+]
+LONG = int(os.environ.get("FASTMLP_FUZZ", "0"))
+
+
+def examples(short, share=1, **options):
+    """So many cases in the suite, the same ones every time; in a long run a share of FASTMLP_FUZZ, new ones."""
+    return settings(
+        max_examples=max(1, int(LONG * share)) if LONG else short,
+        derandomize=not LONG,
+        database=None,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+        **options,
+    )
+
+
+Outcome = namedtuple("Outcome", "model diverged")
+
+
+def train(x, case, **options):
+    """The model of a training, and the epoch in which it diverged, None if it did not."""
+    try:
+        model, diverged = fastmlp.train(x, case.y, progress=False, **{**case.arguments, **options}), None
+    except fastmlp.DivergenceError as error:
+        model, diverged = error.model, error.epoch
+    return Outcome(model, diverged)
+
+
+def parameters(model):
+    return [*model.weights, *model.biases]
+
+
+def check_same(got, want):
+    """Two arrays have the same bits, but that one NaN is as good as another and 0 as good as -0."""
+    assert got.dtype == want.dtype
+    np.testing.assert_array_equal(got, want)
+
+
+def check_same_models(a, b):
+    """Two models have the same parameters and history."""
+    for got, want in zip(parameters(a), parameters(b)):
+        check_same(got, want)
+    assert a.history.keys() == b.history.keys()
+    for name in a.history.keys() - {"seconds"}:
+        np.testing.assert_array_equal(a.history[name], b.history[name], err_msg=name)
+
+
+def outputs_of(model, x, y):
+    """All that a model says of a data set."""
+    found = {"predict": model.predict(x), "evaluate": np.array(model.evaluate(x, y))}
+    if model.has_accuracy:
+        found["predict_proba"] = model.predict_proba(x)
+    return found
+
+
+def check_same_outputs(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        check_same(a[name], b[name])
+
+
+# ---------------------------------------------------------------------------------------------- ways to the same bits
+
+
+@given(st.data())
+@examples(30)
+def test_all_ways_to_a_model_give_the_same_bits(data):
+    case = data.draw(cases())
+    forms = forms_of(case)
+    with patch("fastmlp.threads.MIN_FLOP", 0), guarded():
+        want = train(case.x, case, threads=1, sparse=False)
+        said = outputs_of(want.model, case.x, case.y)
+        for name in data.draw(st.lists(st.sampled_from(sorted(forms)), min_size=2, max_size=3)):
+            x = forms[name](case.x)
+            sparse = data.draw(st.sampled_from([True, "auto"] if "CSR" in name else [True, False, "auto"]))
+            threads = data.draw(st.sampled_from([1, 2, 5]))
+            note(f"{name}, sparse={sparse}, threads={threads}")
+            before = pickle.dumps(x)
+            got = train(x, case, threads=threads, sparse=sparse)
+            assert got.diverged == want.diverged
+            check_same_models(got.model, want.model)
+            check_same_outputs(outputs_of(want.model, x, case.y), said)
+            if not name.startswith("float"):  # a model has the dtype's own scale
+                check_same_outputs(outputs_of(got.model, case.x, case.y), said)
+            assert pickle.dumps(x) == before
+        if case.arguments["loss"] != "notebook":  # whose softmax is over the samples
+            for i in {0, len(case.x) // 2, len(case.x) - 1}:
+                check_same(want.model.predict(case.x[i : i + 1]), said["predict"][i : i + 1])
+
+
+# ---------------------------------------------------------------------------------------------- the reference
+
+
+class Kinks:
+    """How close a run of the reference comes to where gradients jump: |distance| over the size of the numbers there."""
+
+    def __init__(self):
+        self.closest = np.inf
+
+    def see(self, distance, size):
+        if distance.size:
+            size = float(np.max(np.abs(size))) or 1.0
+            self.closest = min(self.closest, float(np.min(np.abs(distance))) / size)
+
+    def watching(self):
+        """Patches with which the reference tells of its kinks."""
+        forward, mae, penalise = reference.activation_forward, reference.LOSSES["mae"], reference.penalise
+
+        def activation_forward(z, activation):
+            if activation in ("relu", "leaky_relu", "selu"):
+                self.see(z, z)
+            elif activation == "hard_sigmoid":
+                self.see(np.abs(z) - 3, z)
+            return forward(z, activation)
+
+        def mean_absolute(out, targets, delta):
+            self.see(out - targets, out)
+            return mae(out, targets, delta)
+
+        def penalise_and_see(weight, gradient, l1, l2):
+            if l1:
+                self.see(weight[weight != 0], weight)
+            return penalise(weight, gradient, l1, l2)
+
+        stack = ExitStack()
+        stack.enter_context(patch.object(reference, "activation_forward", activation_forward))
+        stack.enter_context(patch.dict(reference.LOSSES, mae=mean_absolute))
+        stack.enter_context(patch.object(reference, "penalise", penalise_and_see))
+        return stack
+
+
+EPS = np.finfo(np.float32).eps
+# Within so many roundings of a kink float32 may take the other side of it.
+NEAR = 64 * EPS
+
+
+def rough_activations():
+    """Patches with which the reference has the absolute error of the kernels' softplus and GELU (see
+    test_activations.py), whose small outputs and slopes keep fewer digits than the others'."""
+    forward, both = reference.activation_forward, reference.forward_and_slope
+
+    def activation_forward(z, activation):
+        return forward(z, activation) + z.dtype.type(2 * EPS if activation == "softplus" else 0)
+
+    def forward_and_slope(z, activation):
+        error = z.dtype.type(EPS if activation in ("gelu", "gelu_tanh") else 0)
+        return tuple(part + error for part in both(z, activation))
+
+    stack = ExitStack()
+    stack.enter_context(patch.object(reference, "activation_forward", activation_forward))
+    stack.enter_context(patch.object(reference, "forward_and_slope", forward_and_slope))
+    return stack
+
+
+@given(cases(max_samples=40, max_width=70, max_hidden=3, contents=CONTENTS, eps=(1e-2,), max_steps=3))
+@examples(40, 0.5)
+def test_a_few_steps_are_the_references(case):
+    """Float32 as the reference computes in it tells how far rounding carries: ours is within a multiple of it."""
+    kinks = Kinks()
+    with kinks.watching():
+        exact = reference.train(case.x, case.y, dtype=np.float64, **case.arguments)
+    with rough_activations():
+        rounded = reference.train(case.x, case.y, **case.arguments)
+    assume(kinks.closest > NEAR)
+    assume(all(np.isfinite(p).all() and np.abs(p).max() < 1e3 for p in parameters(exact)))
+    with guarded():
+        got, diverged = train(case.x, case)
+    assert diverged is None
+    for ours, theirs, want in zip(parameters(got), parameters(rounded), parameters(exact)):
+        size = max(1.0, float(np.abs(want).max()))
+        bound = 32 * float(np.abs(theirs - want).max()) + 32 * EPS * size
+        np.testing.assert_allclose(ours, want, rtol=0, atol=bound)
+    for name in ("train_loss", "train_accuracy"):
+        want = exact.history[name]
+        rounding = np.abs(np.subtract(rounded.history[name], want)).max()
+        if name == "train_loss":
+            np.testing.assert_allclose(got.history[name], want, rtol=1e-4, atol=32 * rounding + 1e-5)
