@@ -1,7 +1,7 @@
 """Buffers with guard zones: memory around every array that kernels write to, which has to stay as it was.
 
-`guarded` has the library allocate its buffers here while a test runs.  Scratch memory holds NaN, and lists hold nonsense,
-wherever nothing has been written.
+`guarded` has the library allocate its buffers here while a test runs.  Scratch memory holds NaN, and lists hold
+nonsense, wherever nothing has been written.
 """
 
 from contextlib import ExitStack, contextmanager
@@ -84,7 +84,12 @@ def guarded():
     with ExitStack() as stack:
         for module in ("parameters", "workspace", "run", "inputs"):
             stack.enter_context(patch(f"fastmlp.{module}.np", _NumPy(guards.zeros)))
-        for name in ("parameters.aligned_zeros", "run.aligned_zeros", "parameters.paged_zeros", "workspace.paged_zeros"):
+        for name in (
+            "parameters.aligned_zeros",
+            "run.aligned_zeros",
+            "parameters.paged_zeros",
+            "workspace.paged_zeros",
+        ):
             stack.enter_context(patch(f"fastmlp.{name}", getattr(guards, name.split(".")[1])))
         stack.enter_context(patch.object(Run, "__init__", init))
         stack.enter_context(patch.object(Run, "set_data", set_data))

@@ -16,7 +16,6 @@ from fastmlp.parameters import INITS
 
 CONTENTS = ["normal", "bytes", "few values", "mostly zero", "constant columns", "zero rows and columns"]
 EXTREMES = ["denormal", "huge", "tiny and huge"]
-KINKED = {"relu", "leaky_relu", "selu", "hard_sigmoid"}  # whose slope jumps
 
 
 @dataclass
@@ -134,9 +133,7 @@ def cases(draw, max_samples=2000, max_width=300, max_hidden=6, contents=(*CONTEN
     least = max(1, -(-n * epochs // max_steps))
     batch_size = draw(st.sampled_from([size for size in (least, 1, 4, 5, 16, 17, 64, 128, n, 3000) if size >= least]))
     names = sorted(ACTIVATIONS)
-    activations = st.sampled_from(names) | st.lists(
-        st.sampled_from(names), min_size=len(hidden), max_size=len(hidden)
-    )
+    activations = st.sampled_from(names) | st.lists(st.sampled_from(names), min_size=len(hidden), max_size=len(hidden))
     scales = ["auto", "standardize", "number", "features"] if content not in EXTREMES else ["auto", "number"]
     scale = draw(st.sampled_from(scales))
     if scale == "number":
@@ -261,10 +258,3 @@ def forms_of(case):
     if not (case.has_offset or (case.x.dtype == np.uint8 and isinstance(case.arguments["input_scale"], str))):
         forms |= OTHER_DTYPE
     return forms
-
-
-def is_kinked(case):
-    """Whether the gradient jumps where a number crosses another."""
-    activation = case.arguments["activation"]
-    names = {activation} if isinstance(activation, str) else set(activation)
-    return bool(names & KINKED)
