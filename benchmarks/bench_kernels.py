@@ -88,7 +88,7 @@ def _dense(function):
         if function == "dense_update":
             return lambda: dense.dense_update(
                 network.workspace, inp, out, network.parameters, network.state, weight, places.zeros, rule,
-                places.scratch, 0, dense.tiles(weight),
+                places.scratch, 0, dense.strips(weight), 0, weight.rows,
             )  # fmt: skip
         if function in ("dense_forward_row", "dense_backward_row"):
             from fastmlp.kernels import rows
@@ -102,9 +102,11 @@ def _dense(function):
                 network.workspace, inp, out, network.parameters, network.state, weight, 0, 0, rule, places.scratch,
                 0, -(-n_in // 16),
             )  # fmt: skip
-        transposed = np.zeros(network.workspace.size + 64 * (n_out + 64) * (n_in // 64 + 1), np.float32)
-        transposed[: network.workspace.size] = network.workspace
-        at = dense.Matrix(network.workspace.size, (n_out + 15) // 16 * 16 * 64, 64, n_out, n_in)
+        panel = int(weight.row)  # columns of a panel
+        size = network.workspace.size
+        transposed = np.zeros(size + panel * (n_out + panel) * (n_in // panel + 2), np.float32)
+        transposed[:size] = network.workspace
+        at = dense.Matrix(size, (n_out + 15) // 16 * 16 * panel, panel, n_out, n_in)
         return lambda: dense.dense_backward_input(
             transposed, inp, out, at, places.zeros, 0, 0, places.scratch, 0, dense.tiles(inp)
         )
@@ -220,7 +222,7 @@ def _more(function):
         from fastmlp.kernels.activations import activate as activate_flat
         from fastmlp.kernels.network import BIAS
         from fastmlp.kernels.optimizers import ADAM, Rule
-        from fastmlp.kernels.vector import NARROW
+        from fastmlp.kernels.processors import NARROW
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, places = run.network, run.network.places
@@ -241,7 +243,19 @@ def _more(function):
 
         def dense_update_adam():
             dense.dense_update(
-                work, inp, out, parameters, state, weight, places.zeros, adam, places.scratch, 0, dense.tiles(weight)
+                work,
+                inp,
+                out,
+                parameters,
+                state,
+                weight,
+                places.zeros,
+                adam,
+                places.scratch,
+                0,
+                dense.strips(weight),
+                0,
+                weight.rows,
             )
 
         def bias_update():

@@ -290,7 +290,7 @@ def _info(options) -> None:
     import numba
 
     from fastmlp import threads
-    from fastmlp.kernels import jit, vector
+    from fastmlp.kernels import jit, processors
 
     flags = set(jit.CPU_FEATURES.split(","))
     known = [name for name in ("avx512f", "avx512vbmi2", "avx2", "fma", "neon") if f"+{name}" in flags]
@@ -298,7 +298,7 @@ def _info(options) -> None:
     print(f"fastmlp        {fastmlp.__version__}")
     print(f"numpy          {np.__version__}, numba {numba.__version__}, llvmlite {llvmlite.__version__}")
     print(f"processor      {jit.CPU_NAME}: {', '.join(known) or 'no vector extension that fastmlp knows'}")
-    print(f"tiles          {vector.ROWS} x {vector.WIDE} and {vector.ROWS} x {vector.NARROW} float32")
+    print(f"tiles          {processors.ROWS} x {processors.WIDE} and {processors.ROWS} x {processors.NARROW} float32")
     print(f"threads        {threads.resolve(None)}")
     print(f"compiled code  {jit.CACHE_FOLDER or 'kept in memory: no cache folder can be written'} ({n_files} kernels)")
 

@@ -13,7 +13,7 @@ from fastmlp import inputs
 from fastmlp.batches import epoch_order
 from fastmlp.kernels import context as places
 from fastmlp.kernels.context import Targets
-from fastmlp.kernels.vector import NARROW
+from fastmlp.kernels.processors import NARROW
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.run import Run

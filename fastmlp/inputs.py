@@ -13,8 +13,8 @@ import numpy as np
 
 from fastmlp.kernels.context import Targets
 from fastmlp.kernels.gather import CACHE_LINE, CODED, CSR, KINDS, WORDS, Rows
+from fastmlp.kernels.processors import NARROW
 from fastmlp.kernels.sparse import GROUP, HASH, encode, make_words
-from fastmlp.kernels.vector import NARROW
 from fastmlp.parameters import round_up
 
 _LABELS_AT_ONCE = 1 << 20

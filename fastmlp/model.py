@@ -13,7 +13,7 @@ from fastmlp.kernels.activations import SIGMOID, activate
 from fastmlp.kernels.dense import Matrix
 from fastmlp.kernels.gather import KINDS
 from fastmlp.kernels.losses import batch_softmax, softmax
-from fastmlp.kernels.vector import NARROW, PANEL
+from fastmlp.kernels.processors import NARROW, PANEL
 from fastmlp.parameters import Parameters
 from fastmlp.run import Run, SingleRow, padded_outputs
 from fastmlp.threads import resolve

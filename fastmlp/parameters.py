@@ -7,7 +7,7 @@ import mmap
 
 import numpy as np
 
-from fastmlp.kernels.vector import NARROW, PANEL
+from fastmlp.kernels.processors import NARROW, PANEL
 
 ALIGNMENT = 64  # bytes: a cache line.  The weight gradient took 1.7 times as long on buffers that lay askew.
 

@@ -16,8 +16,8 @@ from fastmlp.kernels.context import EVALUATE, PREDICT, TRAIN
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.network import SLOPE_AT, TABLE_COLUMNS
 from fastmlp.kernels.optimizers import STORE
+from fastmlp.kernels.processors import NARROW, STRIP, WIDE
 from fastmlp.kernels.sparse import GROUP
-from fastmlp.kernels.vector import NARROW, STRIP, WIDE
 from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 from fastmlp.regularisation import Regularisation, dropped

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels import network as kernels
-from fastmlp.kernels import vector
+from fastmlp.kernels import processors
 from fastmlp.kernels.activations import ACTIVATIONS, GELU, IDENTITY, SLOPE
 from fastmlp.kernels.nonzeros import FEATURES, Nonzeros
 from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
 from fastmlp.parameters import Parameters, paged_zeros, round_up
 from fastmlp.regularisation import dropped
 
-NARROW, PANEL = int(vector.NARROW), int(vector.PANEL)
+NARROW, PANEL, ROWS = int(processors.NARROW), int(processors.PANEL), int(processors.ROWS)
 
 
 class _Allocator:
@@ -124,6 +124,7 @@ def network_for(
             _panels(int(row[kernels.N_IN])) * PANEL * round_up(int(row[kernels.N_OUT]), NARROW)
         )
     places = _places(memory, widths, capacity, threads)
+    memory.take(ROWS * PANEL)  # tiles read on behind the last matrix
     state = paged_zeros(slots * weights.size)
     network = kernels.Network(table.reshape(-1), weights, state, paged_zeros(memory.size), places)
     if packed:

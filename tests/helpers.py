@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from fastmlp.kernels.dense import Matrix
-from fastmlp.kernels.vector import NARROW, PANEL, ROWS
+from fastmlp.kernels.processors import NARROW, PANEL, ROWS
 from fastmlp.parameters import aligned_zeros, round_up
 
 EPS = np.finfo(np.float32).eps

@@ -9,7 +9,7 @@ from fastmlp import reference
 from fastmlp.kernels import dense
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule
-from fastmlp.kernels.vector import PANEL, ROWS, WIDE
+from fastmlp.kernels.processors import PANEL, ROWS, WIDE
 from fastmlp.parameters import Parameters
 
 SHAPES = [(n, 33, 17) for n in SIZES] + [(9, n, 20) for n in SIZES] + [(10, 40, n) for n in SIZES]
@@ -100,7 +100,7 @@ def test_plain_update(batch_size, n_in, n_out):
     parameters.array[behind] = 7  # not NaN, which stays NaN whatever is added
     dense.dense_update(
         work.array, inp_at, dout_at, parameters.array, np.zeros(0, np.float32), weight_at, zeros, rule, scratch,
-        0, dense.tiles(weight_at),
+        0, dense.strips(weight_at), 0, weight_at.rows,
     )  # fmt: skip
     assert close(-parameters.read(weight_at), inp.T, dout, -weight.astype(np.float64))
     assert parameters.array[behind] == 7  # rows behind the last one are not written
@@ -121,7 +121,7 @@ def test_updates_of_weights_and_biases_over_steps(kind, weight_decay):
         inp_at, dout_at = work.panels(inp), work.panels(dout)
         dense.dense_update(
             work.array, inp_at, dout_at, parameters.array, state, weight_at, zeros, rule, scratch,
-            0, dense.tiles(weight_at),
+            0, dense.strips(weight_at), 0, weight_at.rows,
         )  # fmt: skip
         bias_rule = rule._replace(weight_decay=np.float32(0))
         dense.bias_update(
@@ -184,7 +184,19 @@ def test_a_tile_outside_of_the_share_is_left_alone():
     assert (columns.min(), columns.max() + 1) == (0, int(WIDE))
     dout_at, rule = work.panels(np.ones((40, 65), np.float32)), Rule(PLAIN, *np.float32([1, 0, 0]))
     dense.dense_update(
-        work.array, inp_at, dout_at, parameters.array, np.zeros(0, np.float32), weight_at, zeros, rule, scratch, 1, 2
+        work.array,
+        inp_at,
+        dout_at,
+        parameters.array,
+        np.zeros(0, np.float32),
+        weight_at,
+        zeros,
+        rule,
+        scratch,
+        0,
+        1,
+        int(ROWS),
+        2 * int(ROWS),
     )
     rows, columns = np.nonzero(parameters.read(weight_at) != weight)
     assert tiles > 2

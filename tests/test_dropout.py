@@ -7,7 +7,8 @@ from fastmlp.kernels import dropout as kernels
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.dense import tiles
 from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.vector import NARROW, store
+from fastmlp.kernels.processors import NARROW
+from fastmlp.kernels.vector import store
 from fastmlp.optimizers import SGD
 from fastmlp.parameters import initial_parameters
 from fastmlp.regularisation import Regularisation, dropped

@@ -128,12 +128,12 @@ def test_without_numbas_setting_the_folder_is_the_users(tmp_path):
 NARROWER = """
 import numpy as np, fastmlp
 from fastmlp import reference
-from fastmlp.kernels import vector
+from fastmlp.kernels import processors
 x = (np.random.default_rng(0).integers(0, 255, (90, 70)) * (np.arange(70) % 4 == 0)).astype(np.uint8)
 y = np.arange(90) % 3
 a = fastmlp.train(x, y, hidden=(50, 40), epochs=2, seed=0)
 b = reference.train(x, y, hidden=(50, 40), epochs=2, seed=0)
-print(int(vector.WIDE), max(np.abs(p - q).max() for p, q in zip(a.weights, b.weights)) < 1e-5)
+print(int(processors.WIDE), max(np.abs(p - q).max() for p, q in zip(a.weights, b.weights)) < 1e-5)
 """
 
 

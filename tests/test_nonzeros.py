@@ -9,7 +9,7 @@ from fastmlp.kernels import dense, nonzeros, sparse
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.gather import gather
 from fastmlp.kernels.optimizers import MOMENTUM, PLAIN, Rule
-from fastmlp.kernels.vector import PANEL, ROWS, STRIP, WIDE
+from fastmlp.kernels.processors import PANEL, ROWS, STRIP, WIDE
 from fastmlp.workspace import nonzeros_for, sparse_lists
 
 SHAPES = [(1, 1, 1), (1, 50, 65), (16, 63, 10), (17, 64, 33), (15, 65, 64), (129, 97, 16), (3, 200, 130)]
@@ -103,7 +103,7 @@ def test_kernels_on_entries_give_the_bits_of_the_dense_ones(batch_size, n_in, n_
             )  # fmt: skip
             dense.dense_update(
                 work.array, inp_at, dout_at, parameters.array, state, weight_at, zeros, rule, scratch,
-                0, dense.tiles(weight_at),
+                0, dense.strips(weight_at), 0, weight_at.rows,
             )  # fmt: skip
         entries = entries_of(scipy.sparse.csr_matrix(x) if csr else x, scale, samples)
         for strip in range(sparse.sparse_strips(out_at) if kind != "dense" else 0):

@@ -18,7 +18,7 @@ from fastmlp.kernels.optimizers import (
     Rule,
     optimizer_update,
 )
-from fastmlp.kernels.vector import NARROW
+from fastmlp.kernels.processors import NARROW
 
 KINDS = {"plain": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV}
 N = int(NARROW)

@@ -7,8 +7,8 @@ from fastmlp import reference
 from fastmlp.kernels import dense, rows
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.optimizers import MOMENTUM, PLAIN, Rule
+from fastmlp.kernels.processors import PANEL, ROWS, WIDE
 from fastmlp.kernels.sparse import sparse_strips
-from fastmlp.kernels.vector import PANEL, ROWS, WIDE
 
 SHAPES = [(n, 17) for n in SIZES] + [(33, n) for n in SIZES]
 if config.DISABLE_JIT:
@@ -66,7 +66,19 @@ def test_the_way_back_of_a_single_row_is_that_of_tiles(n_in, n_out, rule):
                 )  # fmt: skip
         else:
             dense.dense_update(
-                work.array, inp_at, dout_at, weights, states, weight_at, zeros, rule, scratch, 0, dense.tiles(weight_at)
+                work.array,
+                inp_at,
+                dout_at,
+                weights,
+                states,
+                weight_at,
+                zeros,
+                rule,
+                scratch,
+                0,
+                dense.strips(weight_at),
+                0,
+                weight_at.rows,
             )
             dense.dense_backward_input(
                 work.array,

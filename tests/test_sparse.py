@@ -8,7 +8,7 @@ from fastmlp.kernels import dense, sparse
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.gather import gather
 from fastmlp.kernels.optimizers import MOMENTUM, PLAIN, Rule
-from fastmlp.kernels.vector import PANEL, ROWS, STRIP, WIDE
+from fastmlp.kernels.processors import PANEL, ROWS, STRIP, WIDE
 from fastmlp.workspace import sparse_lists
 
 SHAPES = [
@@ -107,7 +107,7 @@ def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out,
             )  # fmt: skip
             dense.dense_update(
                 work.array, inp_at, dout_at, parameters.array, state, weight_at, zeros, rule, scratch,
-                0, dense.tiles(weight_at),
+                0, dense.strips(weight_at), 0, weight_at.rows,
             )  # fmt: skip
         else:
             lists = lists_of(x)

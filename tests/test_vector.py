@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from fastmlp.kernels import addresses, functions, tiles
+from fastmlp.kernels import addresses, functions, processors, tiles
 from fastmlp.kernels import vector as v
 from fastmlp.kernels.jit import kernel
 
@@ -136,9 +136,9 @@ def narrow_tile(out, added, a, b, initial):
     tiles.add_rows(tile, np.float32(-2), added, 5, 40)
 
 
-@pytest.mark.parametrize(("function", "n"), [(wide_tile, int(v.WIDE)), (narrow_tile, N)])
+@pytest.mark.parametrize(("function", "n"), [(wide_tile, int(processors.WIDE)), (narrow_tile, N)])
 def test_tiles(function, n):
-    rng, rows = np.random.default_rng(0), int(v.ROWS)
+    rng, rows = np.random.default_rng(0), int(processors.ROWS)
     a, b, initial = (rng.integers(-9, 9, size).astype(np.float32) for size in (3 * rows + 1, n + 2, n))
     out, added = np.full(40 * rows + 5, np.nan, np.float32), np.full(40 * rows + 5, 7, np.float32)
     inside = 5 + 40 * np.arange(rows)[:, None] + np.arange(n)
@@ -199,7 +199,7 @@ def write_at(array, offset):
 
 @kernel
 def write_tile_at(array, offset):
-    tiles.store_rows(tiles.repeat_narrow(array, 0), array, offset - (v.ROWS - 1), 1)
+    tiles.store_rows(tiles.repeat_narrow(array, 0), array, offset - (processors.ROWS - 1), 1)
     return np.float32(0)
 
 
@@ -207,7 +207,7 @@ def write_tile_at(array, offset):
 @pytest.mark.parametrize("function", [read_at, write_at, write_tile_at])
 @pytest.mark.parametrize("offset", [-1, 1, 1000])
 def test_bounds_are_checked_where_asked_for(function, offset):
-    array, first = np.zeros(N + int(v.ROWS) - 1, np.float32), int(v.ROWS) - 1
+    array, first = np.zeros(N + int(processors.ROWS) - 1, np.float32), int(processors.ROWS) - 1
     assert function(array, first) == 0
     with pytest.raises(IndexError, match="out of bounds"):
         function(array, -1 if offset < 0 else first + offset)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fastmlp.kernels import dense, sparse
 from fastmlp.kernels import network as kernels
-from fastmlp.kernels.vector import NARROW, PANEL, ROWS, WIDE
+from fastmlp.kernels.processors import NARROW, PANEL, ROWS, WIDE
 from fastmlp.parameters import ALIGNMENT, Parameters, aligned_zeros
 from fastmlp.workspace import network_for, pack, set_table, sparse_lists, unpack
 

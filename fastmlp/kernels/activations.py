@@ -10,7 +10,19 @@ import numpy as np
 
 from fastmlp.kernels.functions import erf, exp, log, tanh
 from fastmlp.kernels.jit import inlined, kernel
-from fastmlp.kernels.vector import NARROW, add, div, fma, load, maximum, mul, splat, store, sub, where_positive
+from fastmlp.kernels.processors import NARROW
+from fastmlp.kernels.vector import (
+    add,
+    div,
+    fma,
+    load,
+    maximum,
+    mul,
+    splat,
+    store,
+    sub,
+    where_positive,
+)
 
 IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU, ELU, SELU, SOFTPLUS, HARD_SIGMOID, GELU, GELU_TANH, SILU, SLOPE = range(13)
 ACTIVATIONS = {

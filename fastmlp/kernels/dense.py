@@ -4,9 +4,9 @@ Matrices lie in panels of PANEL columns (see `Matrix`).  All three kernels are o
 summed up in registers, put into `scratch` (in L1), and finished there: bias and activation, the derivative, or the
 optimizer (plain SGD is one FMA, from the registers).  So no gradient of a weight ever exists outside of a tile.
 
-A tile always has ROWS rows.  Where a matrix ends within one, the tile reads and writes on in the matrix's own memory,
-which reaches to a whole tile; nobody reads what comes out there.  The same holds for the columns up to a multiple of
-NARROW.
+A tile always has ROWS rows.  Where a matrix, or a thread's part of it, ends within one, the tile reads on behind it,
+and only the rows that belong there are stored.  Columns up to a multiple of NARROW are the matrix's own, and written;
+nobody reads what comes out there.
 
 Every sum runs in order, from the bias (or 0) over the inputs (or the samples), one FMA each, whatever the tile.
 """
@@ -19,16 +19,9 @@ from fastmlp.kernels.activations import activation_backward, activation_forward
 from fastmlp.kernels.addresses import int64s_at, prefetch_at
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import PLAIN, optimizer_update
+from fastmlp.kernels.processors import NARROW, PANEL, ROWS, WIDE
 from fastmlp.kernels.tiles import add_rows, fma_rows, repeat_narrow, repeat_wide, store_rows, transpose_block
-from fastmlp.kernels.vector import (
-    NARROW,
-    PANEL,
-    ROWS,
-    WIDE,
-    add,
-    load,
-    store,
-)
+from fastmlp.kernels.vector import add, load, store
 
 # Where a matrix lies in a flat array: element (i, j) at start + j // PANEL * panel + i * row + j % PANEL.
 # Inputs, outputs and their gradients have row == PANEL; a row-major matrix of weights or logits has panel == PANEL.
@@ -177,7 +170,7 @@ def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scr
             parameters, column_start(weight, strip * WIDE), weight.row, weight.rows, ahead,
         )  # fmt: skip
         at = place(out, i, strip * WIDE)
-        for r in range(ROWS):
+        for r in range(min(ROWS, out.rows - i)):
             for c in range(0, columns, NARROW):
                 z = load(workspace, scratch + r * WIDE + c)
                 store(activation_forward(z, activation), workspace, at + r * out.row + c)
@@ -206,7 +199,7 @@ def dense_backward_input(workspace, inp, dout, weight_t, zeros, activation, slop
             workspace, column_start(weight_t, strip * WIDE), weight_t.row, weight_t.rows, nothing_ahead(),
         )  # fmt: skip
         at = place(inp, i, strip * WIDE)
-        for r in range(ROWS):
+        for r in range(min(ROWS, inp.rows - i)):
             for c in range(0, columns, NARROW):
                 out = load(workspace, at + slope + r * inp.row + c)
                 dout_vector = load(workspace, scratch + r * WIDE + c)
@@ -214,8 +207,10 @@ def dense_backward_input(workspace, inp, dout, weight_t, zeros, activation, slop
 
 
 @kernel
-def dense_update(workspace, inp, dout, parameters, state, weight, zeros, rule, scratch, first, last):
-    """weight -= the optimizer's step for dweight = inp.T @ dout, for the tiles first..last-1 of weight
+def dense_update(
+    workspace, inp, dout, parameters, state, weight, zeros, rule, scratch, first_strip, last_strip, first_row, last_row
+):
+    """weight -= the optimizer's step for dweight = inp.T @ dout, for some strips of columns and some rows of weight
 
     inp      (batch_size, n_in)    read
     dout     (batch_size, n_out)   read
@@ -223,22 +218,25 @@ def dense_update(workspace, inp, dout, parameters, state, weight, zeros, rule, s
     zeros    (WIDE,)               read: zeros
     scratch  (ROWS, WIDE)          overwritten, in workspace
 
-    Tiles are independent.  2 * batch_size * n_in * n_out flop, and 2 * n_in * n_out for the update.
+    Rows and strips are independent.  2 * batch_size * n_in * n_out flop, and 2 * n_in * n_out for the update.
     """
-    in_strip = ceil_div(weight.rows, ROWS)
     plain = rule.rule == PLAIN and rule.weight_decay == 0
-    for tile in range(first, last):
-        strip, k = tile // in_strip, tile % in_strip * ROWS
-        columns, rows = strip_columns(weight, strip), min(ROWS, weight.rows - k)
-        at = place(weight, k, strip * WIDE)
-        direct = plain and rows == ROWS  # the update is one FMA: from the registers
-        tile_of_columns(
-            workspace, scratch, columns, zeros, column_start(inp, k), column_start(dout, strip * WIDE), dout.rows,
-            parameters, at, weight.row, -rule.learning_rate if direct else np.float32(0),
-        )  # fmt: skip
-        if not direct:
-            for r in range(rows):
-                optimizer_update(parameters, state, at + r * weight.row, workspace, scratch + r * WIDE, columns, rule)
+    for strip in range(first_strip, last_strip):
+        columns, k = strip_columns(weight, strip), first_row
+        while k < last_row:
+            rows = min(ROWS, last_row - k, PANEL - k % PANEL)  # columns of inp in one panel
+            at = place(weight, k, strip * WIDE)
+            direct = plain and rows == ROWS  # the update is one FMA: from the registers
+            tile_of_columns(
+                workspace, scratch, columns, zeros, column_start(inp, k), column_start(dout, strip * WIDE), dout.rows,
+                parameters, at, weight.row, -rule.learning_rate if direct else np.float32(0),
+            )  # fmt: skip
+            if not direct:
+                for r in range(rows):
+                    optimizer_update(
+                        parameters, state, at + r * weight.row, workspace, scratch + r * WIDE, columns, rule
+                    )
+            k += rows
 
 
 @kernel

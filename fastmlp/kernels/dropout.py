@@ -17,7 +17,16 @@ from fastmlp.kernels.activations import activation_backward, activation_forward,
 from fastmlp.kernels.dense import ceil_div, place, strip_columns
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.llvm import I32, Vector, constant, emit_splat, operation
-from fastmlp.kernels.vector import NARROW, ROWS, WIDE, get, load, mul, put, splat, store, sub
+from fastmlp.kernels.processors import NARROW, ROWS, WIDE
+from fastmlp.kernels.vector import (
+    get,
+    load,
+    mul,
+    put,
+    splat,
+    store,
+    sub,
+)
 
 # Two keys of 32 bits; a value is kept where its number is at least `threshold`, out of 2**32, and multiplied by `scale`
 # then.

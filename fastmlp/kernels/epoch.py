@@ -38,9 +38,10 @@ from fastmlp.kernels.losses import LOSS as LOSS_OF_ROW
 from fastmlp.kernels.losses import MSE, NOTEBOOK, PREDICTED
 from fastmlp.kernels.network import TABLE_COLUMNS, output_of
 from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW
+from fastmlp.kernels.processors import NARROW
 from fastmlp.kernels.regions import BACKWARD, FORWARD, INPUT, OUTPUT, SQUARES
 from fastmlp.kernels.regions import UPDATE as UPDATE_STORED
-from fastmlp.kernels.vector import NARROW, load, store
+from fastmlp.kernels.vector import load, store
 
 RECORD_LOSS, RECORD_CORRECT, RECORD_LABEL_ERROR = range(3)
 

@@ -35,8 +35,8 @@ from fastmlp.kernels.nonzeros import (
     sort_nonzeros,
 )
 from fastmlp.kernels.optimizers import PLAIN
+from fastmlp.kernels.processors import ROWS, STRIP, WIDE
 from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, Wanted, sparse_strips
-from fastmlp.kernels.vector import ROWS, STRIP, WIDE
 
 
 @merged
@@ -83,11 +83,10 @@ def tiles_forward(network, data, batch, gathers, thread, threads):
 def tiles_update(network, batch_size, rule, first_column, last_column, thread):
     """Weights updated: for the columns first_column..last_column-1, multiples of WIDE (or the end)."""
     places, weight = network.places, weight_of(network, np.int64(0))
-    in_strip = ceil_div(weight.rows, ROWS)
     dense_update(
         network.workspace, network_input(network, batch_size), output_of(network, np.int64(0), batch_size),
         network.parameters, network.state, weight, places.zeros, rule, places.scratch + thread * SCRATCH,
-        first_column // WIDE * in_strip, ceil_div(last_column, WIDE) * in_strip,
+        first_column // WIDE, ceil_div(last_column, WIDE), np.int64(0), weight.rows,
     )  # fmt: skip
 
 

@@ -6,9 +6,8 @@ import numpy as np
 
 from fastmlp.kernels.dense import CACHE_LINE, ceil_div, place
 from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.processors import NARROW, PANEL
 from fastmlp.kernels.vector import (
-    NARROW,
-    PANEL,
     get_float32,
     get_float64,
     load_float32,

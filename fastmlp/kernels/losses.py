@@ -10,8 +10,8 @@ import numpy as np
 from fastmlp.kernels.dense import place
 from fastmlp.kernels.functions import exp, log
 from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.processors import NARROW
 from fastmlp.kernels.vector import (
-    NARROW,
     add,
     div,
     first_equal,

@@ -28,8 +28,8 @@ from fastmlp.kernels.dense import (
 )
 from fastmlp.kernels.jit import inlined, merged
 from fastmlp.kernels.optimizers import without_decay
+from fastmlp.kernels.processors import NARROW, PANEL, ROWS, WIDE
 from fastmlp.kernels.rows import dense_backward_row, dense_forward_row
-from fastmlp.kernels.vector import NARROW, PANEL, ROWS, WIDE
 
 # Columns of the table of layers: sizes, activation code, 1 where there is a bias; places of weights and bias in
 # parameters with the strides of the weights' Matrix; place and strides of the layer's output in workspace, and where
@@ -79,6 +79,12 @@ def output_of(network, layer, batch_size):
 
 
 @inlined
+def rows_of(matrix, first, n):
+    """The rows of a matrix from `first` on."""
+    return Matrix(matrix.start + first * matrix.row, matrix.panel, matrix.row, n, matrix.columns)
+
+
+@inlined
 def weight_of(network, layer):
     """The weights of a layer, a Matrix in parameters."""
     row = layer_row(network, layer)
@@ -113,14 +119,13 @@ def forward_dense(network, layer, batch_size, thread, threads):
 @merged
 def forward_rows(network, layer, batch_size, first_row, last_row, thread):
     """Output of a layer for the rows first_row..last_row-1, multiples of NARROW (or the end)."""
-    row, out = layer_row(network, layer), output_of(network, layer, batch_size)
-    in_strip = ceil_div(batch_size, ROWS)
-    for strip in range(strips(out)):
-        first, last = strip * in_strip + first_row // ROWS, strip * in_strip + ceil_div(last_row, ROWS)
-        dense_forward(
-            network.workspace, out, input_of(network, layer, batch_size), network.parameters, weight_of(network, layer),
-            row[BIAS], row[FORWARD_CODE], network.places.scratch + thread * SCRATCH, first, last, nothing_ahead(),
-        )  # fmt: skip
+    row, n_rows = layer_row(network, layer), last_row - first_row
+    out = rows_of(output_of(network, layer, batch_size), first_row, n_rows)
+    inp = rows_of(input_of(network, layer, batch_size), first_row, n_rows)
+    dense_forward(
+        network.workspace, out, inp, network.parameters, weight_of(network, layer), row[BIAS], row[FORWARD_CODE],
+        network.places.scratch + thread * SCRATCH, np.int64(0), tiles(out), nothing_ahead(),
+    )  # fmt: skip
 
 
 @merged
@@ -152,12 +157,10 @@ def backward_inner(network, layer, batch_size, rule, first_column, last_column, 
     workspace, places, weight = network.workspace, network.places, weight_of(network, layer)
     inp, dout = input_of(network, layer, batch_size), output_of(network, layer, batch_size)
     scratch = places.scratch + thread * SCRATCH
-    in_strip = ceil_div(weight.rows, ROWS)
-    for strip in range(strips(weight)):
-        first, last = strip * in_strip + first_column // ROWS, strip * in_strip + ceil_div(last_column, ROWS)
-        dense_update(
-            workspace, inp, dout, network.parameters, network.state, weight, places.zeros, rule, scratch, first, last
-        )
+    dense_update(
+        workspace, inp, dout, network.parameters, network.state, weight, places.zeros, rule, scratch,
+        np.int64(0), strips(weight), first_column, last_column,
+    )  # fmt: skip
     in_strip = ceil_div(batch_size, ROWS)
     first, last = first_column // WIDE * in_strip, ceil_div(last_column, WIDE) * in_strip
     below = layer_row(network, layer - 1)

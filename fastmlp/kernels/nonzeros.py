@@ -18,27 +18,18 @@ from fastmlp.kernels.gather import FLOAT32, UINT8, load_element
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import PLAIN, optimizer_update
 from fastmlp.kernels.packing import append_nonzeros
+from fastmlp.kernels.processors import NARROW, PANEL, STRIP
 from fastmlp.kernels.sparse import is_wide
-from fastmlp.kernels.vector import (
-    NARROW,
-    PANEL,
-    STRIP,
-    broadcast_like,
-    fma,
-    get,
-    load,
-    load_float32,
-    load_float64,
-    load_like,
-    load_uint8,
-    mul,
-    put,
-    splat,
-    splat_like,
-    store,
+from fastmlp.kernels.strips import (
+    add_strip,
+    fma_strip,
+    load_strip,
+    scale_strip,
+    store_strip,
     zero_narrow,
     zero_strip,
 )
+from fastmlp.kernels.vector import get, load, load_float32, load_float64, load_uint8, mul, put, splat, store
 
 FEATURES = np.int64(64)  # of a block: threads sort whole blocks, and those without an entry are passed over
 
@@ -188,10 +179,10 @@ def sort_nonzeros(entries, batch_size, n_features, first, last):
 @inlined
 def sum_rows(zero, entries, i, parameters, bias, weight_at, weight_row):
     """bias + the products of a sample's entries with their features' rows of weights"""
-    total = load_like(zero, parameters, bias)
+    total = load_strip(zero, parameters, bias)
     for p in range(entries.begin[i], entries.end[i]):
-        row = load_like(zero, parameters, weight_at + get(entries.feature, p) * weight_row)
-        total = fma(broadcast_like(zero, entries.value, p), row, total)
+        row = weight_at + get(entries.feature, p) * weight_row
+        total = fma_strip(total, get(entries.value, p), parameters, row)
     return total
 
 
@@ -213,9 +204,9 @@ def nonzeros_forward(workspace, out, entries, parameters, weight, bias, activati
             fetch_sample(rows, samples[following + i])
         to = at + i * out.row
         if wide:
-            store(sum_rows(zero_strip(), entries, i, parameters, bias_at, weight_at, weight.row), workspace, to)
+            store_strip(sum_rows(zero_strip(), entries, i, parameters, bias_at, weight_at, weight.row), workspace, to)
         else:
-            store(sum_rows(zero_narrow(), entries, i, parameters, bias_at, weight_at, weight.row), workspace, to)
+            store_strip(sum_rows(zero_narrow(), entries, i, parameters, bias_at, weight_at, weight.row), workspace, to)
         for c in range(to, to + columns, NARROW):
             store(activation_forward(load(workspace, c), activation), workspace, c)
 
@@ -225,13 +216,11 @@ def update_feature(zero, entries, begin, end, workspace, dout_at, parameters, st
     """A feature's row of weights updated from its entries begin..end-1 of those sorted by features"""
     total = zero
     for q in range(begin, end):
-        dout = load_like(zero, workspace, dout_at + get(entries.place, 2 * q))
-        total = fma(broadcast_like(zero, entries.factor, 2 * q + 1), dout, total)
+        total = fma_strip(total, get(entries.factor, 2 * q + 1), workspace, dout_at + get(entries.place, 2 * q))
     if rule.rule == PLAIN and rule.weight_decay == 0:
-        step = fma(splat_like(zero, -rule.learning_rate), total, load_like(zero, parameters, at))
-        store(step, parameters, at)
+        add_strip(total, -rule.learning_rate, parameters, at)
     else:
-        store(total, workspace, scratch)
+        store_strip(total, workspace, scratch)
         optimizer_update(parameters, state, at, workspace, scratch, columns, rule)
 
 
@@ -271,11 +260,10 @@ def nonzeros_update(workspace, dout, entries, parameters, state, weight, rule, s
 @inlined
 def update_rows(zero, entries, workspace, dout_at, parameters, weight_at, weight_row, learning_rate):
     """The rows of weights of a single sample's entries updated"""
-    dout, rate = load_like(zero, workspace, dout_at), splat_like(zero, -learning_rate)
+    dout = load_strip(zero, workspace, dout_at)
     for p in range(entries.begin[0], entries.end[0]):
         at = weight_at + get(entries.feature, p) * weight_row
-        step = mul(broadcast_like(zero, entries.value, p), dout)
-        store(fma(rate, step, load_like(zero, parameters, at)), parameters, at)
+        add_strip(scale_strip(dout, get(entries.value, p)), -learning_rate, parameters, at)
 
 
 @kernel

@@ -6,7 +6,17 @@ import numpy as np
 
 from fastmlp.kernels.functions import sqrt
 from fastmlp.kernels.jit import inlined, kernel
-from fastmlp.kernels.vector import NARROW, add, div, fma, load, mul, splat, store, sub
+from fastmlp.kernels.processors import NARROW
+from fastmlp.kernels.vector import (
+    add,
+    div,
+    fma,
+    load,
+    mul,
+    splat,
+    store,
+    sub,
+)
 
 PLAIN, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP, ADAGRAD, STORE = range(8)
 

@@ -13,7 +13,20 @@ from fastmlp.kernels.functions import sqrt
 from fastmlp.kernels.jit import inlined, kernel, merged
 from fastmlp.kernels.network import BIAS, HAS_BIAS, N_OUT, TABLE_COLUMNS, layer_row, share, weight_of
 from fastmlp.kernels.optimizers import optimizer_update, without_decay
-from fastmlp.kernels.vector import NARROW, add, div, first_lanes, fma, load, maximum, mul, splat, store, sub, sum_lanes
+from fastmlp.kernels.processors import NARROW
+from fastmlp.kernels.vector import (
+    add,
+    div,
+    first_lanes,
+    fma,
+    load,
+    maximum,
+    mul,
+    splat,
+    store,
+    sub,
+    sum_lanes,
+)
 from fastmlp.kernels.vector import where_positive as where
 
 

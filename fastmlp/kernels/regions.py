@@ -83,8 +83,8 @@ from fastmlp.kernels.network import (
     transpose_weight,
 )
 from fastmlp.kernels.penalties import sum_squares, update_share
+from fastmlp.kernels.processors import NARROW, ROWS, STRIP, WIDE
 from fastmlp.kernels.sparse import sparse_strips
-from fastmlp.kernels.vector import NARROW, ROWS, STRIP, WIDE
 
 INPUT, FORWARD, OUTPUT, BACKWARD, SQUARES, UPDATE = (np.int64(kind) for kind in range(6))
 

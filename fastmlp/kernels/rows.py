@@ -4,34 +4,25 @@ A tile would compute ROWS rows, and a transposed copy of the weights would cost 
 bitwise those of the kernels in `fastmlp.kernels.dense`.
 """
 
+import numpy as np
+
 from fastmlp.kernels.activations import activation_backward, activation_forward
 from fastmlp.kernels.dense import ceil_div, column_start, place
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import PLAIN, optimizer_update
+from fastmlp.kernels.processors import NARROW, PANEL, STRIP
+from fastmlp.kernels.strips import fma_strip, load_strip, store_strip, zero_narrow, zero_strip
 from fastmlp.kernels.tiles import fma_transposed
-from fastmlp.kernels.vector import (
-    NARROW,
-    PANEL,
-    STRIP,
-    broadcast_like,
-    fma,
-    load,
-    load_like,
-    mul,
-    splat,
-    store,
-    zero_narrow,
-    zero_strip,
-)
+from fastmlp.kernels.vector import fma, get, load, mul, splat, store
 
 
 @inlined
 def row_product(zero, inp_array, start, panel, parameters, bias, first, row, length):
     """bias + a row of `length` columns in panels @ weight, for as many columns as `zero` has"""
-    total = load_like(zero, parameters, bias)
+    total = load_strip(zero, parameters, bias)
     for k in range(0, length, PANEL):
         for q in range(start, start + min(PANEL, length - k)):
-            total = fma(broadcast_like(zero, inp_array, q), load_like(zero, parameters, first), total)
+            total = fma_strip(total, get(inp_array, q), parameters, first)
             first += row
         start += panel
     return total
@@ -49,12 +40,12 @@ def dense_forward_row(workspace, out, inp, parameters, weight, bias, activation,
             wide = row_product(
                 zero_strip(), workspace, inp.start, inp.panel, parameters, bias + c, weight_at, weight.row, weight.rows
             )
-            store(wide, workspace, at)
+            store_strip(wide, workspace, at)
         else:
             narrow = row_product(
                 zero_narrow(), workspace, inp.start, inp.panel, parameters, bias + c, weight_at, weight.row, weight.rows
             )
-            store(narrow, workspace, at)
+            store_strip(narrow, workspace, at)
         for j in range(at, at + min(STRIP, ceil_div(out.columns - c, NARROW) * NARROW), NARROW):
             store(activation_forward(load(workspace, j), activation), workspace, j)
 
@@ -72,7 +63,7 @@ def dense_backward_row(workspace, inp, dout, parameters, state, weight, activati
     plain = rule.rule == PLAIN and rule.weight_decay == 0
     rate = splat(-rule.learning_rate)
     for j in range(first * 16, min(last * 16, weight.rows), 16):
-        total, at = zero_narrow(), place(inp, 0, j)
+        total, at = splat(np.float32(0)), place(inp, 0, j)
         for k in range(0, weight.columns, NARROW):
             total = fma_transposed(total, workspace, place(dout, 0, k), parameters, place(weight, j, k), weight.row)
         for k in range(0, weight.columns, NARROW):

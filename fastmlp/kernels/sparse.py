@@ -23,24 +23,24 @@ from fastmlp.kernels.gather import WORDS
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import PLAIN, optimizer_update
 from fastmlp.kernels.packing import append_words
-from fastmlp.kernels.vector import (
-    NARROW,
-    PANEL,
-    STRIP,
-    broadcast_like,
-    fma,
-    get,
-    load,
-    load_like,
-    put,
-    splat_like,
-    store,
+from fastmlp.kernels.processors import LANES, NARROW, PANEL, STRIP
+from fastmlp.kernels.strips import (
+    GROUP,
+    add_group,
+    add_word,
+    fma_word,
+    load_group,
+    load_strip,
+    store_group,
+    store_strip,
+    zero_group_narrow,
+    zero_group_strip,
     zero_narrow,
     zero_strip,
 )
+from fastmlp.kernels.vector import get, load, put, store
 
 BLOCK = np.int64(128)  # samples of a list; a block's activations in one panel are 32 KB, and stay in L1
-GROUP = np.int64(3)  # features of a group
 LIST = np.int64(144)  # words of a list: BLOCK, and 16 that are written behind its end
 HASH = np.int64(1024)  # places for the 255 values that floats are coded by; a power of two
 ALL_GROUPS = np.int64(16)  # lists are made for so many groups at a time
@@ -109,9 +109,9 @@ def make_lists(lists, rows, batch_size, first, last):
         for group in range(first, last, ALL_GROUPS):
             for g in range(origin + group, origin + group + ALL_GROUPS):
                 lists.count[g] = 0
-            for i in range(0, end, 16):
-                sample = block * BLOCK + i
-                append_words(rows.data, lists.offsets, sample, group, lists.count, lists.words, origin * LIST, LIST)
+            for g in range(group, group + ALL_GROUPS, LANES):
+                for i in range(block * BLOCK, block * BLOCK + end, LANES):
+                    append_words(rows.data, lists.offsets, i, g, lists.count, lists.words, origin * LIST, LIST)
 
 
 @kernel
@@ -209,18 +209,10 @@ def add_products(zero, workspace, at, table, lists, block, parameters, weight_at
         index = block * lists.groups + g
         n = lists.count[index]
         if n > 0:
-            w = weight_at + g * GROUP * weight_row
-            w0 = load_like(zero, parameters, w)
-            w1 = load_like(zero, parameters, w + weight_row)
-            w2 = load_like(zero, parameters, w + 2 * weight_row)
+            rows = load_group(zero, parameters, weight_at + g * GROUP * weight_row, weight_row)
             for p in range(index * LIST, index * LIST + n):
                 word = get(lists.words, p)
-                to = at + (word & 255) * PANEL
-                total = load_like(zero, workspace, to)
-                total = fma(broadcast_like(zero, workspace, table + ((word >> 8) & 255)), w0, total)
-                total = fma(broadcast_like(zero, workspace, table + ((word >> 16) & 255)), w1, total)
-                total = fma(broadcast_like(zero, workspace, table + (word >> 24)), w2, total)
-                store(total, workspace, to)
+                add_word(rows, word, table, workspace, at + (word & 255) * PANEL)
 
 
 @kernel
@@ -229,13 +221,13 @@ def sparse_start(workspace, out, parameters, bias, strip):
     wide = is_wide(out, strip)
     at, bias_at = column_start(out, strip * STRIP), bias + strip * STRIP
     if wide:
-        row = load_like(zero_strip(), parameters, bias_at)
+        row = load_strip(zero_strip(), parameters, bias_at)
         for i in range(out.rows):
-            store(row, workspace, at + i * out.row)
+            store_strip(row, workspace, at + i * out.row)
     else:
-        row16 = load_like(zero_narrow(), parameters, bias_at)
+        narrow = load_strip(zero_narrow(), parameters, bias_at)
         for i in range(out.rows):
-            store(row16, workspace, at + i * out.row)
+            store_strip(narrow, workspace, at + i * out.row)
 
 
 @kernel
@@ -250,9 +242,9 @@ def sparse_add(workspace, out, table, lists, block, parameters, weight, strip, w
     at, groups = column_start(out, strip * STRIP) + block * BLOCK * PANEL, ceil_div(weight.rows, GROUP)
     w = column_start(weight, strip * STRIP)
     if is_wide(out, strip):
-        add_products(zero_strip(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
+        add_products(zero_group_strip(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
     else:
-        add_products(zero_narrow(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
+        add_products(zero_group_narrow(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
 
 
 @kernel
@@ -268,27 +260,17 @@ def sparse_finish(workspace, out, activation, strip):
 @inlined
 def update_group(zero, workspace, dout_at, table, lists, g, blocks, parameters, state, at, weight_row, rule, scratch):
     """Three rows of weights updated from the lists of group g in all blocks"""
-    d0 = d1 = d2 = zero
+    dweight = zero
     for block in range(blocks):
         index = block * lists.groups + g
         block_at = dout_at + block * BLOCK * PANEL
         for p in range(index * LIST, index * LIST + lists.count[index]):
             word = get(lists.words, p)
-            dout = load_like(zero, workspace, block_at + (word & 255) * PANEL)
-            d0 = fma(broadcast_like(zero, workspace, table + ((word >> 8) & 255)), dout, d0)
-            d1 = fma(broadcast_like(zero, workspace, table + ((word >> 16) & 255)), dout, d1)
-            d2 = fma(broadcast_like(zero, workspace, table + (word >> 24)), dout, d2)
+            dweight = fma_word(dweight, word, table, workspace, block_at + (word & 255) * PANEL)
     if rule.rule == PLAIN and rule.weight_decay == 0:
-        rate = splat_like(zero, -rule.learning_rate)
-        store(fma(rate, d0, load_like(zero, parameters, at)), parameters, at)
-        at += weight_row
-        store(fma(rate, d1, load_like(zero, parameters, at)), parameters, at)
-        at += weight_row
-        store(fma(rate, d2, load_like(zero, parameters, at)), parameters, at)
+        add_group(dweight, -rule.learning_rate, parameters, at, weight_row)
     else:
-        store(d0, workspace, scratch)
-        store(d1, workspace, scratch + STRIP)
-        store(d2, workspace, scratch + 2 * STRIP)
+        store_group(dweight, workspace, scratch, STRIP)
 
 
 @kernel
@@ -317,12 +299,12 @@ def sparse_update(workspace, dout, table, lists, parameters, state, weight, rule
         at = weight_at + g * GROUP * weight.row
         if wide:
             update_group(
-                zero_strip(), workspace, dout_at, table, lists, g, blocks,
+                zero_group_strip(), workspace, dout_at, table, lists, g, blocks,
                 parameters, state, at, weight.row, rule, scratch,
             )  # fmt: skip
         else:
             update_group(
-                zero_narrow(), workspace, dout_at, table, lists, g, blocks,
+                zero_group_narrow(), workspace, dout_at, table, lists, g, blocks,
                 parameters, state, at, weight.row, rule, scratch,
             )  # fmt: skip
         if not skips:

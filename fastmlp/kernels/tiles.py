@@ -1,4 +1,4 @@
-"""Tiles, tuples of ROWS vectors: what the dense kernels accumulate in; and blocks of 16 x 16, transposed."""
+"""Tiles, tuples of ROWS vectors: what the dense kernels accumulate in; and blocks, transposed."""
 
 import numpy as np
 from numba import types
@@ -14,8 +14,9 @@ from fastmlp.kernels.llvm import (
     emit_store,
     indices,
     operation,
+    undefined,
 )
-from fastmlp.kernels.vector import NARROW, ROWS, WIDE
+from fastmlp.kernels.processors import LANES, NARROW, ROWS, WIDE
 
 # ---------------------------------------------------------------------------------------------- tiles
 #
@@ -110,39 +111,78 @@ def add_rows(typingctx, tile, factor, array, start, stride):
 # ---------------------------------------------------------------------------------------------- transpose
 
 
+def _interleave(builder, a, b, part, unit):
+    """Units of lanes of a and b in turn, of the first (part 0) or the second half of every 4 lanes"""
+    n = a.type.count
+    lanes = []
+    for quad in range(0, n, 4):
+        for at in range(quad + 2 * part, quad + 2 * part + 2, unit):
+            lanes += [*range(at, at + unit), *range(n + at, n + at + unit)]
+    return builder.shuffle_vector(a, b, indices(lanes))
+
+
+def _pick(builder, a, b, quads):
+    """Blocks of 4 lanes: those of a, then those of b, by their numbers"""
+    n = a.type.count
+    lanes = [base + 4 * q + k for base in (0, n) for q in quads for k in range(4)]
+    return builder.shuffle_vector(a, b, indices(lanes))
+
+
+def _transpose_quads(builder, rows):
+    """n vectors of n blocks of 4 lanes, transposed"""
+    if len(rows) == 1:
+        return rows
+    if len(rows) == 2:
+        return [_pick(builder, *rows, [q]) for q in range(2)]
+    even, odd = ([_pick(builder, *pair, [q, q + 2]) for pair in (rows[:2], rows[2:])] for q in range(2))
+    return [_pick(builder, *pair, quads) for quads in ([0, 2], [1, 3]) for pair in (even, odd)]
+
+
+def emit_transpose(builder, rows):
+    """n vectors of n elements (4, 8 or 16), transposed: within blocks of 4 lanes first, as most processors' shuffles
+    work, and then the blocks."""
+    columns = []
+    for at in range(0, len(rows), 4):
+        a, b, c, d = rows[at : at + 4]
+        for part in range(2):
+            ab, cd = (_interleave(builder, x, y, part, 1) for x, y in ((a, b), (c, d)))
+            columns += [_interleave(builder, ab, cd, half, 2) for half in range(2)]
+    by_lane = [_transpose_quads(builder, columns[lane::4]) for lane in range(4)]
+    return [by_lane[k % 4][k // 4] for k in range(len(rows))]
+
+
+_LANES = int(LANES)
+
+
+def _emit_block(context, builder, array_type, array, start, stride):
+    """A block of LANES x LANES elements from array[start] on, its rows `stride` apart, transposed"""
+    rows = []
+    for i in range(_LANES):
+        at = builder.add(start, builder.mul(stride, I64(i)))
+        pointer = emit_address(context, builder, array_type, array, at, count=_LANES)
+        rows.append(emit_load(builder, pointer, Vector(_LANES).ir, 4))
+    return emit_transpose(builder, rows)
+
+
 def _transpose_python(target, to, to_stride, source, start, stride):
     for i in range(16):
         for j in range(16):
             target[to + j * to_stride + i] = source[start + i * stride + j]
 
 
-def emit_transpose(builder, rows):
-    """16 vectors of 16 elements, transposed in four rounds of interleaving: after round k, vectors i and i + 8 of the
-    round before stand interleaved in vectors 2 i and 2 i + 1."""
-    low = [k for i in range(8) for k in (i, i + 16)]
-    high = [k + 8 for k in low]
-    for _ in range(4):
-        rows = [builder.shuffle_vector(rows[i], rows[i + 8], indices(half)) for i in range(8) for half in (low, high)]
-    return rows
-
-
 @operation(_transpose_python)
 def transpose_block(typingctx, target, to, to_stride, source, start, stride):
     """target[to + j * to_stride + i] = source[start + i * stride + j], for i and j in 0..15"""
-    t = Vector(16).ir
 
     def codegen(context, builder, signature, args):
         target_value, to_value, to_step, source_value, at, step = args
-        rows = []
-        for i in range(16):
-            where = builder.add(at, builder.mul(step, I64(i)))
-            pointer = emit_address(context, builder, signature.args[3], source_value, where, count=16)
-            rows.append(emit_load(builder, pointer, t, 4))
-        for j, column in enumerate(emit_transpose(builder, rows)):
-            where = builder.add(to_value, builder.mul(to_step, I64(j)))
-            emit_store(
-                builder, column, emit_address(context, builder, signature.args[0], target_value, where, count=16)
-            )
+        for i in range(0, 16, _LANES):
+            for j in range(0, 16, _LANES):
+                here = builder.add(builder.add(at, builder.mul(step, I64(i))), I64(j))
+                for k, column in enumerate(_emit_block(context, builder, signature.args[3], source_value, here, step)):
+                    there = builder.add(builder.add(to_value, builder.mul(to_step, I64(j + k))), I64(i))
+                    pointer = emit_address(context, builder, signature.args[0], target_value, there, count=_LANES)
+                    emit_store(builder, column, pointer)
         return context.get_dummy_value()
 
     return types.void(target, types.intp, types.intp, source, types.intp, types.intp), codegen
@@ -161,14 +201,20 @@ def fma_transposed(typingctx, total, a, at, b, start, stride):
 
     def codegen(context, builder, signature, args):
         value, a_value, a_at, b_value, b_at, step = args
-        rows = []
-        for j in range(16):
-            where = builder.add(b_at, builder.mul(step, I64(j)))
-            pointer = emit_address(context, builder, signature.args[3], b_value, where, count=16)
-            rows.append(emit_load(builder, pointer, Vector(16).ir, 4))
-        for k, column in enumerate(emit_transpose(builder, rows)):
-            factor = builder.load(emit_address(context, builder, signature.args[1], a_value, builder.add(a_at, I64(k))))
-            value = emit_fma(builder, emit_splat(builder, factor, 16), column, value)
-        return value
+        parts = []
+        for j in range(0, 16, _LANES):
+            part = builder.shuffle_vector(value, undefined(value.type), indices(range(j, j + _LANES)))
+            for k in range(0, 16, _LANES):
+                here = builder.add(builder.add(b_at, builder.mul(step, I64(j))), I64(k))
+                for q, column in enumerate(_emit_block(context, builder, signature.args[3], b_value, here, step)):
+                    where = builder.add(a_at, I64(k + q))
+                    factor = builder.load(emit_address(context, builder, signature.args[1], a_value, where))
+                    part = emit_fma(builder, emit_splat(builder, factor, _LANES), column, part)
+            parts.append(part)
+        while len(parts) > 1:
+            parts = [
+                builder.shuffle_vector(x, y, indices(range(2 * x.type.count))) for x, y in zip(parts[::2], parts[1::2])
+            ]
+        return parts[0]
 
     return total(total, a, types.intp, b, types.intp, types.intp), codegen

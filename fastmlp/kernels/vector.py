@@ -1,4 +1,4 @@
-"""Vectors of float32: the few operations that kernels need on them, and the sizes of all tiles.
+"""Vectors of NARROW float32: the few operations that kernels need on them.
 
 Loads and stores take a flat array and the offset of the first element.  They do not check their range, except under
 ``NUMBA_BOUNDSCHECK=1``.  Arrays are validated once, in `fastmlp.inputs`, before a kernel sees them.
@@ -8,7 +8,6 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastmlp.kernels.jit import CPU_FEATURES
 from fastmlp.kernels.llvm import (
     FLOAT,
     I8,
@@ -25,21 +24,7 @@ from fastmlp.kernels.llvm import (
     fold_python,
     operation,
 )
-
-# Sizes, in one place.  A tile is ROWS rows of WIDE or NARROW columns of accumulators, and has to leave registers for a
-# row of weights and a broadcast: 8 x 32 takes 16 of AVX-512's 32 registers, 4 x 16 takes 8 of AVX2's 16 and 16 of
-# NEON's 32.  On one core of Zen 4 (peak 118 GFLOP/s) the tiles 8 x 32, 6 x 64 and 16 x 16 reach 117, 114 and 117
-# forward and 113, 114 and 113 in the weight gradient; 8 x 32 reads the fewest bytes of weights per FMA of the three
-# that need at most one load per FMA, and divides a batch of 128 and a panel of 64 without a rest.
-AVX512 = "+avx512f" in CPU_FEATURES.split(",")
-#
-# They are NumPy integers because Numba gives a Python int the type of its value, and compiles a function once more for
-# every value that it is called with.
-PANEL = np.int64(64)  # columns of a panel of activations, deltas or weights
-NARROW = np.int64(16)  # columns of a narrow tile, and lanes of elementwise vectors
-WIDE = np.int64(32 if AVX512 else 16)  # columns of a wide tile
-ROWS = np.int64(8 if AVX512 else 4)  # rows of a tile; divides PANEL
-STRIP = np.int64(64 if AVX512 else 32)  # columns that a sparse kernel takes at once, in 3 rows; divides PANEL
+from fastmlp.kernels.processors import NARROW
 
 # ---------------------------------------------------------------------------------------------- loads and stores
 
@@ -238,47 +223,3 @@ def first_equal(typingctx, x, value):
         return builder.cttz(builder.or_(bits, I64(1 << x.n)), ir.Constant(ir.IntType(1), 1))
 
     return types.intp(x, types.float32), codegen
-
-
-# ---------------------------------------------------------------------------------------------- vectors of any width
-#
-# STRIP or NARROW columns: these operations take their width from a vector that is passed along.
-
-
-def _make_zero(n):
-    @operation(lambda: np.zeros(n, np.float32))
-    def zero(typingctx):
-        return Vector(n)(), lambda context, builder, signature, args: constant(Vector(n).ir, 0.0)
-
-    return zero
-
-
-zero_strip, zero_narrow = _make_zero(STRIP), _make_zero(NARROW)
-
-
-@operation(lambda like, array, offset: array[offset : offset + len(like)].copy())
-def load_like(typingctx, like, array, offset):
-    """array[offset : offset + n], n of the vector `like`"""
-
-    def codegen(context, builder, signature, args):
-        pointer = emit_address(context, builder, signature.args[1], *args[1:], count=like.n)
-        return emit_load(builder, pointer, like.ir, 4)
-
-    return like(like, array, types.intp), codegen
-
-
-@operation(lambda like, array, offset: np.full(len(like), array[offset], np.float32))
-def broadcast_like(typingctx, like, array, offset):
-    """array[offset] in every lane, as many as `like` has"""
-
-    def codegen(context, builder, signature, args):
-        value = builder.load(emit_address(context, builder, signature.args[1], *args[1:]))
-        return emit_splat(builder, value, like.n)
-
-    return like(like, array, types.intp), codegen
-
-
-@operation(lambda like, value: np.full(len(like), value, np.float32))
-def splat_like(typingctx, like, value):
-    """`value` (float32) in every lane, as many as `like` has"""
-    return like(like, types.float32), lambda context, builder, signature, args: emit_splat(builder, args[1], like.n)
