@@ -10,8 +10,8 @@ from unittest.mock import patch
 import numpy as np
 
 from fastmlp.kernels.sparse import LIST
-from fastmlp.kernels.vector import PANEL
 from fastmlp.run import Run
+from fastmlp.workspace import PANEL
 
 ZONE = 1 << 12  # bytes on each side: more than the widest vector, whole panels of a row, and a page
 ALIGNMENT = 1 << 6
@@ -73,9 +73,9 @@ def guarded():
     def init(self, *arguments, **options):
         made(self, *arguments, **options)
         at, workspace = self.network.places, self.network.workspace
-        kept = workspace[at.zeros : at.zeros + int(PANEL)].copy()
+        kept = workspace[at.zeros : at.zeros + PANEL].copy()
         workspace[:] = np.nan
-        workspace[at.zeros : at.zeros + int(PANEL)] = kept
+        workspace[at.zeros : at.zeros + PANEL] = kept
 
     def set_data(self, *arguments, **options):
         given(self, *arguments, **options)
