@@ -3,6 +3,7 @@
 import pickle
 import re
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import fastmlp
 
 @pytest.fixture(scope="module")
 def trained():
-    """A classifier, a regression, and a folder with files, which no wrong call may change."""
+    """A classifier, a regression, and a model of several labels."""
     settings = {"hidden": (4,), "epochs": 1, "seed": 0, "progress": False}
     return (
         fastmlp.train(X, LABELS, **settings),
@@ -24,6 +25,7 @@ def trained():
 
 @pytest.fixture
 def world(trained, tmp_path):
+    """Models and a folder with files, which no wrong call may change."""
     model, regression, several = (pickle.loads(pickle.dumps(model)) for model in trained)
     model.save(tmp_path / "model.safetensors")
     np.save(tmp_path / "x.npy", X)
@@ -56,13 +58,18 @@ def test_wrong_calls_are_refused_by_name_and_change_nothing(call, error, match, 
     assert state_of(world) == before
 
 
-@pytest.mark.parametrize(("call", "status", "message"), COMMANDS)
-def test_wrong_commands_give_a_message_and_a_status_and_change_nothing(
-    call, status, message, world, capsys, monkeypatch
-):
+@pytest.fixture(scope="module")
+def few_digits():
     mnist = fastmlp.load_mnist()
     few = mnist._replace(x_train=mnist.x_train[:600], y_train=mnist.y_train[:600])
-    monkeypatch.setattr("fastmlp.load_mnist", lambda: few)
+    with patch("fastmlp.load_mnist", lambda: few):
+        yield
+
+
+@pytest.mark.parametrize(("call", "status", "message"), COMMANDS)
+def test_wrong_commands_give_a_message_and_a_status_and_change_nothing(
+    call, status, message, world, capsys, few_digits
+):
     before = state_of(world)
     try:
         got = call(world)
