@@ -503,7 +503,7 @@ COMMANDS = [
         (("train", "--epochs", "0"), 1, "epochs must be an integer"),
         (("train", "--batch-size", "-1"), 1, "batch_size must be an integer"),
         (("train", "--hidden", "8,0"), 1, "hidden: every width"),
-        (("train", "--hidden", "10000000000"), 1, "hidden"),
+        (("train", "--hidden", "100000000000"), 1, "Unable to allocate"),
         (("train", "--learning-rate", "nan"), 1, "learning_rate must be"),
         (("train", "--momentum", "1"), 1, "momentum must be less than 1"),
         (("train", "--weight-decay", "-1"), 1, "weight_decay"),
