@@ -5,6 +5,7 @@ each property, new ones every time (a tenth as many sequences), with ranges chec
 every buffer lies between guard zones, and scratch memory starts as NaN.
 """
 
+import ctypes
 import os
 import pickle
 import tempfile
@@ -89,6 +90,14 @@ def check_same_outputs(a, b):
     assert a.keys() == b.keys()
     for name in a:
         check_same(a[name], b[name])
+
+
+@pytest.mark.parametrize("offset", [-4, 400])
+def test_guard_zones_notice_what_is_written_beside_a_buffer(offset):
+    with pytest.raises(AssertionError, match="a buffer of 400 bytes was written to"), guarded() as guards:
+        array = guards.aligned_zeros(100)
+        guards.check()
+        ctypes.c_float.from_address(array.ctypes.data + offset).value = 1.0
 
 
 # ---------------------------------------------------------------------------------------------- ways to the same bits
