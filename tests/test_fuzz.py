@@ -17,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import scipy.sparse
-from guards import guarded
+from guards import Guards, guarded
 from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -94,10 +94,12 @@ def check_same_outputs(a, b):
 
 @pytest.mark.parametrize("offset", [-4, 400])
 def test_guard_zones_notice_what_is_written_beside_a_buffer(offset):
-    with pytest.raises(AssertionError, match="a buffer of 400 bytes was written to"), guarded() as guards:
-        array = guards.aligned_zeros(100)
+    guards = Guards()
+    array = guards.aligned_zeros(100)
+    guards.check()
+    ctypes.c_float.from_address(array.ctypes.data + offset).value = 1.0
+    with pytest.raises(AssertionError, match="a buffer of 400 bytes was written to"):
         guards.check()
-        ctypes.c_float.from_address(array.ctypes.data + offset).value = 1.0
 
 
 # ---------------------------------------------------------------------------------------------- ways to the same bits
