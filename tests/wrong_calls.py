@@ -241,7 +241,19 @@ for bad, error in ((0, ValueError), (-1, ValueError), (NAN, ValueError), ("fast"
     )
 for bad, error in ((0, ValueError), (2.0, TypeError), ("all", TypeError)):
     wrong("partial_fit", lambda w, b=bad: w.model.partial_fit(X, LABELS, batch_size=b), error, "batch_size must be")
-wrong("weights", lambda w: setattr(w.model, "weights", []), AttributeError, "weights")
+wrong(
+    "weights", lambda w: setattr(w.model, "weights", []), ValueError, "weights must have one array per layer, 2, got 0"
+)
+wrong(
+    "weights", lambda w: w.model.weights.__setitem__(0, np.ones((3, 3))), ValueError, r"weights\[0\] must be an array"
+)
+wrong(
+    "weights", lambda w: w.model.biases.__setitem__(1, [NAN] * 3), ValueError, r"biases\[1\] must be an array of finite"
+)
+wrong(
+    "weights", lambda w: w.model.biases.__setitem__(1, ["a"] * 3), TypeError, r"biases\[1\] must be an array of finite"
+)
+wrong("weights", lambda w: w.model.weights.append(np.ones((3, 3))), TypeError, "weights has one array per layer")
 wrong("weights", lambda w: w.model.weights[0].__setitem__(slice(None), np.ones((3, 3))), ValueError, "broadcast")
 
 # ---------------------------------------------------------------------------------------------- files
