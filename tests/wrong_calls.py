@@ -256,6 +256,9 @@ wrong(
 wrong("weights", lambda w: w.model.weights.append(np.ones((3, 3))), TypeError, "weights has one array per layer")
 wrong("weights", lambda w: w.model.weights[0].__setitem__(slice(None), np.ones((3, 3))), ValueError, "broadcast")
 
+for bad in (0, "standardize", [1.0], NAN):
+    wrong("input_scale", lambda w, s=bad: setattr(w.model, "input_scale", s), ValueError, "input_scale must be")
+
 # ---------------------------------------------------------------------------------------------- files
 
 wrong("save", lambda w: w.model.save(w.folder / "none" / "model"), OSError, "none")
