@@ -83,10 +83,19 @@ def reproduce(
         Its `history` holds the notebook's three curves: ``train_accuracy`` and ``train_loss`` of every ``iteration``'s
         batch (the notebook's "loss" is the mean squared difference between predicted and true label *numbers*), and
         ``validation_accuracy`` after the iterations ``validation_iteration``, every 100 and the last.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
     """
     iterations = inputs.check_integer(iterations, "iterations", 1)
     if seed is not None:
         seed = inputs.check_integer(seed, "seed", 0)
+    inputs.check_choice(corrected, "corrected", (True, False))
+    if on_validation is not None and not callable(on_validation):
+        raise TypeError(f"on_validation must be a function of the model, got {on_validation!r}")
+    n_threads = resolve(threads)
     (x, y), (x_validation, y_validation) = notebook_data(seed)
     random = np.random.RandomState(NOTEBOOK_SEED)
     parameters = initial_parameters((784, HIDDEN, 10), "notebook", random)
@@ -95,7 +104,7 @@ def reproduce(
     history: dict[str, list] = {"iteration": list(range(iterations)), "train_accuracy": [], "train_loss": []}
     history |= {"validation_iteration": [], "validation_accuracy": []}
     model.history, model.threads = history, threads
-    run = Run(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=resolve(threads))
+    run = Run(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=n_threads)
     run.set_data(x, 1.0, inputs.encode_labels(y, np.arange(10, dtype=np.uint8)))
     validation, done = Predictor(model, x_validation), 0
     while done < iterations:  # up to and with the iterations 0, 100, 200, ... and the last

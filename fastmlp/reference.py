@@ -701,6 +701,31 @@ def initial_state(parameter, slots):
     return np.zeros_like(parameter) if slots == 1 else (np.zeros_like(parameter), np.zeros_like(parameter))
 
 
+ACTIVATIONS = (
+    "identity", "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh", "gelu", "gelu_tanh",
+    "silu",
+)  # fmt: skip
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
+INITS = (
+    "he", "he_uniform", "lecun", "lecun_uniform", "glorot", "glorot_normal", "orthogonal", "zeros", "notebook",
+)  # fmt: skip
+
+
+def _check_names(loss, optimizer, activation, init, shuffle):
+    """Refuse names that nothing has: a branch that knows none of them would compute something else."""
+    activations = [activation] if isinstance(activation, str) else list(activation)
+    for name, values, known in (
+        ("loss", [] if loss is None else [loss], tuple(LOSSES)),
+        ("optimizer", [optimizer if isinstance(optimizer, str) else type(optimizer).__name__.lower()], OPTIMIZERS),
+        ("activation", activations, ACTIVATIONS),
+        ("init", [init] if isinstance(init, str) else [], INITS),
+        ("shuffle", [shuffle], (True, False, "replacement")),
+    ):
+        for value in values:
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+
+
 def train(
     x: Any,
     y: Any,
@@ -747,7 +772,13 @@ def train(
     -------
     MLP
         With `weights`, `biases`, `history`, `predict`, `predict_proba` and `evaluate`.
+
+    Raises
+    ------
+    ValueError
+        If a loss, an optimizer, an activation, or the name of an initial state is not known.
     """
+    _check_names(loss, optimizer, activation, init, shuffle)
     x, y = np.asarray(x), np.asarray(y)
     if loss is None:
         several = y.ndim == 2 and y.shape[1] > 1

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.bounds import call_checked
 from fastmlp.inputs import InputScale
 from fastmlp.kernels import context as places
 from fastmlp.kernels import epoch, regions
@@ -207,7 +208,7 @@ class Run:
                 arguments = self.context, first, first + steps, rates, records, outputs
                 call = epoch.train_steps if threads == 1 else epoch.train_steps_parallel
                 is_loaded, start = getattr(call, "signatures", True), time.perf_counter()
-                reached = call(*arguments) if threads == 1 else call(*arguments, threads)
+                reached = call_checked(call, *arguments) if threads == 1 else call_checked(call, *arguments, threads)
                 if is_loaded:  # else compiled code has been loaded in that time
                     samples = min((first + steps) * self.batch_size, len(order)) - first * self.batch_size
                     self.pace.note(time.perf_counter() - start, samples / self.batch_size)
@@ -279,7 +280,7 @@ class SingleRow:
             self.x[...] = x
             if self.x.dtype.kind == "f" and not abs(self.x).max() <= _LARGEST:
                 return None
-            epoch.train_steps(*self.arguments)
+            call_checked(epoch.train_steps, *self.arguments)
             return self.outputs.copy()
 
 
