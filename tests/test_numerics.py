@@ -135,7 +135,7 @@ def test_labels_of_bytes_are_saved_and_resumed(tmp_path):
     np.testing.assert_array_equal(loaded.predict(X), whole.predict(X))
 
 
-@pytest.mark.parametrize("optimizer", [fastmlp.SGD(0.9), "adam", "rmsprop"])
+@pytest.mark.parametrize("optimizer", [fastmlp.SGD(0.9), "adam", fastmlp.RMSprop(alpha=0.9)])
 def test_state_does_not_stay_subnormal(optimizer):
     """Of units that have died, velocities and moments shrink to numbers with which processors are slow."""
 
