@@ -128,6 +128,23 @@ def learning_rates(learning_rate, epoch: int, epochs: int, n_steps: int) -> np.n
     return rates
 
 
+_TINY = np.finfo(np.float32).tiny  # the smallest normal number
+_SMALLEST_EPSILON = 1e-12  # beside which the square root of a subnormal, 1e-19, vanishes in float32
+
+
+def flush_subnormals(run: Run) -> None:
+    """Set subnormal numbers in the optimizer's state to 0.
+
+    Where a gradient has become 0, as of units that are dead, the state shrinks with every step, but rounding keeps it
+    above 0 for ever, and processors are slow with such numbers: such a layer took 2.3 times as long with momentum, 3.6
+    times with Adam.  Their effect on a step is below float32's rounding.
+    """
+    arguments: dict[str, Any] = run.arguments
+    if arguments["optimizer"].settings().get(places.EPSILON, 1.0) >= _SMALLEST_EPSILON:
+        state = run.network.state
+        state[np.abs(state) < _TINY] = 0
+
+
 class Moment(NamedTuple):
     """What an interrupted epoch, or a call of `partial_fit` that fails, has to restore beside the parameters."""
 
@@ -183,6 +200,7 @@ class Course:
         total_loss, correct, _ = records.sum(axis=0)
         if not np.isfinite(total_loss):
             raise DivergenceError(self.done + 1, float(rates[len(records) - 1]), self.model)
+        flush_subnormals(self.run)
         self.largest_rate = float(rates.max())
         return {
             "epoch": self.done + 1,
@@ -317,6 +335,7 @@ def partial_fit(
             total_loss, correct, _ = records.sum(axis=0)
             if not np.isfinite(total_loss):
                 raise DivergenceError(None, rate, model)
+            flush_subnormals(run)
         except BaseException:  # Ctrl-C too
             moment.restore(run, pause.rng)
             with model._parameters.lock.writing():

@@ -133,3 +133,25 @@ def test_labels_of_bytes_are_saved_and_resumed(tmp_path):
     assert loaded.classes.dtype == whole.classes.dtype
     np.testing.assert_array_equal(loaded.classes, whole.classes)
     np.testing.assert_array_equal(loaded.predict(X), whole.predict(X))
+
+
+@pytest.mark.parametrize("optimizer", [fastmlp.SGD(0.9), "adam", fastmlp.RMSprop(alpha=0.9)])
+def test_state_does_not_stay_subnormal(optimizer):
+    """Of units that have died, velocities and moments shrink to numbers with which processors are slow."""
+
+    def die(model):
+        model.biases[0][:] = -1e6
+
+    # a step of one sample: enough of them for 0.9**n to reach 1e-38
+    model = fastmlp.train(X, Y, optimizer=optimizer, callbacks=die, **{**FIXED, "batch_size": 1, "epochs": 8})
+    state = np.abs(model._pause.state)
+    assert state.any()
+    assert not ((state > 0) & (state < np.finfo(np.float32).tiny)).any()
+
+
+def test_a_tiny_epsilon_keeps_subnormal_squares():
+    model = fastmlp.train(X, Y, optimizer=fastmlp.Adam(eps=1e-30), **FIXED)
+    model._pause.state[:] = 1e-40
+    model.biases[0][:] = -1e6
+    model.partial_fit(X[:1], Y[:1], learning_rate=1e-30)
+    assert (np.abs(model._pause.state[model._pause.state != 0]) < np.finfo(np.float32).tiny).any()
