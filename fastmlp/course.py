@@ -13,7 +13,6 @@ from fastmlp import inputs
 from fastmlp.batches import epoch_order
 from fastmlp.kernels import context as places
 from fastmlp.kernels.context import Targets
-from fastmlp.kernels.vector import NARROW
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.run import Run
@@ -46,18 +45,6 @@ class DivergenceError(ArithmeticError):
         self.epoch, self.model = epoch, model
 
 
-def take(targets: Targets, samples: np.ndarray, n_outputs: int) -> Targets:
-    """The targets of some samples."""
-    values = targets.values
-    if values.size:
-        rows = values[: (values.size - int(NARROW)) // n_outputs * n_outputs].reshape(-1, n_outputs)[samples]
-        values = np.concatenate([rows.reshape(-1), np.zeros(int(NARROW), np.float32)])
-    labels, weights = (part[samples] if part.size else part for part in (targets.labels, targets.weights))
-    for part in (labels, values):  # of the type that kernels are compiled for
-        part.flags.writeable = False
-    return Targets(labels, values, weights)
-
-
 class ArrayData:
     """A data set in memory, which a run works on: of its samples, every epoch takes those in `samples`, or all."""
 
@@ -87,7 +74,9 @@ class StreamData:
         # closed: or a traceback that somebody keeps would keep the thread that reads
         with closing(self.stream.windows(rng, self.shuffle, self.run.batch_size, self.buffer)) as windows:
             for x, samples in windows:
-                self.run.set_data(x, self.input_scale, take(self.targets, samples, n_outputs), repeated=False)
+                self.run.set_data(
+                    x, self.input_scale, inputs.take_targets(self.targets, samples, n_outputs), repeated=False
+                )
                 n_steps = self.run.n_steps(len(samples))
                 records.append(self.run.train(np.arange(len(samples)), rates[done : done + n_steps]))
                 done += n_steps
@@ -99,6 +88,11 @@ class StreamData:
 def _total(weights: np.ndarray, samples: np.ndarray | slice, n_samples: int) -> float:
     """The weights of some samples, of which there are `n_samples`, together."""
     return float(weights[samples].sum(dtype=np.float64)) if weights.size else float(n_samples)
+
+
+def _mean(total_loss: float, weight: float) -> float:
+    """The mean loss of samples of some weight together: 0 where that is 0, as it is where such samples are drawn."""
+    return float(total_loss / weight) if weight > 0 else float(total_loss)
 
 
 def learning_rates(learning_rate, epoch: int, epochs: int, n_steps: int) -> np.ndarray:
@@ -144,7 +138,7 @@ class Course:
         return {
             "epoch": self.done + 1,
             "seconds": seconds,
-            "train_loss": float(total_loss / weight),
+            "train_loss": _mean(total_loss, weight),
             "train_accuracy": float(correct / n_samples) if self.model.has_accuracy else float("nan"),
             "learning_rate": float(rates[len(records) - 1 if diverged else 0]),
         }
@@ -241,7 +235,9 @@ def partial_fit(
         rate = pause.arguments["optimizer"].learning_rate
     if batch_size is None:
         batch_size = pause.arguments["batch_size"]
-    run = pause.resume(model, inputs.check_integer(batch_size, "batch_size", 1), optimizer)
+    # room for a batch is made for as many samples as there are; a power of two, as a run is made anew for another size
+    batch_size = min(inputs.check_integer(batch_size, "batch_size", 1), 1 << (x.shape[0] - 1).bit_length())
+    run = pause.resume(model, batch_size, optimizer)
     run.set_data(x, model.input_scale, targets, repeated=False)
     order = epoch_order(np.arange(x.shape[0]), shuffle, pause.rng)
     records = run.train(order, np.full(run.n_steps(len(order)), rate, np.float32))
@@ -249,4 +245,4 @@ def partial_fit(
     if not np.isfinite(total_loss):
         raise DivergenceError(None, rate, model)
     accuracy = float(correct / len(order)) if model.has_accuracy else float("nan")
-    return Metrics(float(total_loss / _total(targets.weights, order, len(order))), accuracy)
+    return Metrics(_mean(total_loss, _total(targets.weights, order, len(order))), accuracy)
