@@ -65,10 +65,10 @@ def train(
     Parameters
     ----------
     x : array_like, data frame, sparse matrix, or path (n_samples, n_features)
-        uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; other numbers become
-        float32.  Input that is mostly zero, with at most 256 values, is copied as bytes.  A `numpy.memmap`, or a folder
-        of ``.npy`` files that are one below the other, in the order of their names, is read a part at a time while
-        kernels run (see `shuffle_buffer`).
+        uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; integers of 32 bits and
+        more become float64, and other numbers float32.  Input that is mostly zero, with at most 256 values, is copied
+        as bytes.  A `numpy.memmap`, or a folder of ``.npy`` files that are one below the other, in the order of their
+        names, is read a part at a time while kernels run (see `shuffle_buffer`).
     y : array_like or path (n_samples,) or (n_samples, n_outputs)
         Labels, integers or strings; floating-point targets of a regression; or, for several labels at once, a 0 or 1
         for each.
@@ -103,8 +103,8 @@ def train(
         "zeros", "notebook" (which also leaves out biases), arrays, or a model to go on from.
     input_scale : float, array_like (n_features,), "auto" or "standardize"
         What the input is multiplied by, also in prediction; "auto" is 1/255 for uint8, 1 otherwise.  "standardize"
-        brings every feature to the mean 0 and the variance 1 over the samples that are trained on; sparse matrices stay
-        sparse and are only divided.
+        brings every feature to the mean 0 and the variance 1 over the samples that are trained on, in float64; sparse
+        matrices stay sparse and are only divided.
     sparse : bool or "auto"
         Whether the first layer leaves out products with zeros: True and False force the kernels that do and those that
         do not, "auto" looks at some of the samples and takes the faster ones.  The result is bitwise the same.  Sparse
@@ -237,6 +237,8 @@ def train(
     if validation is not None:  # bad data is refused before training, not after the first epoch
         n_validation = model._check_features(validation[0], "validation x").shape[0]
         model._encode(validation[1], n_validation, "validation y")
+        if len(validation) == 3:
+            inputs.check_sample_weight(validation[2], n_validation, "validation sample_weight")
 
     run = Run(
         parameters, activations, loss, min(batch_size, x.shape[0]), has_bias, optimizer, n_threads,
@@ -344,8 +346,10 @@ def _weighted(targets, classes, n_samples: int, sample_weight, class_weight):
     if class_weight is not None:
         if classes is None:
             raise ValueError("class_weight is for labels; these targets are none")
-        weights *= inputs.class_weights(class_weight, classes, targets.labels)[targets.labels].astype(np.float32)
-        inputs.check_sample_weight(weights, n_samples, "class_weight")
+        by_class = inputs.class_weights(class_weight, classes, targets.labels).astype(np.float32)
+        weights = inputs.check_sample_weight(
+            weights.astype(np.float64) * by_class[targets.labels], n_samples, "class_weight"
+        )
     return targets._replace(weights=weights)
 
 
@@ -362,6 +366,8 @@ def _check_validation(validation, x, y, weights, rng):
         if hasattr(x, "windows"):
             raise ValueError("validation, as a fraction, needs x in memory; pass (x, y)")
         samples, held_out = split(n, float(validation), rng)
+        for part, purpose in ((samples, "trained on"), (held_out, "held out for validation")):
+            inputs.check_not_weightless(weights, part, purpose)
         held = (x[held_out], np.asarray(y)[held_out])
         return samples, held if weights.size == 0 else (*held, weights[held_out])
     if isinstance(validation, (str, bytes)) or not isinstance(validation, Sequence) or len(validation) not in (2, 3):
