@@ -14,7 +14,6 @@ from fastmlp import inputs
 from fastmlp.batches import epoch_order
 from fastmlp.kernels import context as places
 from fastmlp.kernels.context import Targets
-from fastmlp.kernels.processors import NARROW
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.run import Run
@@ -52,18 +51,6 @@ class DivergenceError(ArithmeticError):
         return type(self), (self.epoch, self.learning_rate, self.model), self.__dict__
 
 
-def take(targets: Targets, samples: np.ndarray, n_outputs: int) -> Targets:
-    """The targets of some samples."""
-    values = targets.values
-    if values.size:
-        rows = values[: (values.size - int(NARROW)) // n_outputs * n_outputs].reshape(-1, n_outputs)[samples]
-        values = np.concatenate([rows.reshape(-1), np.zeros(int(NARROW), np.float32)])
-    labels, weights = (part[samples] if part.size else part for part in (targets.labels, targets.weights))
-    for part in (labels, values):  # of the type that kernels are compiled for
-        part.flags.writeable = False
-    return Targets(labels, values, weights)
-
-
 class ArrayData:
     """A data set in memory, which a run works on: of its samples, every epoch takes those in `samples`, or all."""
 
@@ -93,7 +80,9 @@ class StreamData:
         # closed: or a traceback that somebody keeps would keep the thread that reads
         with closing(self.stream.windows(rng, self.shuffle, self.run.batch_size, self.buffer)) as windows:
             for x, samples in windows:
-                self.run.set_data(x, self.input_scale, take(self.targets, samples, n_outputs), repeated=False)
+                self.run.set_data(
+                    x, self.input_scale, inputs.take_targets(self.targets, samples, n_outputs), repeated=False
+                )
                 n_steps = self.run.n_steps(len(samples))
                 records.append(self.run.train(np.arange(len(samples)), rates[done : done + n_steps]))
                 done += n_steps

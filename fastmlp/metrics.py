@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp import inputs
+
 if TYPE_CHECKING:
     from fastmlp.model import MLP
 
@@ -24,8 +26,9 @@ def top_k(k: int) -> Metric:
 
     def metric(model, x, y):
         outputs = model.predict_proba(x)
+        labels = inputs.encode_labels(inputs.check_labels(y, len(outputs)), model.classes).labels
         chosen = np.argpartition(-outputs, k - 1, axis=1)[:, :k] if k < outputs.shape[1] else None
-        return 1.0 if chosen is None else float((model.classes[chosen] == np.asarray(y)[:, None]).any(axis=1).mean())
+        return 1.0 if chosen is None else float((chosen == labels[:, None]).any(axis=1).mean())
 
     return metric
 

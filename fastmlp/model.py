@@ -74,7 +74,8 @@ class MLP:
         self.activations: tuple[str, ...] = tuple(activations)
         self.loss = loss
         self.classes: np.ndarray | None = classes
-        self.input_scale: float | str = input_scale
+        self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
+        self.input_scale = input_scale
         self.has_bias = has_bias
         self.threads: int | None = None
         self.interrupted = False
@@ -82,7 +83,17 @@ class MLP:
         self.feature_names: list[str] | None = None
         self._pause: Any = None  # what `partial_fit` goes on with
         self.history: dict[str, list] = {}
-        self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
+
+    @property
+    def input_scale(self) -> Any:
+        return self._input_scale
+
+    @input_scale.setter
+    def input_scale(self, value) -> None:
+        if isinstance(value, str):
+            inputs.check_choice(value, "input_scale", ("auto",))
+        self._input_scale = inputs.check_input_scale(value, self.n_features)
+        self._singles = {}
 
     @property
     def weights(self) -> list[np.ndarray]:

@@ -107,6 +107,11 @@ def gather(data, samples, scale, dtype=np.float32):
     return np.multiply(rows, dtype(scale), dtype=dtype, casting="unsafe")
 
 
+def gather_standardized(data, samples, offset, factor, dtype=np.float32):
+    """(x - offset) * factor of the rows of a batch, (len(samples), n_in), in float64 and then rounded"""
+    return ((data[samples].astype(np.float64) - offset) * factor).astype(dtype)
+
+
 def dense_forward(inp, weight, bias, activation):
     """activation(inp @ weight + bias): (batch_size, n_in), (n_in, n_out), (n_out,) -> (batch_size, n_out)"""
     z = inp @ weight
@@ -248,13 +253,13 @@ def finish_forward(z, activation, kept=1):
     return out * kept, slope * kept
 
 
-def prepare_rows(inp, offset, factor, kept=1):
-    """(inp - offset) * factor * kept"""
-    return (inp - offset) * factor * kept
+def prepare_rows(inp, factor, kept=1):
+    """inp * factor * kept"""
+    return inp * factor * kept
 
 
 def prepare_entries(entries, factor, kept):
-    """The same for entries, without an offset"""
+    """The same for entries"""
     return [(features, values * factor[features] * kept[i][features]) for i, (features, values) in enumerate(entries)]
 
 
@@ -641,8 +646,10 @@ def _n_right(predicted, target, loss):
 def _rows(x, samples, input_scale, dtype):
     """Rows of a batch, multiplied by the scale, or each feature by its own: (offset, factor)"""
     if isinstance(input_scale, tuple):
-        offset, factor = (np.asarray(part, dtype) for part in input_scale)
-        return prepare_rows(gather(x, samples, 1, dtype), offset, factor)
+        offset, factor = (np.asarray(part) for part in input_scale)
+        if np.any(offset):
+            return gather_standardized(x, samples, offset, factor, dtype)
+        return prepare_rows(gather(x, samples, 1, dtype), factor.astype(dtype))
     if isinstance(input_scale, str):
         input_scale = 1 / 255 if x.dtype == np.uint8 else 1.0
     return gather(x, samples, input_scale, dtype)
@@ -650,10 +657,12 @@ def _rows(x, samples, input_scale, dtype):
 
 def _standard_scale(x):
     """Offset and factor for the mean 0 and the variance 1; what is constant becomes 0"""
-    x = x.astype(np.float64)
-    deviation = x.std(axis=0)
-    constant = deviation <= 1e-7 * np.abs(x.mean(axis=0))
-    return x.mean(axis=0).astype(np.float32), (1 / np.where(constant, 1, deviation)).astype(np.float32)
+    first, x = x[0].astype(np.float64), x.astype(np.float64)
+    mean, deviation = first + (x - first).mean(axis=0), (x - first).std(axis=0)
+    with np.errstate(divide="ignore", over="ignore"):
+        factor = (1 / deviation).astype(np.float32)
+    constant = (deviation <= 1e-15 * np.abs(mean)) | np.isinf(factor)
+    return mean, np.where(constant, np.float32(1), factor)
 
 
 def _target(y, classes, dtype):

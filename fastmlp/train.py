@@ -65,10 +65,10 @@ def train(
     Parameters
     ----------
     x : array_like, data frame, sparse matrix, or path (n_samples, n_features)
-        uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; other numbers become
-        float32.  Input that is mostly zero, with at most 256 values, is copied as bytes.  A `numpy.memmap`, or a folder
-        of ``.npy`` files that are one below the other, in the order of their names, is read a part at a time while
-        kernels run (see `shuffle_buffer`).
+        uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; integers of 32 bits and
+        more become float64, and other numbers float32.  Input that is mostly zero, with at most 256 values, is copied
+        as bytes.  A `numpy.memmap`, or a folder of ``.npy`` files that are one below the other, in the order of their
+        names, is read a part at a time while kernels run (see `shuffle_buffer`).
     y : array_like or path (n_samples,) or (n_samples, n_outputs)
         Labels, integers or strings; floating-point targets of a regression; or, for several labels at once, a 0 or 1
         for each.
@@ -103,8 +103,8 @@ def train(
         "zeros", "notebook" (which also leaves out biases), arrays, or a model to go on from.
     input_scale : float, array_like (n_features,), "auto" or "standardize"
         What the input is multiplied by, also in prediction; "auto" is 1/255 for uint8, 1 otherwise.  "standardize"
-        brings every feature to the mean 0 and the variance 1 over the samples that are trained on; sparse matrices stay
-        sparse and are only divided.
+        brings every feature to the mean 0 and the variance 1 over the samples that are trained on, in float64; sparse
+        matrices stay sparse and are only divided.
     sparse : bool or "auto"
         Whether the first layer leaves out products with zeros: True and False force the kernels that do and those that
         do not, "auto" looks at some of the samples and takes the faster ones.  The result is bitwise the same.  Sparse
@@ -354,15 +354,11 @@ def _check_validation(validation, x, y, weights, rng):
         if hasattr(x, "windows"):
             raise ValueError("validation, as a fraction, needs x in memory; pass (x, y)")
         samples, held_out = split(n, float(validation), rng)
+        for part, purpose in ((samples, "trained on"), (held_out, "held out for validation")):
+            inputs.check_not_weightless(weights, part, purpose)
         held = (x[held_out], np.asarray(y)[held_out])
         if weights.size == 0:
             return samples, held
-        for part, what in ((samples, "trained on"), (held_out, "held out")):
-            if not weights[part].any():
-                raise ValueError(
-                    f"validation={validation!r} must leave samples of weight above 0 on both sides, but all "
-                    f"{len(part)} that are {what} have weight 0; pass another fraction or seed, or validation=(x, y)"
-                )
         return samples, (*held, weights[held_out])
     if isinstance(validation, (str, bytes)) or not isinstance(validation, Sequence) or len(validation) not in (2, 3):
         raise TypeError(

@@ -97,14 +97,14 @@ def test_prepare_rows_and_entries(share, scaled):
     rng, work = np.random.default_rng(0), Memory()
     x = normal(rng, 9, 70)
     padded = 80 if scaled else 0
-    offset, factor = np.zeros(padded, np.float32), np.zeros(padded, np.float32)
+    factor = np.zeros(padded, np.float32)
     if scaled:
         factor[:70] = rng.random(70)
     inp = work.panels(x)
     drop = dropout_of(share, layer=-1)
-    kernels.prepare_rows(work.array, inp, offset, factor, drop, 2, 9)
+    kernels.prepare_rows(work.array, inp, factor, drop, 2, 9)
     kept = reference.keep_lanes(SEED, 7, -1, share, 9, 70) if share else np.ones((9, 70), np.float32)
-    want = reference.prepare_rows(x, 0, factor[:70] if scaled else 1, kept)
+    want = reference.prepare_rows(x, factor[:70] if scaled else 1, kept)
     want[:2] = x[:2]
     np.testing.assert_allclose(work.read(inp), want, rtol=1e-6)
 
@@ -121,15 +121,6 @@ def test_prepare_rows_and_entries(share, scaled):
     expected = reference.prepare_entries(before, factor[:70] if scaled else np.ones(70), kept)
     for i, ((_, got), (_, values)) in enumerate(zip(found, expected)):
         np.testing.assert_allclose(got, values if i >= 2 else before[i][1], rtol=1e-6)
-
-
-def test_offsets_are_subtracted_before_scaling():
-    work, x = Memory(), np.float32([[3, 5]])
-    inp = work.panels(x)
-    offset, factor = np.zeros(16, np.float32), np.zeros(16, np.float32)
-    offset[:2], factor[:2] = [1, 2], [10, 100]
-    kernels.prepare_rows(work.array, inp, offset, factor, dropout_of(0), 0, 1)
-    np.testing.assert_array_equal(work.read(inp), [[20, 300]])
 
 
 @pytest.mark.parametrize("batch_size", [1, 30])
