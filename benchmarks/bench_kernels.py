@@ -274,7 +274,7 @@ def _more(function):
             dropout.finish_forward(slope, out, work.size, TANH, drop, 0, dense.tiles(out))
 
         def prepare_rows():
-            dropout.prepare_rows(work, inp, none, none, drop, 0, batch_size)
+            dropout.prepare_rows(work, inp, none, drop, 0, batch_size)
 
         def prepare_entries():
             dropout.prepare_entries(entries, n_in, factor, drop, 0, batch_size)

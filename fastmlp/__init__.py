@@ -9,60 +9,69 @@
 
 __version__ = "0.1.0"
 
-import gc as _gc
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
-# Numba makes so many objects that live on, that collections of garbage take a third of the time of importing it: they
-# go to the oldest generation at once.
-_collects = _gc.isenabled()
-_gc.disable()
-try:
-    from fastmlp import callbacks
+# The modules that have the names below: they are imported when a name is asked for first.  Nearly all of the time that
+# importing takes is Numba's, and an interruption of it must find the command line ready to answer.
+_MODULES = {
+    **dict.fromkeys(["MLP", "Metrics"], "model"),
+    "DivergenceError": "course",
+    "train": "train",
+    **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "RMSprop"], "optimizers"),
+    **dict.fromkeys(
+        ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
+    ),
+    **dict.fromkeys(["from_keras", "from_sklearn", "from_torch", "to_torch"], "convert"),
+    **dict.fromkeys(["MLPClassifier", "MLPRegressor"], "estimators"),
+    "load": "files",
+    "load_mnist": "datasets",
+    "reproduce": "notebook",
+}
+_SUBMODULES = ("callbacks", "datasets", "reference")
+
+if TYPE_CHECKING:
+    from fastmlp import callbacks, reference
+    from fastmlp.convert import from_keras, from_sklearn, from_torch, to_torch
+    from fastmlp.course import DivergenceError
     from fastmlp.datasets import load_mnist
+    from fastmlp.estimators import MLPClassifier as MLPClassifier
+    from fastmlp.estimators import MLPRegressor as MLPRegressor
     from fastmlp.files import load
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
-    from fastmlp.optional import require as _require
-    from fastmlp.train import DivergenceError, train
-finally:
-    if _collects:
-        _gc.freeze()
-        _gc.unfreeze()
-        _gc.enable()
-
-# Imported when they are asked for first.
-_LAZY = {
-    **dict.fromkeys(
-        ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
-    ),
-    "from_keras": "convert", "from_sklearn": "convert", "from_torch": "convert", "to_torch": "convert",
-    "MLPClassifier": "estimators", "MLPRegressor": "estimators", "reference": "",
-}  # fmt: skip
-
-if TYPE_CHECKING:
-    from fastmlp import reference
-    from fastmlp.convert import from_keras, from_sklearn, from_torch, to_torch
-    from fastmlp.estimators import MLPClassifier as MLPClassifier
-    from fastmlp.estimators import MLPRegressor as MLPRegressor
     from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
-
+    from fastmlp.train import train
 
 else:
 
+    class _Package(types.ModuleType):
+        """This package, in which `train` is the function, also where the module of that name is imported."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            is_module = name == "train" and isinstance(value, types.ModuleType)
+            super().__setattr__(name, value.train if is_module else value)
+
+    sys.modules[__name__].__class__ = _Package
+
     def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
+        if name in _SUBMODULES:
+            return importlib.import_module(f"fastmlp.{name}")
+        if name not in _MODULES:
             raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-        if _LAZY[name] == "estimators":
-            _require("sklearn", "sklearn")
-        module = importlib.import_module(f"fastmlp.{_LAZY[name] or name}")
-        value = globals()[name] = getattr(module, name) if _LAZY[name] else module
+        if _MODULES[name] == "estimators":
+            from fastmlp.optional import require
+
+            require("sklearn", "sklearn")
+        value = globals()[name] = getattr(importlib.import_module(f"fastmlp.{_MODULES[name]}"), name)
         return value
 
 
 def __dir__() -> list[str]:
-    return sorted({name for name in globals() if name.startswith("__")} | {*__all__, *_LAZY})
+    return sorted({name for name in globals() if name.startswith("__")} | {*__all__, *_MODULES})
 
 
 # Without the estimators: they import scikit-learn, which need not be there.

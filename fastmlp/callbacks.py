@@ -135,13 +135,13 @@ class CSVLog:
             csv.writer(file).writerow(row)
 
     def on_train_begin(self, model: MLP) -> None:
-        self._write("w", model.history)
-        self._written = 0
+        self._names, self._written = list(model.history), 0
+        self._write("w", self._names)
 
     def on_epoch_end(self, model: MLP) -> None:
         n = len(model.history["epoch"])
         for i in range(self._written, n):  # after resuming, also those from before
-            self._write("a", [values[i] for values in model.history.values()])
+            self._write("a", [model.history[name][i] for name in self._names])
         self._written = n
 
 

@@ -9,14 +9,12 @@ import contextlib
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastmlp import inputs
 from fastmlp.files import read, write
 from fastmlp.model import MLP
 
@@ -31,16 +29,16 @@ class Checkpoints:
     ----------
     folder : str or path
         Made if it is not there.
-    course : dict
-        What identifies a training: JSON's types.
+    identity : dict
+        What identifies the training run, as `fastmlp.identity` describes it.
     """
 
-    def __init__(self, folder: str | os.PathLike, course: dict[str, Any]):
+    def __init__(self, folder: str | os.PathLike, identity: dict[str, Any]):
         try:
             self.folder = Path(os.fspath(folder))
         except TypeError:
             raise TypeError(f"checkpoint must be the path of a folder, got {folder!r}") from None
-        self.course = course
+        self.identity = json.loads(json.dumps(identity))  # as it will be read
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
@@ -53,10 +51,9 @@ class Checkpoints:
 
     def save(self, model: MLP, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Write one: a new file, renamed into place once it is whole."""
-        header = {"course": self.course, "state": state}
+        header = {"identity": self.identity, "state": state}
         tensors = {PREFIX + name: array for name, array in arrays.items()}
-        epoch = model.history["epoch"][-1] if model.history["epoch"] else 0
-        write(model, self.folder / f"epoch-{epoch:06d}.safetensors", {"training": json.dumps(header)}, tensors)
+        write(model, self.folder / f"epoch-{state['done']:06d}.safetensors", {"training": json.dumps(header)}, tensors)
         for path in self._paths()[KEPT:]:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -67,30 +64,28 @@ class Checkpoints:
             try:
                 model, metadata, tensors = read(path)
                 header = json.loads(metadata["training"])
-            except (ValueError, KeyError, OSError):  # damaged: the one before it
+                identity, state = header.get("identity"), dict(header["state"])
+            except (ValueError, TypeError, KeyError, RecursionError, OSError):  # damaged: the one before it
                 continue
-            for name, value in header["course"].items():
-                if self.course.get(name) != value:
-                    raise ValueError(
-                        f"checkpoint {os.fspath(self.folder)!r} holds a training with another {name}: {value!r} there, "
-                        f"{self.course.get(name)!r} here; take another folder, or remove it"
-                    )
+            self._check(identity)
             arrays = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-            return model, header["state"], arrays
+            return model, state, arrays
         return None
 
-
-def digest(x, y) -> int:
-    """A number that tells data sets apart, from the targets and some of the samples."""
-    n = x.shape[0]
-    rows = np.unique(np.linspace(0, n - 1, min(n, 1000)).astype(np.int64))
-    if hasattr(x, "rows"):  # a stream
-        part = np.concatenate([x.rows(int(i), int(i) + 1) for i in rows[:: max(1, len(rows) // 50)]])
-    else:
-        part = x[rows].toarray() if inputs.is_csr(x) else x[rows]
-    y = np.asarray(y)
-    y = y.astype(str) if y.dtype == object else y
-    return zlib.crc32(np.ascontiguousarray(y).tobytes(), zlib.crc32(np.ascontiguousarray(part).tobytes()))
+    def _check(self, found: dict[str, Any] | None) -> None:
+        """Refuse a checkpoint of another training run."""
+        folder = f"checkpoint {os.fspath(self.folder)!r}"
+        if found is None or found.keys() != self.identity.keys():
+            raise ValueError(
+                f"{folder} was written by another version of fastmlp, and can't be resumed by this one; take another "
+                "folder, or remove it (fastmlp.load reads the models in it)"
+            )
+        for name, value in found.items():
+            if self.identity[name] != value:
+                raise ValueError(
+                    f"{folder} holds a training with another {name}: {value!r} there, {self.identity[name]!r} here; "
+                    "take another folder, or remove it"
+                )
 
 
 def pack_state(callbacks: Iterable) -> tuple[dict, dict[str, np.ndarray]]:

@@ -5,6 +5,7 @@ None of these packages is imported before it is needed.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -87,17 +88,34 @@ def from_torch(module_or_state_dict, *, classes=None, input_scale="auto", activa
 
 
 def _torch_layers(module, nn, prefix: str = "") -> Iterator[Layer]:
+    """The layers of a module, or of a Sequential whose name is `prefix`."""
+    if prefix == "":
+        _check_calls(f"module {type(module).__name__}", module, nn)
     stack = [module] if prefix == "" and _kind(module, nn) != "Sequential" else module
     for index, layer in enumerate(stack):  # unlike named_children, this has a module again that is there twice
         where, kind = f"layer {prefix}{index}, {type(layer).__name__}", _kind(layer, nn)
+        _check_calls(where, layer, nn)
         if kind == "Sequential":
             yield from _torch_layers(layer, nn, f"{prefix}{index}.")
         elif kind == "Linear":
-            yield where, (_array(layer.weight).T, None if layer.bias is None else _array(layer.bias))
+            yield where, _linear(where, layer)
         elif kind is None:
             raise refusal(where, "it has a forward of its own; its state_dict(), with activation=, may do")
         else:
             yield where, look_up(where, layer, kind, _TORCH, "Linear, Dropout and activations")
+
+
+def _check_calls(where: str, module, nn) -> None:
+    """Refuse a module whose call does something beside its class's `forward`."""
+    shared = nn.modules.module
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise refusal(where, "it has forward hooks, as weight_norm, spectral_norm and pruning leave; remove them first")
+    if shared._global_forward_hooks or shared._global_forward_pre_hooks:
+        raise refusal(where, "PyTorch has forward hooks for all modules; remove them first")
+    if "forward" in vars(module):
+        raise refusal(where, "its forward has been replaced")
+    if type(module).__call__ is not nn.Module.__call__:
+        raise refusal(where, "it has a __call__ of its own")
 
 
 def _kind(module, nn) -> str | None:
@@ -106,16 +124,51 @@ def _kind(module, nn) -> str | None:
         return type(module).__name__
     for base in type(module).__mro__:
         if getattr(nn, base.__name__, None) is base:
-            return base.__name__ if type(module).forward is base.forward else None
+            # as the classes have it: TorchScript's modules compute theirs
+            own, known = (inspect.getattr_static(cls, "forward") for cls in (type(module), base))
+            return base.__name__ if own is known else None
     return None
 
 
-def _array(tensor) -> np.ndarray:
-    return tensor.detach().cpu().float().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)
+def _linear(where: str, layer) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weight (n_in, n_out) and bias of a Linear in evaluation."""
+    parametrizations = getattr(layer, "parametrizations", None)
+    # spectral_norm, for one, goes on with its iteration when the weight is asked for in training
+    training = [] if parametrizations is None else [part for part in parametrizations.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        weight, bias = _array(layer.weight, where), None if layer.bias is None else _array(layer.bias, where)
+    finally:
+        for part in training:
+            part.training = True
+    if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
+        shapes = f"{weight.shape} and {None if bias is None else bias.shape}"
+        raise refusal(where, f"weight and bias must have the shapes (n_out, n_in) and (n_out,), got {shapes}")
+    return weight.T, bias
+
+
+def _array(tensor, where: str) -> np.ndarray:
+    """A tensor of PyTorch, or what NumPy makes an array of, as real numbers."""
+    if hasattr(tensor, "detach"):
+        if tensor.is_meta:
+            raise refusal(where, "its weights have no values: they are on the device 'meta'")
+        if tensor.is_complex():
+            raise refusal(where, "its weights are complex numbers")
+        tensor = tensor.detach().cpu()
+        tensor = tensor.dequantize() if tensor.is_quantized else tensor
+        return tensor.to_dense().float().numpy()
+    try:
+        array = np.asarray(tensor)
+    except ValueError as error:
+        raise refusal(where, str(error)) from None
+    if array.dtype.kind not in "biuf":
+        raise refusal(where, f"it must hold real numbers, got {array.dtype}")
+    return array
 
 
 def _state_dict_layers(state: Mapping, activation) -> Iterator[Layer]:
-    arrays = {str(key): _array(value) for key, value in state.items()}
+    arrays = {str(key): _array(value, repr(str(key))) for key, value in state.items()}
     names = [key.rpartition("weight")[0] for key, value in arrays.items() if key.rpartition(".")[2] == "weight"]
     for key, value in arrays.items():
         name, _, kind = key.rpartition(".")

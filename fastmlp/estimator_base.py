@@ -217,6 +217,7 @@ class BaseMLP(BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
             inputs.check_sample_weight(sample_weight, X.shape[0])
         targets, weights = self._targets(y, sample_weight, incremental)
+        inputs.check_not_weightless(weights, np.arange(X.shape[0]), "trained on")
         random = check_random_state(self.random_state)
         widths = (X.shape[1], *hidden, targets.shape[1] if targets.ndim == 2 else len(self.classes_))
         init: Any = self._initial(widths, random) if first else self.model_
@@ -382,6 +383,8 @@ class BaseMLP(BaseEstimator):
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
+        inputs.check_not_weightless(weights, part, "trained on")
+        inputs.check_not_weightless(sample_weight, held_out, "held out for early_stopping")
         held = X[held_out], targets[held_out], None if sample_weight is None else sample_weight[held_out]
         return X[part], targets[part], None if weights is None else weights[part], held
 
@@ -402,6 +405,11 @@ class BaseMLP(BaseEstimator):
         invariant to the gradient's scale, if epsilon has it too.
         """
         decay, epsilon = self.alpha / weight / scale.gradient, self.epsilon / scale.gradient
+        if self.solver != "adamw" and decay > float(np.finfo(np.float32).max):
+            raise ValueError(
+                f"sample_weight must be larger: weights decay by alpha / (the sample weights of a batch), "
+                f"{self.alpha:g} / {weight:g}, which is infinite in float32"
+            )
         betas = self.beta_1, self.beta_2
         if self.solver == "sgd":
             return SGD(self.momentum, bool(self.nesterovs_momentum and self.momentum), decay)

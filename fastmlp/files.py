@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import tempfile
+import stat
+import zlib
+from typing import Any
 
 import numpy as np
 
+from fastmlp.atomic_write import replace_file, rescue_file
 from fastmlp.inputs import InputScale, check_input_scale, check_positive
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
@@ -15,6 +19,7 @@ from fastmlp.model import MLP
 from fastmlp.parameters import Parameters
 
 KEY = "fastmlp"  # of the metadata
+CHECKSUM = "crc32"  # of a checkpoint's metadata and tensors, in its metadata
 FORMAT = 1
 
 
@@ -23,9 +28,23 @@ def save(model: MLP, path) -> None:
     write(model, path, {}, {})
 
 
+def save_somewhere(model: MLP, path) -> None:
+    """Write `model` to `path`, or, where that fails, to another file, which the error names."""
+    data = to_bytes(model, {}, {})
+    try:
+        replace_file(path, data)
+    except OSError as error:
+        raise OSError(f"{error}; the model is in {rescue_file(path, data)}") from error
+
+
 def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]) -> None:
-    """The same with more metadata, and more tensors."""
-    from safetensors.numpy import save as to_bytes
+    """Write `model` with more metadata, and more tensors."""
+    replace_file(path, to_bytes(model, more, tensors))
+
+
+def to_bytes(model: MLP, more: dict[str, str], tensors: dict[str, np.ndarray]) -> bytes:
+    """Return the contents of a model's file."""
+    from safetensors.numpy import save as pack
 
     from fastmlp import __version__
 
@@ -36,7 +55,7 @@ def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]
         "widths": list(model.widths),
         "activations": list(model.activations),
         "loss": model.loss,
-        "classes": None if classes is None else classes.tolist(),
+        "classes": None if classes is None else _classes_to_json(classes),
         "classes_dtype": None if classes is None else classes.dtype.str,
         "input_scale": "features" if isinstance(model.input_scale, InputScale) else model.input_scale,
         "delta": model.delta,
@@ -50,23 +69,25 @@ def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]
     for layer, (weight, bias) in enumerate(zip(model.weights, model.biases)):
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
-    replace(path, to_bytes(tensors, metadata={KEY: json.dumps(header), **more}))
+    metadata = {KEY: json.dumps(header, default=_plain), **more}
+    if more:  # training goes on from all of it, and would not notice damage
+        metadata[CHECKSUM] = _checksum(metadata, tensors)
+    return pack(tensors, metadata=metadata)
 
 
-def replace(path, data: bytes) -> None:
-    """Write `data` to a new file, and rename it to `path` once it is whole."""
-    path = os.path.abspath(os.fspath(path))
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fastmlp-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # what a file opened in the ordinary way would have
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+def _plain(value):
+    """NumPy's numbers and arrays, which a callback may put into the history, as JSON can hold them."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"a model's history must hold numbers, strings and lists, got {value!r}")
+
+
+def _checksum(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> str:
+    """A number that tells a damaged file from a whole one, whatever the order of its parts."""
+    parts: list[bytes | memoryview] = [metadata[name].encode() for name in sorted(metadata) if name != CHECKSUM]
+    parts += [f"{name} {tensors[name].shape} {tensors[name].dtype.str}".encode() for name in sorted(tensors)]
+    parts += [np.ascontiguousarray(tensors[name]).data.cast("B") for name in sorted(tensors) if tensors[name].size]
+    return str(functools.reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0))
 
 
 def load(path: str | os.PathLike) -> MLP:
@@ -91,68 +112,121 @@ def load(path: str | os.PathLike) -> MLP:
 
 
 def read(path) -> tuple[MLP, dict[str, str], dict[str, np.ndarray]]:
-    """A model, the file's metadata, and those of its tensors that belong to a training."""
-    from safetensors import SafetensorError, safe_open
-
+    """Return a model, the file's metadata, and those of its tensors that belong to a training."""
     path = os.fspath(path)
-    with open(path, "rb"):  # the operating system's own error where it can't be read
-        pass
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
+    metadata, tensors = _contents(path)
     if KEY not in metadata:
         raise ValueError(f"{path} is a safetensors file, but not a fastmlp model: its metadata has no {KEY!r}")
+    if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(metadata, tensors):
+        raise ValueError(f"{path} is damaged: its checksum does not fit")
     training = {name: tensors.pop(name) for name in list(tensors) if name.startswith("training.")}
     try:
         return _model(json.loads(metadata[KEY]), tensors), metadata, training
-    except (KeyError, TypeError, ValueError, AttributeError, MemoryError) as error:
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a fastmlp model that this version can read: {error}") from None
+
+
+def _contents(path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The metadata and the tensors of a safetensors file."""
+    from safetensors import safe_open
+
+    with open(path, "rb", opener=_open_without_waiting) as file:  # the system's own error where it can't be read
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} is not a file but a pipe or a device")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dict
+    except OSError:
+        raise
+    except BaseException as error:
+        # safetensors has errors of many kinds; a panic of its Rust code is none of Exception's
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
+
+
+def _open_without_waiting(path, flags: int) -> int:
+    """Open a file, or a pipe that nobody writes to."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _model(header: dict, tensors: dict) -> MLP:
     if header["format"] > FORMAT:
         raise ValueError(f"it has format {header['format']}, of fastmlp {header['version']}; format {FORMAT} is known")
-    parameters = Parameters(header["widths"])
-    if len(header["activations"]) != len(parameters.widths) - 2:
-        raise ValueError(f"{len(header['activations'])} activations do not fit the widths {parameters.widths}")
-    for name, known in [(header["loss"], LOSSES), *((name, ACTIVATIONS) for name in header["activations"])]:
+    widths = _list_of(header, "widths", int)
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"widths must be at least two integers >= 1, got {widths}")
+    activations = _list_of(header, "activations", str)
+    if len(activations) != len(widths) - 2:
+        raise ValueError(f"{len(activations)} activations do not fit the widths {tuple(widths)}")
+    for name, known in [(header["loss"], LOSSES), *((name, ACTIVATIONS) for name in activations)]:
         if name not in known:
             raise ValueError(f"unknown name {name!r}")
     scale = header["input_scale"]
     if scale == "features":
         scale = InputScale(tensors.pop("input.offset"), tensors.pop("input.factor"))
-    scale = check_input_scale(scale, parameters.widths[0])
-    for layer in range(len(parameters.weights)):
-        for kind, target in (("weight", parameters.weights[layer]), ("bias", parameters.biases[layer])):
-            name = f"layers.{layer}.{kind}"
-            tensor = tensors.pop(name, None)
-            if tensor is None or tensor.shape != target.shape or tensor.dtype != np.float32:
-                got = "none" if tensor is None else f"{tensor.dtype} of shape {tensor.shape}"
-                raise ValueError(f"tensor {name} must be float32 of shape {target.shape}, got {got}")
-            if not np.isfinite(tensor).all():
-                raise ValueError(f"tensor {name} holds NaN or infinity")
-            target[:] = tensor
+    scale = check_input_scale(scale, widths[0])
+    parameters = _parameters(widths, tensors)
     if tensors:
         raise ValueError(f"unknown tensors {sorted(tensors)}")
     classes = header["classes"]
     if classes is not None:
-        classes = np.array(classes, header["classes_dtype"])
-        if classes.shape != (parameters.widths[-1],):
-            raise ValueError(f"{classes.size} classes do not fit {parameters.widths[-1]} outputs")
+        classes = _classes_from_json(_list_of(header, "classes"), header["classes_dtype"])
+        if classes.shape != (widths[-1],):
+            raise ValueError(f"{classes.size} classes do not fit {widths[-1]} outputs")
         if not (classes[1:] > classes[:-1]).all():
             raise ValueError(f"the classes {classes.tolist()} are not different and sorted")
         if header["loss"] in BY_ELEMENTS:
             raise ValueError(f"the loss {header['loss']!r} has no classes")
     elif header["loss"] not in BY_ELEMENTS:
         raise ValueError(f"the loss {header['loss']!r} needs classes")
-    model = MLP(parameters, header["activations"], header["loss"], classes, scale, bool(header["has_bias"]))
-    model.history = dict(header["history"])
+    model = MLP(parameters, activations, header["loss"], classes, scale, bool(header["has_bias"]))
+    model.history = {name: _list_of(header["history"], name) for name in dict(header["history"])}
     model.delta = check_positive(header.get("delta", 1.0), "delta")
-    names = header.get("feature_names")
-    if names is not None and [*map(type, names)] != [str] * parameters.widths[0]:
-        raise ValueError(f"{len(names)} names do not fit {parameters.widths[0]} features")
-    model.feature_names = names
+    if header.get("feature_names") is not None:
+        model.feature_names = _list_of(header, "feature_names", str)
+        if len(model.feature_names) != widths[0]:
+            raise ValueError(f"{len(model.feature_names)} names do not fit {widths[0]} features")
     return model
+
+
+def _list_of(header: dict, name: str, kind: type = object) -> list[Any]:
+    """A list of JSON whose elements have a type."""
+    values = header[name]
+    if type(values) is not list or not all(kind is object or type(value) is kind for value in values):
+        wanted = "" if kind is object else f" of {kind.__name__}"
+        raise TypeError(f"{name} must be a list{wanted}, got {str(values)[:100]}")
+    return values
+
+
+def _parameters(widths: list[int], tensors: dict) -> Parameters:
+    """The parameters, taken out of `tensors`; memory is asked for once it is known that they are there."""
+    found: list[np.ndarray] = []
+    for kind in ("weight", "bias"):
+        for layer, weight_shape in enumerate(zip(widths, widths[1:])):
+            shape = weight_shape if kind == "weight" else weight_shape[1:]
+            name = f"layers.{layer}.{kind}"
+            tensor = tensors.pop(name, None)
+            if tensor is None or tensor.shape != shape or tensor.dtype != np.float32:
+                got = "none" if tensor is None else f"{tensor.dtype} of shape {tensor.shape}"
+                raise ValueError(f"tensor {name} must be float32 of shape {shape}, got {got}")
+            if not np.isfinite(tensor).all():
+                raise ValueError(f"tensor {name} holds NaN or infinity")
+            found.append(tensor)
+    parameters = Parameters(widths)
+    parameters.set(found, [])
+    return parameters
+
+
+def _classes_to_json(classes: np.ndarray) -> list:
+    return [label.decode("latin-1") for label in classes.tolist()] if classes.dtype.kind == "S" else classes.tolist()
+
+
+def _classes_from_json(labels: list, dtype: str) -> np.ndarray:
+    kind = np.dtype(dtype).kind
+    if kind not in "biufUSO":
+        raise TypeError(f"classes can't have the type {dtype!r}")
+    if kind == "S":
+        labels = [label.encode("latin-1") for label in labels]
+    # the length of texts is that of the longest one: a file may claim any other
+    return np.array(labels, kind if kind in "US" else dtype)

@@ -5,7 +5,6 @@ Kernels have no checks of their own: what comes out of here is what they rely on
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections import namedtuple
 
@@ -28,15 +27,32 @@ def _describe(value) -> str:
 
 
 def as_array(value, name: str) -> np.ndarray:
-    """`value` as an array; the error for nested lists of unequal lengths names the argument."""
+    """`value` as an array; errors name the argument."""
+    _check_collected(value, name)
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise ValueError(
+                f"{name} must not be masked, got a masked array of shape {value.shape}; leave the masked samples out, "
+                f"or replace masked values by {name}.filled(...)"
+            )
+        value = value.data
     try:
         return np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array, or lists of equal lengths: {error}") from None
+    except (TypeError, RuntimeError) as error:  # a tensor of PyTorch that has a gradient raises the second
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from None
 
 
-def feature_names(x) -> list[str] | None:
+def _check_collected(value, name: str) -> None:
+    """`value` is not a LazyFrame of Polars, which has no numbers yet."""
+    if type(value).__name__ == "LazyFrame":
+        raise TypeError(f"{name} must be an array or a data frame, got a LazyFrame; pass {name}.collect()")
+
+
+def feature_names(x, name: str = "x") -> list[str] | None:
     """The names of the columns of a data frame, of pandas or Polars; None for anything else."""
+    _check_collected(x, name)
     columns = getattr(x, "columns", None)
     if columns is None or not all(isinstance(column, str) for column in columns):
         return None
@@ -55,29 +71,38 @@ def _check_names(names: list[str], wanted: list[str], name: str) -> None:
     )
 
 
+def _is_frame(x) -> bool:
+    """Whether `x` is a data frame, whatever the names of its columns are."""
+    return hasattr(x, "columns") and hasattr(x, "dtypes")
+
+
 def _frame_array(frame, name: str) -> np.ndarray:
     """A data frame's numbers."""
     array = as_array(frame, name)
-    if array.dtype.kind not in "buif":
-        kinds = dict(zip(frame.columns, frame.dtypes))
-        wrong = [c for c in frame.columns if as_array(frame[c], name).dtype.kind not in "buif"]
-        if not wrong:  # numbers of several kinds
-            return array.astype(np.float64)
-        raise TypeError(f"{name} must hold numbers, got the column {wrong[0]!r} of dtype {kinds[wrong[0]]}")
-    return array
+    if array.dtype.kind in "buif":
+        return array
+    columns = []  # numbers of several kinds, or with pandas' NA
+    for k, (column, dtype) in enumerate(zip(frame.columns, frame.dtypes)):
+        series = frame.iloc[:, k] if hasattr(frame, "iloc") else frame[column]
+        values = as_array(series, name)
+        if values.dtype.kind not in "buif":
+            missing = ", which has missing values" if hasattr(series, "isna") and series.isna().any() else ""
+            raise TypeError(f"{name} must hold numbers, got the column {column!r} of dtype {dtype}{missing}")
+        columns.append(values.astype(np.float64))
+    return np.stack(columns, axis=1)
 
 
 def check_features(x, n_features: int | None = None, name: str = "x", names: list[str] | None = None) -> np.ndarray:
     """`x` as a two-dimensional array of uint8, float32 or float64 whose rows are contiguous.
 
-    Arrays of these types are not copied if their rows are contiguous; other numbers become float32.  Sparse matrices of
-    SciPy come back as a CSR matrix in canonical form, of whatever numbers they hold.  The columns of a data frame must
-    have the `names` that a model has.
+    Arrays of these types are not copied if their rows are contiguous; `row_dtype` tells what others become.  Sparse
+    matrices of SciPy come back as a CSR matrix in canonical form, of whatever numbers they hold.  The columns of a data
+    frame must have the `names` that a model has.
     """
-    columns = feature_names(x)
-    if columns is not None:
-        if names is not None:
-            _check_names(columns, names, name)
+    columns = feature_names(x, name)
+    if columns is not None and names is not None:
+        _check_names(columns, names, name)
+    if _is_frame(x):
         x = _frame_array(x, name)
     elif not is_csr(x):
         x = as_array(x, name)
@@ -92,13 +117,22 @@ def check_features(x, n_features: int | None = None, name: str = "x", names: lis
         raise ValueError(f"{name} must have {n_features} features, as the model has inputs, got {_describe(x)}")
     if is_csr(x):
         return _check_csr(x, name)
-    if x.dtype not in KINDS or not x.dtype.isnative:
-        x = x.astype(np.float64 if x.dtype.kind == "f" and x.dtype.itemsize >= 8 else np.float32)
+    if x.dtype != row_dtype(x.dtype):
+        x = x.astype(row_dtype(x.dtype))
     if x.strides[1] != x.itemsize or x.strides[0] < x.shape[1] * x.itemsize:
         x = np.ascontiguousarray(x)
     if x.dtype.kind == "f":
-        _check_finite(x, name)
+        _check_finite(x, name, columns=columns)
     return x
+
+
+def row_dtype(dtype: np.dtype) -> np.dtype:
+    """What kernels read numbers of a dtype as: themselves, or the smaller one of float32 and float64 that has all their
+    digits, as an input scale may subtract a large number from them."""
+    dtype = dtype.newbyteorder("=")
+    if dtype in KINDS:
+        return dtype
+    return np.dtype(np.float64 if dtype.kind in "iuf" and dtype.itemsize >= 4 else np.float32)
 
 
 def memmap_of(array) -> np.memmap | None:
@@ -140,21 +174,20 @@ def _check_csr(x, name: str):
     return x
 
 
-def _check_finite(x: np.ndarray, name: str, first: int = 0) -> None:
-    """All of x, the rows of an array from `first` on, is finite, in float32 too."""
+def _check_finite(x: np.ndarray, name: str, first: int = 0, columns: list[str] | None = None) -> None:
+    """All of x, the rows of an array from `first` on, is finite, in float32 too; errors name the one of the columns."""
     largest = np.finfo(np.float32).max
     step = max(1, _CHECK_BYTES // max(1, x[:1].nbytes))
     for start in range(0, len(x), step):
         part = x[start : start + step]
         # NaN fails every comparison, and both bounds refuse infinity and what is infinite in float32
         if not (part.min() >= -largest and part.max() <= largest):
-            row = start + int(np.flatnonzero(~(np.abs(part.reshape(len(part), -1)) <= largest).all(axis=1))[0])
-            raise ValueError(
-                f"{name} must be finite (in float32), got NaN, infinity or too large a number in row {first + row}"
-            )
+            row, column = np.argwhere(~(np.abs(part.reshape(len(part), -1)) <= largest))[0]
+            where = f"row {first + start + row}" + ("" if columns is None else f", column {columns[column]!r}")
+            raise ValueError(f"{name} must be finite (in float32), got NaN, infinity or too large a number in {where}")
 
 
-# The scale of every feature, and what is subtracted from it before: two arrays (n_features,) float32.
+# What is subtracted from every feature, and what it is multiplied by then: (n_features,) float64, and float32.
 InputScale = namedtuple("InputScale", "offset factor")
 
 
@@ -274,8 +307,8 @@ def is_sparse(x: np.ndarray, group: int = 1) -> bool:
 def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:
     """`y` as a one-dimensional array of integers or strings."""
     y = as_array(y, name)
-    if y.dtype == object and y.size and all(isinstance(label, str) for label in y.ravel()):
-        y = y.astype(str)
+    if y.dtype == object and y.size:
+        y = _typed_labels(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.dtype.kind not in "biuUS":
@@ -286,6 +319,18 @@ def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:
     if y.ndim != 1:
         raise ValueError(f"{name} must have one dimension (n_samples,), got {_describe(y)}")
     _check_length(y, n_samples, name)
+    return y
+
+
+def _typed_labels(y: np.ndarray) -> np.ndarray:
+    """An array of objects that are all strings, or all integers, as an array of these; any other as it is."""
+    labels = y.ravel().tolist()
+    if all(isinstance(label, str) for label in labels):
+        return y.astype(str)
+    if all(isinstance(label, numbers.Integral) and not isinstance(label, bool) for label in labels):
+        for dtype in (np.int64, np.uint64):
+            if np.iinfo(dtype).min <= min(labels) and max(labels) <= np.iinfo(dtype).max:
+                return y.astype(dtype)
     return y
 
 
@@ -309,8 +354,13 @@ def encode_labels(y: np.ndarray, classes: np.ndarray, name: str = "y") -> Target
     codes = np.empty(len(y), np.int32)
     for start in range(0, len(y), _LABELS_AT_ONCE):
         part = y[start : start + _LABELS_AT_ONCE]
-        index = np.minimum(np.searchsorted(classes, part), len(classes) - 1)
-        unseen = classes[index] != part
+        known = part
+        if part.dtype.kind not in "US":  # NumPy compares int64 with uint64 as float64, which rounds them
+            known = part.astype(classes.dtype)
+        index = np.minimum(np.searchsorted(classes, known), len(classes) - 1)
+        unseen = classes[index] != known
+        if known.dtype != part.dtype:
+            unseen |= (known.astype(part.dtype) != part) | ((known < 0) != (part < 0))
         if unseen.any():
             raise ValueError(f"{name} holds labels that the model has not seen: {_shorten(np.unique(part[unseen]))}")
         codes[start : start + _LABELS_AT_ONCE] = index
@@ -336,6 +386,18 @@ def check_targets(y, n_samples: int, n_outputs: int | None = None, name: str = "
         raise ValueError(f"{name} must have {n_outputs or 'at least one'} outputs, got {_describe(y)}")
     _check_finite(y, name)
     return np.require(y, np.float32, ["C", "A"])
+
+
+def take_targets(targets: Targets, samples: np.ndarray, n_outputs: int) -> Targets:
+    """The targets of some samples."""
+    values = targets.values
+    if values.size:
+        rows = values[: (values.size - int(NARROW)) // n_outputs * n_outputs].reshape(-1, n_outputs)[samples]
+        values = np.concatenate([rows.reshape(-1), np.zeros(int(NARROW), np.float32)])
+    labels, weights = (part[samples] if part.size else part for part in (targets.labels, targets.weights))
+    for part in (labels, values):  # of the type that kernels are compiled for
+        part.flags.writeable = False
+    return Targets(labels, values, weights)
 
 
 def encode_targets(y: np.ndarray) -> Targets:
@@ -388,10 +450,12 @@ def check_number(value, name: str) -> float:
 
 
 def check_share(value, name: str) -> float:
-    """`value` as a float of at least 0 and less than 1."""
-    return _check_real(
-        value, f"{name} must be a number of at least 0 and less than 1", 0.0, float(np.nextafter(1.0, 0.0))
-    )
+    """`value` as a float of at least 0 and less than 1, in float32 too."""
+    wanted = f"{name} must be a number of at least 0 and less than 1"
+    number = _check_real(value, wanted, 0.0, float(np.nextafter(1.0, 0.0)))
+    if np.float32(number) == 1:
+        raise ValueError(f"{wanted}, got {value!r}, which is 1 in float32")
+    return number
 
 
 def check_choice(value, name: str, choices) -> None:
@@ -432,9 +496,9 @@ def check_input_scale(input_scale, n_features: int):
     if isinstance(input_scale, str):
         check_choice(input_scale, "input_scale", ("auto", "standardize"))
         return input_scale
-    if isinstance(input_scale, numbers.Real) or np.ndim(input_scale) == 0:
-        return check_positive(input_scale, "input_scale")
     if not isinstance(input_scale, InputScale):
+        if isinstance(input_scale, numbers.Real) or as_array(input_scale, "input_scale").ndim == 0:
+            return check_positive(input_scale, "input_scale")
         input_scale = InputScale(np.zeros(n_features), input_scale)
     arrays = []
     for part in input_scale:
@@ -445,10 +509,13 @@ def check_input_scale(input_scale, n_features: int):
             raise ValueError(
                 f"input_scale must be a number, or one for each of {n_features} features, got {_describe(array)}"
             )
-        if not (np.abs(array) <= _LARGEST).all():
+        if not (np.abs(array.astype(np.float64)) <= _LARGEST).all():
             raise ValueError("input_scale must be finite, in float32 too")
-        arrays.append(np.array(array, np.float32))
-    return InputScale(*arrays)
+        arrays.append(np.array(array, np.float64))
+    scale = InputScale(arrays[0], arrays[1].astype(np.float32))
+    for part in scale:  # what a model has is replaced as a whole, and then checked
+        part.flags.writeable = False
+    return scale
 
 
 def standard_scale(x, samples: np.ndarray | None = None) -> InputScale:
@@ -456,25 +523,41 @@ def standard_scale(x, samples: np.ndarray | None = None) -> InputScale:
     those that are constant become 0.  CSR matrices stay sparse: their features are divided by their deviation alone."""
     n_features = x.shape[1]
     total, squares, shift, count = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features), 0
+    stored = np.zeros(n_features, np.int64)
     for part in _chunks(x, samples):
-        if not is_csr(part):
-            values = np.asarray(part, np.float64)
-            if count == 0:  # sums around a sample: large numbers that differ by little keep their digits
-                shift = values[0].copy()
-            values = values - shift
+        # sums around the first sample: large numbers that differ by little keep their digits, and the difference of
+        # constant ones is 0
+        if count == 0:
+            shift = _first_row(part)
+        if is_csr(part):
+            values = part.data[: part.nnz].astype(np.float64) - shift[part.indices]
+            total += np.bincount(part.indices, values, n_features)
+            squares += np.bincount(part.indices, values * values, n_features)
+            stored += np.bincount(part.indices, minlength=n_features)
+        else:
+            values = np.asarray(part, np.float64) - shift
             total += values.sum(axis=0)
             squares += (values * values).sum(axis=0)
-        else:
-            values = np.asarray(part.data, np.float64)
-            total += np.bincount(part.indices, values, n_features)
-            squares += np.bincount(part.indices, values**2, n_features)
+            stored += len(part)
         count += part.shape[0]
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean * mean, 0))
-    constant = deviation <= 1e-7 * np.abs(mean + shift)
-    factor = 1 / np.where(constant, 1, deviation)
+    zeros = count - stored
+    mean = (total - zeros * shift) / count
+    deviation = np.sqrt(np.maximum((squares + zeros * shift * shift) / count - mean * mean, 0))
+    with np.errstate(divide="ignore", over="ignore"):
+        factor = (1 / deviation).astype(np.float32)
+    # differences in the last digits of float64 are those of rounding
+    constant = (deviation <= 1e-15 * np.abs(mean + shift)) | np.isinf(factor)
     offset = np.zeros(n_features) if is_csr(x) else mean + shift
-    return check_input_scale(InputScale(offset, factor), n_features)
+    return check_input_scale(InputScale(offset, np.where(constant, np.float32(1), factor)), n_features)
+
+
+def _first_row(x) -> np.ndarray:
+    """The first row of an array or CSR matrix, (n_features,) float64."""
+    if not is_csr(x):
+        return np.array(x[0], np.float64)
+    row = np.zeros(x.shape[1])
+    row[x.indices[: x.indptr[1]]] = x.data[: x.indptr[1]]
+    return row
 
 
 def _chunks(x, samples):
@@ -506,7 +589,11 @@ def check_counts(y, n_samples: int, n_outputs: int | None = None, name: str = "y
 
 
 def check_sample_weight(sample_weight, n_samples: int, name: str = "sample_weight") -> np.ndarray:
-    """Weights of samples as an array (n_samples,) float32."""
+    """Weights of samples as an array (n_samples,) float32, over a power of two that leaves the largest below 1.
+
+    Losses and gradients are weighted means, which that does not change; tiny weights do not become 0 in float32, nor
+    losses infinite by large ones.
+    """
     weights = as_array(sample_weight, name)
     if weights.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers of at least 0, got {_describe(weights)}")
@@ -516,7 +603,16 @@ def check_sample_weight(sample_weight, n_samples: int, name: str = "sample_weigh
         raise ValueError(f"{name} must hold finite numbers of at least 0")
     if not weights.any():
         raise ValueError(f"{name} must not be 0 for every sample")
-    return np.array(weights, np.float32)
+    weights = weights.astype(np.float64)
+    return np.ldexp(weights, -int(np.frexp(weights.max())[1])).astype(np.float32)
+
+
+def check_not_weightless(weights: np.ndarray | None, samples: np.ndarray, purpose: str) -> None:
+    """Not all of some samples have the weight 0; `weights` is empty, or None, where all samples have the same."""
+    if weights is not None and len(weights) and not weights[samples].any():
+        raise ValueError(
+            f"sample_weight must not be 0 for every sample that is {purpose}, of which there are {len(samples)}"
+        )
 
 
 def class_weights(class_weight, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -554,5 +650,5 @@ def check_field(owner, name, minimum=0.0, exclusive=False):
     wanted = f"{type(owner).__name__}: {name} must be a finite number {bound}, got {value!r}"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(wanted)
-    if not math.isfinite(value) or value < minimum or (exclusive and value == minimum):
+    if not abs(value) <= _LARGEST or value < minimum or (exclusive and value == minimum):
         raise ValueError(wanted)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp import inputs
+
 if TYPE_CHECKING:
     from fastmlp.model import MLP
 
@@ -24,8 +26,9 @@ def top_k(k: int) -> Metric:
 
     def metric(model, x, y):
         outputs = model.predict_proba(x)
+        labels = inputs.encode_labels(inputs.check_labels(y, len(outputs)), model.classes).labels
         chosen = np.argpartition(-outputs, k - 1, axis=1)[:, :k] if k < outputs.shape[1] else None
-        return 1.0 if chosen is None else float((model.classes[chosen] == np.asarray(y)[:, None]).any(axis=1).mean())
+        return 1.0 if chosen is None else float((chosen == labels[:, None]).any(axis=1).mean())
 
     return metric
 
@@ -49,16 +52,33 @@ def _from_predictions(function: Callable) -> Metric:
     return lambda model, x, y: float(function(y, model.predict(x)))
 
 
+def _name(metric) -> str:
+    return metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+
+
+def _check_name(metric, given: dict[str, Any]) -> None:
+    """Refuse a function under whose name something else is recorded; `given` are those before it."""
+    name = _name(metric)
+    if callable(metric) and name in ("loss", "accuracy"):
+        raise ValueError(f"metrics: a function must not be called {name!r}, as train_{name} is recorded anyway")
+    if given.setdefault(name, metric) is not metric and not given[name] == metric:
+        raise ValueError(
+            f"metrics must have different names, got two called {name!r}; use functions made with def, or set __name__"
+        )
+
+
 def check_metrics(metrics: Any, n_classes: int | None) -> dict[str, Metric]:
     """Metrics by name: "top_5" (any number) of classes, "mae" and "r2" of a regression, and functions of the targets
     and the predictions."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         metrics = [metrics]
     found: dict[str, Metric] = {}
+    given: dict[str, Any] = {}
     for metric in metrics:
+        _check_name(metric, given)
         wanted = f'metrics must be names ("top_5", "mae", "r2") or functions of (y, predictions), got {metric!r}'
         if callable(metric):
-            found[getattr(metric, "__name__", type(metric).__name__)] = _from_predictions(metric)
+            found[_name(metric)] = _from_predictions(metric)
         elif not isinstance(metric, str):
             raise TypeError(wanted)
         elif re.fullmatch(r"top_[1-9]\d*", metric):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,10 +38,14 @@ class Metrics(NamedTuple):
 class MLP:
     """A multilayer perceptron; made by `fastmlp.train` and `fastmlp.load`.
 
+    Python threads may share a model: predictions run side by side, `partial_fit` runs in one thread at a time, and
+    whoever predicts or saves sees the parameters from before a call of `partial_fit` or from after it.
+
     Attributes
     ----------
     weights, biases : list of ndarray of float32
-        Views into the model's parameters, (n_in, n_out) and (n_out,); writing to them changes the model.
+        Views into the model's parameters, (n_in, n_out) and (n_out,); writing to them changes the model.  Arrays that
+        are assigned, as in ``model.weights[0] = array`` or ``model.weights = arrays``, are copied into the model.
     activations : tuple of str
         Of every hidden layer.
     loss : str
@@ -67,7 +74,8 @@ class MLP:
         self.activations: tuple[str, ...] = tuple(activations)
         self.loss = loss
         self.classes: np.ndarray | None = classes
-        self.input_scale: float | str = input_scale
+        self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
+        self.input_scale = input_scale
         self.has_bias = has_bias
         self.threads: int | None = None
         self.interrupted = False
@@ -75,15 +83,33 @@ class MLP:
         self.feature_names: list[str] | None = None
         self._pause: Any = None  # what `partial_fit` goes on with
         self.history: dict[str, list] = {}
-        self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
+
+    @property
+    def input_scale(self) -> Any:
+        return self._input_scale
+
+    @input_scale.setter
+    def input_scale(self, value) -> None:
+        if isinstance(value, str):
+            inputs.check_choice(value, "input_scale", ("auto",))
+        self._input_scale = inputs.check_input_scale(value, self.n_features)
+        self._singles = {}
 
     @property
     def weights(self) -> list[np.ndarray]:
         return self._parameters.weights
 
+    @weights.setter
+    def weights(self, values: Iterable[Any]) -> None:
+        self._parameters.weights[:] = values
+
     @property
     def biases(self) -> list[np.ndarray]:
         return self._parameters.biases
+
+    @biases.setter
+    def biases(self, values: Iterable[Any]) -> None:
+        self._parameters.biases[:] = values
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -129,7 +155,14 @@ class MLP:
         return single.predict(x)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_singles": {}, "_pause": None}
+        with self._parameters.lock.reading():  # a pickle is written later, when another thread may train
+            parameters = copy.copy(self._parameters)
+        history = {name: copy.copy(values) for name, values in list(self.history.items())}
+        return {**self.__dict__, "_parameters": parameters, "history": history, "_singles": {}, "_pause": None}
+
+    def _unchanged(self, n_samples: int) -> contextlib.AbstractContextManager[None]:
+        """Keep the parameters as they are for a prediction that does not copy them."""
+        return self._parameters.lock.reading() if n_samples < CHUNK else contextlib.nullcontext()
 
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
@@ -137,9 +170,10 @@ class MLP:
         run = self._run(x, min(x.shape[0], CHUNK))
         flat, outputs = padded_outputs(x.shape[0], self.widths[-1])
         row = len(flat) // x.shape[0]
-        for part, rows in _parts(x, SLICE):
-            run.set_data(rows, self.input_scale, sparse=self._sparse(x), repeated=False)
-            run.predict(part.stop - part.start, flat[part.start * row :])
+        with self._unchanged(x.shape[0]):
+            for part, rows in _parts(x, SLICE):
+                run.set_data(rows, self.input_scale, sparse=self._sparse(x), repeated=False)
+                run.predict(part.stop - part.start, flat[part.start * row :])
         return flat, outputs
 
     def predict_proba(self, x) -> np.ndarray:
@@ -229,9 +263,10 @@ class MLP:
         whole = self.loss == "notebook"  # its softmax takes all samples at once
         run = self._run(x, x.shape[0] if whole else min(x.shape[0], CHUNK))
         total = np.zeros(3)
-        for part, rows in _parts(x, x.shape[0] if whole else SLICE):
-            run.set_data(rows, self.input_scale, self._part(targets, part), self._sparse(x), repeated=False)
-            total += run.evaluate(part.stop - part.start)
+        with self._unchanged(x.shape[0]):
+            for part, rows in _parts(x, x.shape[0] if whole else SLICE):
+                run.set_data(rows, self.input_scale, self._part(targets, part), self._sparse(x), repeated=False)
+                total += run.evaluate(part.stop - part.start)
         loss, correct, _ = total
         return Metrics(float(loss / total_weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
 
@@ -239,7 +274,7 @@ class MLP:
         """Train on more data, once through them in random order, for data that arrive in pieces.
 
         The optimizer goes on from where it was after the last piece, or after `fastmlp.train`.  A model that comes from
-        elsewhere, such as a file, is trained with plain SGD.
+        elsewhere, such as a file, is trained with plain SGD.  Calls from several Python threads wait for each other.
 
         Parameters
         ----------
@@ -247,7 +282,7 @@ class MLP:
             As in `fastmlp.train`; labels are among `classes`.
         sample_weight : array_like (n,), optional
         learning_rate : float, optional
-            By default the number that `fastmlp.train` was given, or the rate of its last epoch where that was a
+            By default the number that `fastmlp.train` was given, or the largest rate of its last epoch where that was a
             schedule.
         batch_size : int, optional
             By default that of `fastmlp.train`.
@@ -262,7 +297,7 @@ class MLP:
         ValueError, TypeError
             If an argument is not as described.
         DivergenceError
-            If the loss, or a weight, becomes NaN or infinite; the weights are those from before.
+            If the loss, or a weight, becomes NaN or infinite; model and optimizer are as they were before.
         """
         from fastmlp.course import partial_fit
 
@@ -292,19 +327,19 @@ class MLP:
         """
         from fastmlp.files import save
 
-        save(self, path)
+        save(copy.copy(self), path)  # in which nothing changes while it is written
 
     def to_onnx(self, path: str | os.PathLike, dtype: str = "float32") -> None:
         """Write the model to an ONNX file, as `fastmlp.onnx.to_onnx` describes it."""
         from fastmlp.onnx import to_onnx
 
-        to_onnx(self, path, dtype)
+        to_onnx(copy.copy(self), path, dtype)
 
     def to_torch(self):
         """A ``torch.nn.Sequential`` with the model's outputs, as `fastmlp.to_torch` describes it."""
         from fastmlp.convert import to_torch
 
-        return to_torch(self)
+        return to_torch(copy.copy(self))
 
 
 def _parts(x, size: int):

@@ -11,15 +11,18 @@ from collections.abc import Callable
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.course import DivergenceError
 from fastmlp.datasets import load_mnist
 from fastmlp.kernels.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR, RECORD_LOSS
 from fastmlp.model import MLP, Predictor
 from fastmlp.parameters import initial_parameters
 from fastmlp.run import Run
 from fastmlp.threads import resolve
-from fastmlp.train import DivergenceError
 
 BATCH_SIZE, HIDDEN, LEARNING_RATE, VALIDATION_SIZE, VALIDATE_EVERY = 128, 128, 0.001, 10_000, 100
+
+# The notebook seeded NumPy's legacy stream, which is frozen, before it drew the weights and then the batches.
+NOTEBOOK_SEED = 42
 
 # Printed in the notebook: iteration -> (accuracy of the batch, accuracy on the validation set)
 PUBLISHED = {
@@ -31,22 +34,21 @@ PUBLISHED_END = (0.8125, 0.8243)
 
 
 def notebook_data(seed: int | None):
-    """The notebook's split of MNIST's training set, and the generators of initial weights and of batches.
+    """Return the notebook's split of MNIST's training set, the one thing that it drew without a seed.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Of the split.
 
     Returns
     -------
-    (x, y), (x_validation, y_validation), init_rng, order_rng
+    (x, y), (x_validation, y_validation)
     """
-    init_rng, split_rng, order_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     mnist = load_mnist()
-    shuffled = split_rng.permutation(len(mnist.x_train))
-    held_out, kept = shuffled[:VALIDATION_SIZE], shuffled[VALIDATION_SIZE:]
-    return (
-        (mnist.x_train[kept], mnist.y_train[kept]),
-        (mnist.x_train[held_out], mnist.y_train[held_out]),
-        init_rng,
-        order_rng,
-    )
+    shuffled = np.random.default_rng(seed).permutation(len(mnist.x_train))
+    kept, held_out = shuffled[:-VALIDATION_SIZE], np.sort(shuffled[-VALIDATION_SIZE:])
+    return (mnist.x_train[kept], mnist.y_train[kept]), (mnist.x_train[held_out], mnist.y_train[held_out])
 
 
 def reproduce(
@@ -56,13 +58,18 @@ def reproduce(
     on_validation: Callable[[MLP], None] | None = None,
     threads: int | None = None,
 ) -> MLP:
-    """Train the notebook's network as the notebook does.
+    """Train the notebook's network as the notebook does, from its own random numbers.
+
+    The initial weights and the samples of every batch are those that the notebook drew, from
+    ``np.random.RandomState(42)``.  Its split into training and validation set was drawn without a seed, so it can only
+    be drawn anew: the validation accuracy of every split follows the published one.
 
     Parameters
     ----------
     iterations : int
         Steps of 128 samples drawn with replacement.
     seed : int, optional
+        Of the split, and of nothing else; drawn from the system's entropy if None.
     corrected : bool
         Take the softmax over the classes, not over the batch.
     on_validation : callable, optional
@@ -76,23 +83,33 @@ def reproduce(
         Its `history` holds the notebook's three curves: ``train_accuracy`` and ``train_loss`` of every ``iteration``'s
         batch (the notebook's "loss" is the mean squared difference between predicted and true label *numbers*), and
         ``validation_accuracy`` after the iterations ``validation_iteration``, every 100 and the last.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
     """
     iterations = inputs.check_integer(iterations, "iterations", 1)
     if seed is not None:
         seed = inputs.check_integer(seed, "seed", 0)
-    (x, y), (x_validation, y_validation), init_rng, order_rng = notebook_data(seed)
-    parameters = initial_parameters((784, HIDDEN, 10), "notebook", init_rng)
+    inputs.check_choice(corrected, "corrected", (True, False))
+    if on_validation is not None and not callable(on_validation):
+        raise TypeError(f"on_validation must be a function of the model, got {on_validation!r}")
+    n_threads = resolve(threads)
+    (x, y), (x_validation, y_validation) = notebook_data(seed)
+    random = np.random.RandomState(NOTEBOOK_SEED)
+    parameters = initial_parameters((784, HIDDEN, 10), "notebook", random)
     loss = "softmax_mse" if corrected else "notebook"
     model = MLP(parameters, ("sigmoid",), loss, np.arange(10, dtype=np.uint8), 1.0, has_bias=False)
     history: dict[str, list] = {"iteration": list(range(iterations)), "train_accuracy": [], "train_loss": []}
     history |= {"validation_iteration": [], "validation_accuracy": []}
     model.history, model.threads = history, threads
-    run = Run(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=resolve(threads))
+    run = Run(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=n_threads)
     run.set_data(x, 1.0, inputs.encode_labels(y, np.arange(10, dtype=np.uint8)))
     validation, done = Predictor(model, x_validation), 0
     while done < iterations:  # up to and with the iterations 0, 100, 200, ... and the last
         n_steps = min(1 if done == 0 else VALIDATE_EVERY, iterations - done)
-        order = order_rng.integers(0, len(x), n_steps * BATCH_SIZE)
+        order = random.randint(0, len(x), n_steps * BATCH_SIZE)  # as one draw after the other
         records = run.train(order, np.full(n_steps, LEARNING_RATE, np.float32))
         if not np.isfinite(records[-1, RECORD_LOSS]):
             raise DivergenceError(1, LEARNING_RATE, model)

@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 
+from fastmlp.atomic_write import replace_file
 from fastmlp.convert import offset_and_scale
-from fastmlp.files import replace
 from fastmlp.inputs import check_choice
 from fastmlp.kernels.activations import LEAK, SELU_ALPHA, SELU_SCALE
 from fastmlp.model import MLP
@@ -62,7 +62,7 @@ def to_onnx(model: MLP, path: str | os.PathLike, dtype: str = "float32") -> None
         producer_version=__version__,
     )
     onnx.checker.check_model(proto)
-    replace(path, proto.SerializeToString())
+    replace_file(path, proto.SerializeToString())
 
 
 class _Graph:

@@ -77,6 +77,7 @@ class SGD(Optimizer):
             raise TypeError(f"SGD: nesterov must be True or False, got {self.nesterov!r}")
         if self.momentum >= 1:
             raise ValueError(f"SGD: momentum must be less than 1, got {self.momentum!r}")
+        self._check_share("momentum", self.momentum)
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov=True needs a momentum greater than 0, got momentum=0")
 

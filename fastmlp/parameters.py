@@ -8,6 +8,8 @@ import mmap
 import numpy as np
 
 from fastmlp.kernels.processors import NARROW, PANEL
+from fastmlp.locks import Lock, SharedLock
+from fastmlp.views import Views
 
 ALIGNMENT = 64  # bytes: a cache line.  The weight gradient took 1.7 times as long on buffers that lay askew.
 
@@ -31,7 +33,9 @@ def paged_zeros(size: int, dtype: type = np.float32) -> np.ndarray:
     n_bytes = size * np.dtype(dtype).itemsize
     if n_bytes < _HUGE_PAGE // 32 or not hasattr(mmap, "MADV_HUGEPAGE"):
         return aligned_zeros(-(-n_bytes // 4)).view(np.uint8)[:n_bytes].view(dtype)
-    memory = mmap.mmap(-1, round_up(n_bytes, _HUGE_PAGE) + _HUGE_PAGE)
+    # private: Python's default is shared, and a forked child would write to its parent's memory
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    memory = mmap.mmap(-1, round_up(n_bytes, _HUGE_PAGE) + _HUGE_PAGE, flags=flags)
     with contextlib.suppress(OSError):  # kernels without huge pages
         memory.madvise(mmap.MADV_HUGEPAGE)
     raw = np.frombuffer(memory, np.uint8)
@@ -55,8 +59,12 @@ class Parameters:
     ----------
     buffer : ndarray of float32
         All of them.  The padding is zero.
-    weights, biases : list of ndarray of float32
+    weights, biases : Views, lists of ndarray of float32
         Views of shape (n_in, n_out) and (n_out,).
+    lock : SharedLock
+        Held for writing while fastmlp changes them, and for reading while it needs them unchanged.
+    training : Lock
+        Held by the one who trains on them.
     places : list of (int, int, int)
         Of every layer: where its weights and its bias start in `buffer`, and the elements from row to row.
     """
@@ -70,12 +78,14 @@ class Parameters:
             self.places.append((size, size + n_in * row, row))
             size += n_in * row + row
         self.buffer = aligned_zeros(size + int(PANEL))  # kernels read whole strips
-        self.weights, self.biases = [], []
+        self.lock, self.training = SharedLock(), Lock()
+        weights, biases = [], []
         for (n_in, n_out), (weight, bias, row) in zip(self.layer_shapes(), self.places):
-            self.weights.append(self.buffer[weight:bias].reshape(n_in, row)[:, :n_out])
-            self.biases.append(self.buffer[bias : bias + n_out])
+            weights.append(self.buffer[weight:bias].reshape(n_in, row)[:, :n_out])
+            biases.append(self.buffer[bias : bias + n_out])
+        self.weights, self.biases = Views(weights, "weights", self.lock), Views(biases, "biases", self.lock)
 
-    def __reduce__(self):  # copies and pickles have views into their own buffer
+    def __reduce__(self):  # copies, shallow ones too, and pickles have views into their own buffer
         return _from_buffer, (self.widths, self.buffer)
 
     def layer_shapes(self):
@@ -122,7 +132,7 @@ INITS = {
 }
 
 
-def initial_parameters(widths, init: str, rng: np.random.Generator) -> Parameters:
+def initial_parameters(widths, init: str, rng: np.random.Generator | np.random.RandomState) -> Parameters:
     """Parameters drawn at random, by one of INITS; biases are zero."""
     parameters = Parameters(widths)
     for (n_in, n_out), weight in zip(parameters.layer_shapes(), parameters.weights):

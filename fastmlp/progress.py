@@ -47,5 +47,7 @@ def summary(history: dict[str, list]) -> str:
             parts.append(f"{label} {history[name][-1]:.4f}")
     if math.isnan(history["validation_accuracy"][-1]) and not math.isnan(history["validation_loss"][-1]):
         parts.append(f"validation loss {history['validation_loss'][-1]:.4f}")
-    parts += [f"{name} {values[-1]:.4f}" for name, values in history.items() if name not in HISTORY]
+    own = {name: values[-1] for name, values in history.items() if name not in HISTORY and values}
+    # a callback may keep what it likes there
+    parts += [f"{name} {value:.4f}" for name, value in own.items() if isinstance(value, float)]
     return "  ".join(parts)

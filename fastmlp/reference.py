@@ -107,6 +107,11 @@ def gather(data, samples, scale, dtype=np.float32):
     return np.multiply(rows, dtype(scale), dtype=dtype, casting="unsafe")
 
 
+def gather_standardized(data, samples, offset, factor, dtype=np.float32):
+    """(x - offset) * factor of the rows of a batch, (len(samples), n_in), in float64 and then rounded"""
+    return ((data[samples].astype(np.float64) - offset) * factor).astype(dtype)
+
+
 def dense_forward(inp, weight, bias, activation):
     """activation(inp @ weight + bias): (batch_size, n_in), (n_in, n_out), (n_out,) -> (batch_size, n_out)"""
     z = inp @ weight
@@ -248,13 +253,13 @@ def finish_forward(z, activation, kept=1):
     return out * kept, slope * kept
 
 
-def prepare_rows(inp, offset, factor, kept=1):
-    """(inp - offset) * factor * kept"""
-    return (inp - offset) * factor * kept
+def prepare_rows(inp, factor, kept=1):
+    """inp * factor * kept"""
+    return inp * factor * kept
 
 
 def prepare_entries(entries, factor, kept):
-    """The same for entries, without an offset"""
+    """The same for entries"""
     return [(features, values * factor[features] * kept[i][features]) for i, (features, values) in enumerate(entries)]
 
 
@@ -641,8 +646,10 @@ def _n_right(predicted, target, loss):
 def _rows(x, samples, input_scale, dtype):
     """Rows of a batch, multiplied by the scale, or each feature by its own: (offset, factor)"""
     if isinstance(input_scale, tuple):
-        offset, factor = (np.asarray(part, dtype) for part in input_scale)
-        return prepare_rows(gather(x, samples, 1, dtype), offset, factor)
+        offset, factor = (np.asarray(part) for part in input_scale)
+        if np.any(offset):
+            return gather_standardized(x, samples, offset, factor, dtype)
+        return prepare_rows(gather(x, samples, 1, dtype), factor.astype(dtype))
     if isinstance(input_scale, str):
         input_scale = 1 / 255 if x.dtype == np.uint8 else 1.0
     return gather(x, samples, input_scale, dtype)
@@ -650,10 +657,12 @@ def _rows(x, samples, input_scale, dtype):
 
 def _standard_scale(x):
     """Offset and factor for the mean 0 and the variance 1; what is constant becomes 0"""
-    x = x.astype(np.float64)
-    deviation = x.std(axis=0)
-    constant = deviation <= 1e-7 * np.abs(x.mean(axis=0))
-    return x.mean(axis=0).astype(np.float32), (1 / np.where(constant, 1, deviation)).astype(np.float32)
+    first, x = x[0].astype(np.float64), x.astype(np.float64)
+    mean, deviation = first + (x - first).mean(axis=0), (x - first).std(axis=0)
+    with np.errstate(divide="ignore", over="ignore"):
+        factor = (1 / deviation).astype(np.float32)
+    constant = (deviation <= 1e-15 * np.abs(mean)) | np.isinf(factor)
+    return mean, np.where(constant, np.float32(1), factor)
 
 
 def _target(y, classes, dtype):
@@ -699,6 +708,31 @@ def rule_of(optimizer):
 def initial_state(parameter, slots):
     """What an optimizer knows of a parameter before the first step: zeros, one or two arrays of them"""
     return np.zeros_like(parameter) if slots == 1 else (np.zeros_like(parameter), np.zeros_like(parameter))
+
+
+ACTIVATIONS = (
+    "identity", "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh", "gelu", "gelu_tanh",
+    "silu",
+)  # fmt: skip
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
+INITS = (
+    "he", "he_uniform", "lecun", "lecun_uniform", "glorot", "glorot_normal", "orthogonal", "zeros", "notebook",
+)  # fmt: skip
+
+
+def _check_names(loss, optimizer, activation, init, shuffle):
+    """Refuse names that nothing has: a branch that knows none of them would compute something else."""
+    activations = [activation] if isinstance(activation, str) else list(activation)
+    for name, values, known in (
+        ("loss", [] if loss is None else [loss], tuple(LOSSES)),
+        ("optimizer", [optimizer if isinstance(optimizer, str) else type(optimizer).__name__.lower()], OPTIMIZERS),
+        ("activation", activations, ACTIVATIONS),
+        ("init", [init] if isinstance(init, str) else [], INITS),
+        ("shuffle", [shuffle], (True, False, "replacement")),
+    ):
+        for value in values:
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
 def train(
@@ -747,7 +781,13 @@ def train(
     -------
     MLP
         With `weights`, `biases`, `history`, `predict`, `predict_proba` and `evaluate`.
+
+    Raises
+    ------
+    ValueError
+        If a loss, an optimizer, an activation, or the name of an initial state is not known.
     """
+    _check_names(loss, optimizer, activation, init, shuffle)
     x, y = np.asarray(x), np.asarray(y)
     if loss is None:
         several = y.ndim == 2 and y.shape[1] > 1
@@ -834,17 +874,19 @@ def train(
     return model
 
 
-def reproduce(x, y, x_validation, y_validation, weights, order_rng, iterations=10_000, corrected=False):
-    """The notebook's run (see `fastmlp.reproduce`) on given data, from given weights; the baseline of its time.
+def reproduce(x, y, x_validation, y_validation, iterations=10_000, corrected=False):
+    """Repeat the notebook's run (see `fastmlp.reproduce`) on a given split, from the notebook's own random numbers.
+
+    The baseline of `fastmlp.reproduce`'s time.
 
     Parameters
     ----------
     x, y, x_validation, y_validation : ndarray
         Raw pixels (n, 784) uint8, and labels (n,).
-    weights : list of ndarray of float32
-        (784, 128) and (128, 10); updated in place.
-    order_rng : numpy.random.Generator
-        Draws the batches.
+    iterations : int
+        Steps of 128 samples drawn with replacement.
+    corrected : bool
+        Take the softmax over the classes, not over the batch.
 
     Returns
     -------
@@ -852,14 +894,16 @@ def reproduce(x, y, x_validation, y_validation, weights, order_rng, iterations=1
         The three curves, as in `fastmlp.reproduce`.
     """
     loss = "softmax_mse" if corrected else "notebook"
-    biases = [np.zeros(w.shape[1], w.dtype) for w in weights]
+    random = np.random.RandomState(42)
+    weights, biases = initialise((784, 128, 10), "notebook", random)
     model = MLP(weights, biases, ["sigmoid", "identity"], loss, np.arange(10), 1.0, {})
     rule = Rule("plain", np.float32(0.001), 0, 0)
     train_accuracy, train_loss, validation_accuracy = [], [], []
     done = 0
     while done < iterations:
         steps = min(1 if done == 0 else 100, iterations - done)
-        for batch in order_rng.integers(0, len(x), steps * 128).reshape(steps, 128):
+        for _ in range(steps):
+            batch = random.randint(0, len(x), size=128)
             target = y[batch]
             _, predicted = train_step(
                 gather(x, batch, 1.0), target, weights, biases, [(None, None)] * 2, model.activations, loss, rule,

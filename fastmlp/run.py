@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.bounds import call_checked
 from fastmlp.inputs import InputScale
 from fastmlp.kernels import context as places
 from fastmlp.kernels import epoch, regions
 from fastmlp.kernels.context import EVALUATE, PREDICT, TRAIN
-from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.gather import CSR
+from fastmlp.kernels.losses import LOSSES, NOTEBOOK
 from fastmlp.kernels.network import SLOPE_AT, TABLE_COLUMNS
 from fastmlp.kernels.optimizers import STORE
 from fastmlp.kernels.processors import NARROW, STRIP, WIDE
 from fastmlp.kernels.sparse import GROUP
 from fastmlp.optimizers import SGD, Optimizer
+from fastmlp.pace import Pace
 from fastmlp.packing_check import packs_correctly
 from fastmlp.parameters import Parameters, aligned_zeros, round_up
 from fastmlp.regularisation import Regularisation, dropped
-from fastmlp.threads import Pace, team
-from fastmlp.workspace import is_finite, network_for, nonzeros_for, set_table, sparse_lists, unpack
+from fastmlp.threads import team
+from fastmlp.windows import DenseWindows, folds, shifted_bias
+from fastmlp.workspace import is_finite, network_for, nonzeros_for, set_bias, set_table, sparse_lists, unpack
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
 FLOP_PER_CALL = 5e10
@@ -77,6 +80,7 @@ class Run:
         settings: dict[int, float] | None = None,
         seed: int = 0,
     ):
+        self.packed, self.trains = packed, optimizer is not None
         self.arguments = {
             "batch_size": batch_size, "has_bias": has_bias, "optimizer": optimizer, "threads": threads,
             "regularisation": regularisation, "settings": settings, "seed": seed,
@@ -96,6 +100,8 @@ class Run:
         for place, value in {**optimizer.settings(), **restraint.settings(), **(settings or {})}.items():
             self.settings[place] = value
         self.lists, self.entries = sparse_lists(0, batch_size), nonzeros_for(0, 0, 0)
+        self.windows: DenseWindows | None = None
+        self.folded: InputScale | None = None  # of which the packed first bias has the offset
         self.context = np.zeros(places.CONTEXT, np.int64)
         network, context = self.network, self.context
         self._point(places.PARAMETERS, network.parameters)
@@ -118,8 +124,19 @@ class Run:
 
         `sparse`: which kernels the first layer takes; by default those that are faster on `x`.  `repeated`: whether the
         data are gone through more than once, so that coding a CSR matrix pays.
+
+        A CSR matrix whose scale has an offset stays sparse in prediction, where the offset is folded into the first
+        bias; else a few batches of it are made dense at a time.
         """
         csr, n_features, coded = inputs.is_csr(x), x.shape[1], None
+        if self.folded is not None:
+            set_bias(self.network, 0, self.parameters.biases[0])
+        self.windows = self.folded = None
+        if csr and isinstance(input_scale, InputScale) and input_scale.offset.any():
+            if self.trains or not self.packed or not folds(input_scale):
+                self.windows = DenseWindows(x, input_scale, targets)
+                return
+            self.folded, input_scale = input_scale, input_scale._replace(offset=np.zeros(n_features))
         prepares = self._set_input_scale(input_scale)
         if isinstance(input_scale, InputScale):
             input_scale = 1.0
@@ -138,46 +155,75 @@ class Run:
                 self.lists = sparse_lists(n_features, self.batch_size)
         else:
             self.rows = inputs.rows_of(x, input_scale)
-            if self.offset.any():
+            if csr and sparse is False:
+                raise ValueError("sparse=False needs an array; a sparse matrix has kernels of its own")
+            if self.standard.size:
                 sparse = False  # what was zero is not any more
             if sparse is None:
                 sparse = csr or self.batch_size == 1 or inputs.is_sparse(x)
             self.way = "nonzeros" if sparse else "tiles"
         if self.way != "tiles" and not csr and not packs_correctly(self.way):
             self.way, self.rows = "tiles", inputs.rows_of(x, input_scale)
-        if self.way == "nonzeros":
-            per_sample = int(np.diff(self.rows.starts).max()) if csr else n_features
-            if self.entries.until.size == 0 or self.entries.room < per_sample + NARROW:
-                self.entries = nonzeros_for(n_features, self.batch_size, per_sample)
+        if self.way == "nonzeros" and csr:
+            lengths = np.diff(self.rows.starts)
+            self._make_room(int(np.sort(lengths)[-self.batch_size :].sum()))
+        elif self.way == "nonzeros" and self.entries.room < n_features + NARROW:
+            self.entries = nonzeros_for(n_features, self.batch_size, n_features)
         self.targets = targets
-        rows, lists, entries, context = self.rows, self.lists, self.entries, self.context
+        rows, lists, context = self.rows, self.lists, self.context
         self.settings[places.SCALE] = rows.scale
         for place, array in (
             (places.DATA, rows.data), (places.INDICES, rows.indices), (places.STARTS, rows.starts),
             (places.OFFSETS, lists.offsets), (places.COUNT, lists.count), (places.WORDS, lists.words),
+        ):  # fmt: skip
+            self._point(place, array)
+        self._point_entries()
+        if targets is not None:
+            self._point(places.LABELS, targets.labels)
+            self._point(places.VALUES, targets.values)
+            self._point(places.SAMPLE_WEIGHTS, targets.weights)
+        context[places.ROWS_KIND : places.ROOM] = (
+            rows.kind, rows.itemsize, rows.row_bytes, rows.stride, rows.index_itemsize, lists.groups,
+        )  # fmt: skip
+        context[places.PREPARES], context[places.HAS_INPUT] = prepares, self.way != "tiles" or prepares
+        context[places.FIRST_UNIT] = WIDE if self.way == "tiles" else STRIP
+
+    def _point_entries(self) -> None:
+        """Tell the kernels where entries are."""
+        entries = self.entries
+        for place, array in (
             (places.BEGIN, entries.begin), (places.END, entries.end), (places.FEATURE, entries.feature),
             (places.VALUE, entries.value), (places.UNTIL, entries.until), (places.TOUCHED, entries.touched),
             (places.PLACE_FACTOR, entries.place),
         ):  # fmt: skip
             self._point(place, array)
-        if targets is not None:
-            self._point(places.LABELS, targets.labels)
-            self._point(places.VALUES, targets.values)
-            self._point(places.SAMPLE_WEIGHTS, targets.weights)
-        context[places.ROWS_KIND : places.ROOM + 1] = (
-            rows.kind, rows.itemsize, rows.row_bytes, rows.stride, rows.index_itemsize, lists.groups, entries.room,
-        )  # fmt: skip
-        context[places.PREPARES], context[places.HAS_INPUT] = prepares, self.way != "tiles" or prepares
-        context[places.FIRST_UNIT] = WIDE if self.way == "tiles" else STRIP
+        self.context[places.ROOM] = entries.room
+
+    def _make_room(self, most: int) -> None:
+        """Have room for the entries of a batch of a CSR matrix, at most so many, which lie behind each other."""
+        if self.entries.until.size == 0 or self.entries.feature.size < most:
+            self.entries = nonzeros_for(self.parameters.widths[0], self.batch_size, 0, size=most)
+            self._point_entries()
 
     def _set_input_scale(self, input_scale) -> bool:
-        """Have the input prepared where every feature has a scale of its own, or inputs are dropped; whether it is."""
+        """Have the input prepared where every feature has a scale of its own, or inputs are dropped; whether it is.
+
+        With an offset it is standardized as it is gathered, in float64, else multiplied by the factors behind that.
+        """
+        self.standard, self.factor = np.zeros(0), _NO_OUTPUTS
         own = isinstance(input_scale, InputScale)
-        none = _NO_OUTPUTS
-        self.offset, self.factor = (padded(part) for part in (input_scale if own else InputScale(none, none)))
-        self._point(places.INPUT_OFFSET, self.offset)
+        if own and input_scale.offset.any():
+            self.standard = np.concatenate([padded(part, np.float64) for part in input_scale])
+        elif own:
+            self.factor = padded(input_scale.factor)
+        self._point(places.INPUT_STANDARD, self.standard)
         self._point(places.INPUT_FACTOR, self.factor)
         return own or bool(self.context[places.INPUT_DROPPED])
+
+    def _set_first_bias(self) -> None:
+        """Put the first bias, with what is folded into it, where the kernels look for it."""
+        if self.folded is not None:
+            set_bias(self.network, 0, shifted_bias(self.parameters, self.folded))
 
     def _point_regions(self, mode: int) -> None:
         """Tell the kernels where the regions are that a mode takes, and compile those that are not yet."""
@@ -207,13 +253,45 @@ class Run:
                 arguments = self.context, first, first + steps, rates, records, outputs
                 call = epoch.train_steps if threads == 1 else epoch.train_steps_parallel
                 is_loaded, start = getattr(call, "signatures", True), time.perf_counter()
-                reached = call(*arguments) if threads == 1 else call(*arguments, threads)
+                reached = call_checked(call, *arguments) if threads == 1 else call_checked(call, *arguments, threads)
                 if is_loaded:  # else compiled code has been loaded in that time
-                    self.pace.note(threads, time.perf_counter() - start, steps)
+                    samples = min((first + steps) * self.batch_size, len(order)) - first * self.batch_size
+                    self.pace.note(time.perf_counter() - start, samples / self.batch_size)
             if reached < first + steps:
                 return reached
             first = reached
         return n_steps
+
+    def _all_steps(self, mode: int, order, rates, records, outputs) -> int:
+        """`_steps` of data that the kernels can read, made so window by window where need be."""
+        order = np.ascontiguousarray(order, np.int64)
+        if self.windows is None:
+            self._set_first_bias()
+            if self.rows.kind == CSR:  # draws with replacement can take long rows several times
+                lengths = np.diff(self.rows.starts)[order]
+                self._make_room(int(np.add.reduceat(lengths, np.arange(0, len(order), self.batch_size)).max()))
+            return self._steps(mode, order, rates, records, outputs)
+        windows, done, row = self.windows, 0, len(outputs) // max(1, len(order))
+        size = self._window_size(mode)
+        try:
+            for start in range(0, len(order), size):
+                samples = order[start : start + size]
+                x, targets = windows.take(samples, self.parameters.widths[-1])
+                self.set_data(x, windows.input_scale, targets, sparse=False)
+                some = np.arange(len(samples))
+                reached = self._steps(mode, some, rates[done:], records[done:], outputs[start * row :])
+                done += reached
+                if reached < self.n_steps(len(samples)):
+                    break
+        finally:
+            self.windows = windows
+        return done
+
+    def _window_size(self, mode: int) -> int:
+        """Samples of a window: whole batches where they depend on each other."""
+        assert self.windows is not None
+        whole = mode == TRAIN or self.loss == NOTEBOOK
+        return self.windows.size(self.batch_size, whole)
 
     def n_steps(self, n_samples: int) -> int:
         return -(-n_samples // self.batch_size)
@@ -229,7 +307,7 @@ class Run:
             too if the last step made one that is not finite, and the last loss is NaN then.
         """
         records = np.zeros((self.n_steps(len(order)), 3))
-        done = self._steps(TRAIN, np.ascontiguousarray(order, np.int64), rates, records, _NO_OUTPUTS)
+        done = self._all_steps(TRAIN, order, rates, records, _NO_OUTPUTS)
         if done < len(records):
             return records[: done + 1]
         if is_finite(self.network, self.parameters):
@@ -240,15 +318,20 @@ class Run:
 
     def evaluate(self, n_samples: int) -> np.ndarray:
         """Sums (3,) over the first samples of what `train` returns for each batch."""
-        n_steps = self.n_steps(n_samples)
+        n_steps = self._most_steps(EVALUATE, n_samples)
         records, rates = np.zeros((n_steps, 3)), np.zeros(n_steps, np.float32)
-        self._steps(EVALUATE, np.arange(n_samples, dtype=np.int64), rates, records, _NO_OUTPUTS)
+        self._all_steps(EVALUATE, np.arange(n_samples), rates, records, _NO_OUTPUTS)
         return records.sum(axis=0)
 
     def predict(self, n_samples: int, outputs: np.ndarray) -> None:
         """Put the first samples' outputs into `outputs`, flat, rows padded to whole vectors."""
-        rates = np.zeros(self.n_steps(n_samples), np.float32)
-        self._steps(PREDICT, np.arange(n_samples, dtype=np.int64), rates, _NO_RECORDS, outputs)
+        rates = np.zeros(self._most_steps(PREDICT, n_samples), np.float32)
+        self._all_steps(PREDICT, np.arange(n_samples), rates, _NO_RECORDS, outputs)
+
+    def _most_steps(self, mode: int, n_samples: int) -> int:
+        """How many steps there are, of which windows smaller than a batch make more."""
+        size = self.batch_size if self.windows is None else min(self.batch_size, self._window_size(mode))
+        return -(-n_samples // size)
 
 
 class SingleRow:
@@ -264,7 +347,7 @@ class SingleRow:
 
     def __init__(self, run: Run, dtype: np.dtype, input_scale):
         n_features, n_outputs = run.parameters.widths[0], run.parameters.widths[-1]
-        self.run, self.x, self.lock = run, np.zeros((1, n_features), dtype), threading.Lock()
+        self.run, self.x, self.lock = run, np.zeros((1, n_features), dtype), run.parameters.lock
         self.flat, self.outputs = padded_outputs(1, n_outputs)
         run.set_data(self.x, input_scale)
         run.predict(1, self.flat)
@@ -274,17 +357,18 @@ class SingleRow:
 
     def predict(self, x: np.ndarray) -> np.ndarray | None:
         """Outputs (1, n_outputs), a copy; None if `x` may hold a number that is not finite."""
-        with self.lock:  # kernels release the GIL, and there is one place for the sample
+        with self.lock.alone():  # kernels release the GIL, and there is one place for the sample
             self.x[...] = x
             if self.x.dtype.kind == "f" and not abs(self.x).max() <= _LARGEST:
                 return None
-            epoch.train_steps(*self.arguments)
+            call_checked(epoch.train_steps, *self.arguments)
             return self.outputs.copy()
 
 
-def padded(values: np.ndarray) -> np.ndarray:
+def padded(values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
     """A copy, with zeros up to a whole vector."""
-    array = aligned_zeros(round_up(len(values), int(NARROW)))
+    size = round_up(len(values), int(NARROW))
+    array: np.ndarray = aligned_zeros(size * np.dtype(dtype).itemsize // 4).view(dtype)
     array[: len(values)] = values
     return array
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from fastmlp import inputs
-from fastmlp.kernels.gather import KINDS
 
 # What is read at a time: so much that a disk need not seek for every row, so little that it is still in cache when it
 # is checked and put into its window, and that a window has rows from many places of the set.
@@ -28,7 +27,7 @@ def open_stream(x, name: str = "x") -> Stream | None:
     if it is anything else."""
     if isinstance(x, (str, os.PathLike)):
         return Stream(_files(x, name), name)
-    return None if inputs.memmap_of(x) is None else Stream([np.asarray(x)], name)
+    return None if inputs.memmap_of(x) is None else Stream([inputs.as_array(x, name)], name)
 
 
 def load_targets(y, name: str = "y"):
@@ -36,7 +35,7 @@ def load_targets(y, name: str = "y"):
     if isinstance(y, (str, os.PathLike)):
         shards = [np.array(_open(path, name)) for path in _files(y, name)]
     elif inputs.memmap_of(y) is not None:
-        shards = [np.asarray(y)]
+        shards = [inputs.as_array(y, name)]
     else:
         return y
     for shard in shards:
@@ -69,8 +68,7 @@ class Stream:
         if 0 in self.shape:
             raise ValueError(f"{name} must have at least one sample and one feature, got the shape {self.shape}")
         # as in inputs.check_features: a model does not depend on where its data were
-        if dtype not in KINDS:
-            dtype = np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else np.float32)
+        dtype = inputs.row_dtype(dtype)
         self.dtype, row_bytes = dtype, n_features * dtype.itemsize
         self.nbytes = self.shape[0] * row_bytes
         # a view of some columns brings the pages of whole rows into memory

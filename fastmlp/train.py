@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmlp import inputs
 from fastmlp.batches import SHUFFLES, split
-from fastmlp.course import BUFFER_BYTES, ArrayData, Course, DivergenceError, StreamData
+from fastmlp.course import BUFFER_BYTES, ArrayData, Course, StreamData
 from fastmlp.kernels import context as places
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
@@ -65,10 +65,10 @@ def train(
     Parameters
     ----------
     x : array_like, data frame, sparse matrix, or path (n_samples, n_features)
-        uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; other numbers become
-        float32.  Input that is mostly zero, with at most 256 values, is copied as bytes.  A `numpy.memmap`, or a folder
-        of ``.npy`` files that are one below the other, in the order of their names, is read a part at a time while
-        kernels run (see `shuffle_buffer`).
+        uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; integers of 32 bits and
+        more become float64, and other numbers float32.  Input that is mostly zero, with at most 256 values, is copied
+        as bytes.  A `numpy.memmap`, or a folder of ``.npy`` files that are one below the other, in the order of their
+        names, is read a part at a time while kernels run (see `shuffle_buffer`).
     y : array_like or path (n_samples,) or (n_samples, n_outputs)
         Labels, integers or strings; floating-point targets of a regression; or, for several labels at once, a 0 or 1
         for each.
@@ -103,8 +103,8 @@ def train(
         "zeros", "notebook" (which also leaves out biases), arrays, or a model to go on from.
     input_scale : float, array_like (n_features,), "auto" or "standardize"
         What the input is multiplied by, also in prediction; "auto" is 1/255 for uint8, 1 otherwise.  "standardize"
-        brings every feature to the mean 0 and the variance 1 over the samples that are trained on; sparse matrices stay
-        sparse and are only divided.
+        brings every feature to the mean 0 and the variance 1 over the samples that are trained on, in float64; sparse
+        matrices stay sparse and are only divided.
     sparse : bool or "auto"
         Whether the first layer leaves out products with zeros: True and False force the kernels that do and those that
         do not, "auto" looks at some of the samples and takes the faster ones.  The result is bitwise the same.  Sparse
@@ -187,6 +187,7 @@ def train(
         raise ValueError("sparse=False needs an array; x is a sparse matrix, which is never made dense")
     input_scale = inputs.check_input_scale(input_scale, x.shape[1])
     regularisation = check_regularisation(len(hidden), dropout, input_dropout, l1, l2, clip_norm, max_norm)
+    dropout, input_dropout, l1, l2, clip_norm, max_norm = regularisation
     label_smoothing = inputs.check_share(label_smoothing, "label_smoothing")
     delta = inputs.check_positive(delta, "delta")
     if seed is not None:
@@ -202,24 +203,21 @@ def train(
     inputs.check_choice(loss, "loss", LOSSES)
     if label_smoothing and loss != "cross_entropy":
         raise ValueError(f"label_smoothing needs the loss cross_entropy, got {loss!r}")
-    all_classes, targets, n_out = _check_y(y, x.shape[0], loss, classes)
-    targets = _weighted(targets, all_classes, x.shape[0], sample_weight, class_weight)
-    scores = check_metrics(metrics, None if all_classes is None else len(all_classes))
+    classes, targets, n_out = _check_y(y, x.shape[0], loss, classes)
+    targets = _weighted(targets, classes, x.shape[0], sample_weight, class_weight)
+    scores = check_metrics(metrics, None if classes is None else len(classes))
     if scores and stream is not None:
         raise ValueError("metrics need the training set in memory, which a memmap or a folder is not")
 
     checkpoints, resumed, entropy = None, None, seed
     if checkpoint is not None:
-        from fastmlp.checkpoints import Checkpoints, digest, pack_state, unpack_state
+        from fastmlp.checkpoints import Checkpoints, pack_state, unpack_state
+        from fastmlp.identity import identity
 
-        checkpoints = Checkpoints(checkpoint, {
-            "widths": [x.shape[1], *hidden, n_out], "activation": activations, "loss": loss,
-            "optimizer": repr(optimizer), "learning_rate": _describe(learning_rate), "batch_size": batch_size,
-            "shuffle": str(shuffle), "input_scale": repr(input_scale), "regularisation": repr(regularisation),
-            "label_smoothing": label_smoothing, "delta": delta, "seed": seed, "metrics": list(scores),
-            "validation": isinstance(validation, float) and validation, "n_samples": x.shape[0],
-            "shuffle_buffer": shuffle_buffer, "data": digest(x, y), "weighted": targets.weights.size > 0,
-        })  # fmt: skip
+        here = locals()  # as they were given, or as they have been checked
+        arguments = {name: here[name] for name in inspect.signature(train).parameters}
+        arguments |= {"activation": activations, "metrics": list(scores), "y": [targets.labels, targets.values]}
+        checkpoints = Checkpoints(checkpoint, identity(arguments))
         resumed = checkpoints.load()
         if resumed is not None:
             entropy = int(resumed[1]["entropy"])
@@ -230,13 +228,15 @@ def train(
     if isinstance(input_scale, str) and input_scale == "standardize":
         input_scale = inputs.standard_scale(x, samples)
     parameters, has_bias = _initial(init, (x.shape[1], *hidden, n_out), init_rng)
-    model = MLP(parameters, activations, loss, all_classes, input_scale, has_bias)
+    model = MLP(parameters, activations, loss, classes, input_scale, has_bias)
     model.threads, model.delta, model.feature_names = threads, delta, columns
     names = [f"{part}_{name}" for name in scores for part in ("train", "validation")]
     model.history = {name: [] for name in (*HISTORY, *names)}
     if validation is not None:  # bad data is refused before training, not after the first epoch
         n_validation = model._check_features(validation[0], "validation x").shape[0]
         model._encode(validation[1], n_validation, "validation y")
+        if len(validation) == 3 and validation[2] is not None:
+            inputs.check_sample_weight(validation[2], n_validation, "validation sample_weight")
 
     run = Run(
         parameters, activations, loss, min(batch_size, x.shape[0]), has_bias, optimizer, n_threads,
@@ -270,19 +270,17 @@ def train(
                     state["callbacks"], more = pack_state(callbacks)
                     checkpoints.save(model, {**state, "finished": finished}, {**arrays, **more})
     except KeyboardInterrupt:
-        course.take_back()
         model.interrupted = True
+    finally:  # after an error too: its model, or one that a callback has kept, can go on
+        course.take_back()
+        model._pause = course.pause(batch_size)
     _call(callbacks, "on_train_end", model)
-    model._pause = course.pause()
     return model
 
 
 def _epoch(course: Course, validation, scores, train_set) -> None:
     """An epoch, with all that the history is to have of it."""
     model, record = course.model, course.epoch()
-    if not np.isfinite(record["train_loss"]):
-        course.take_back()
-        raise DivergenceError(record["epoch"], record["learning_rate"], model)
     evaluated = Metrics(float("nan"), float("nan")) if validation is None else model.evaluate(*validation)
     record["validation_loss"], record["validation_accuracy"] = evaluated
     for name, metric in scores.items():
@@ -307,12 +305,6 @@ def check_learning_rate(learning_rate, optimizer: Optimizer):
     if isinstance(learning_rate, type) or not (hasattr(learning_rate, "rate") or callable(learning_rate)):
         return inputs.check_positive(learning_rate, "learning_rate")
     return learning_rate
-
-
-def _describe(learning_rate) -> str:
-    """A learning rate, the same in every process: a function has no more than a name."""
-    named = getattr(learning_rate, "__qualname__", None)
-    return f"function {named}" if named else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(learning_rate))
 
 
 def _default_loss(y) -> str:
@@ -344,8 +336,8 @@ def _weighted(targets, classes, n_samples: int, sample_weight, class_weight):
     if class_weight is not None:
         if classes is None:
             raise ValueError("class_weight is for labels; these targets are none")
-        weights *= inputs.class_weights(class_weight, classes, targets.labels)[targets.labels].astype(np.float32)
-        inputs.check_sample_weight(weights, n_samples, "class_weight")
+        by_class = inputs.class_weights(class_weight, classes, targets.labels)
+        weights = inputs.check_sample_weight(weights * by_class[targets.labels], n_samples, "class_weight")
     return targets._replace(weights=weights)
 
 
@@ -362,8 +354,12 @@ def _check_validation(validation, x, y, weights, rng):
         if hasattr(x, "windows"):
             raise ValueError("validation, as a fraction, needs x in memory; pass (x, y)")
         samples, held_out = split(n, float(validation), rng)
+        for part, purpose in ((samples, "trained on"), (held_out, "held out for validation")):
+            inputs.check_not_weightless(weights, part, purpose)
         held = (x[held_out], np.asarray(y)[held_out])
-        return samples, held if weights.size == 0 else (*held, weights[held_out])
+        if weights.size == 0:
+            return samples, held
+        return samples, (*held, weights[held_out])
     if isinstance(validation, (str, bytes)) or not isinstance(validation, Sequence) or len(validation) not in (2, 3):
         raise TypeError(
             f"validation must be (x, y), (x, y, sample_weight) or a fraction like 0.1, got {type(validation).__name__}"
@@ -424,4 +420,4 @@ def _call(callbacks, event: str, model: MLP) -> bool:
             results.append(getattr(callback, event)(model))
         elif event == "on_epoch_end" and callable(callback):
             results.append(callback(model))
-    return any(result is True for result in results)
+    return any(isinstance(result, (bool, np.bool_)) and bool(result) for result in results)

@@ -141,16 +141,18 @@ def sparse_lists(n_features: int, batch_size: int) -> Lists:
     return Lists(offsets, count, paged_zeros(int(blocks * groups * LIST), np.uint32), groups)
 
 
-def nonzeros_for(n_features: int, batch_size: int, per_sample: int) -> Nonzeros:
-    """Room for the entries of batches of up to `batch_size` samples of `per_sample` entries each, at most."""
+def nonzeros_for(n_features: int, batch_size: int, per_sample: int, size: int | None = None) -> Nonzeros:
+    """Room for the entries of batches of up to `batch_size` samples of `per_sample` entries each, at most; or for
+    `size` entries of a batch, however they are spread over its samples."""
     room = round_up(per_sample, NARROW) + NARROW  # whole vectors are written behind the last
+    size = batch_size * room if size is None else size
     blocks = -(-n_features // int(FEATURES))
-    place_factor = paged_zeros(2 * batch_size * room, np.int32)
+    place_factor = paged_zeros(2 * size, np.int32)
     return Nonzeros(
         begin=np.zeros(batch_size, np.int64),
         end=np.zeros(batch_size, np.int64),
-        feature=paged_zeros(batch_size * room, np.int32),
-        value=paged_zeros(batch_size * room),
+        feature=paged_zeros(size, np.int32),
+        value=paged_zeros(size),
         room=room,
         until=paged_zeros(int(blocks * FEATURES), np.int64),
         touched=np.zeros(blocks, np.uint8),
@@ -162,6 +164,12 @@ def nonzeros_for(n_features: int, batch_size: int, per_sample: int) -> Nonzeros:
 def set_table(network, table: np.ndarray):
     """Put the table of coded input where the sparse kernels look for it."""
     network.workspace[network.places.table : network.places.table + len(table)] = table
+
+
+def set_bias(network, layer: int, bias: np.ndarray):
+    """Put the bias of a layer of a packed network in place of the one it has."""
+    start = network.layers.reshape(-1, kernels.TABLE_COLUMNS)[layer, kernels.BIAS]
+    network.parameters[start : start + len(bias)] = bias
 
 
 def _views(network, parameters: Parameters):
@@ -185,11 +193,13 @@ def is_finite(network, parameters: Parameters) -> bool:
 
 def pack(network, parameters: Parameters):
     """Copy parameters into a training network."""
-    for packed, plain in _views(network, parameters):
-        packed[:] = plain
+    with parameters.lock.reading():
+        for packed, plain in _views(network, parameters):
+            packed[:] = plain
 
 
 def unpack(network, parameters: Parameters):
     """Copy a training network's parameters back."""
-    for packed, plain in _views(network, parameters):
-        plain[:] = packed
+    with parameters.lock.writing():
+        for packed, plain in _views(network, parameters):
+            plain[:] = packed

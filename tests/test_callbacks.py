@@ -104,3 +104,79 @@ def test_ctrl_c_returns_the_model_of_the_last_whole_epoch():
     assert ended == [model]
     want = fastmlp.train(X, Y, epochs=5, callbacks=[lambda m: len(m.history["epoch"]) == 2], **OPTIONS)
     np.testing.assert_array_equal(model.weights[0], want.weights[0])
+
+
+@pytest.mark.parametrize("rows", [120, 4000])
+@pytest.mark.parametrize("assign", [False, True])
+def test_weights_that_a_callback_writes_are_trained_on(rows, assign):
+    x, y = np.tile(X, (34, 1))[:rows], np.tile(Y, 34)[:rows]
+    start = [RNG.standard_normal(shape).astype(np.float32) for shape in ((6, 8), (8, 2))]
+
+    def restart(model):
+        if len(model.history["epoch"]) == 1:
+            if assign:
+                model.weights, model.biases = start, [np.zeros(8), np.zeros(2)]
+            else:
+                for target, value in zip(model.weights + model.biases, [*start, 0, 0]):
+                    target[:] = value
+
+    arguments = {**OPTIONS, "shuffle": False}
+    written = fastmlp.train(x, y, epochs=2, callbacks=restart, **arguments)
+    init = list(zip(start, [np.zeros(8), np.zeros(2)]))
+    want = fastmlp.train(x, y, epochs=1, init=init, **arguments)
+    for a, b in zip(written.weights + written.biases, want.weights + want.biases):
+        np.testing.assert_array_equal(a, b)
+    assert written.history["train_loss"][1] == want.history["train_loss"][0]
+
+
+def test_weights_written_when_training_begins_count_and_survive_resuming(tmp_path):
+    class Halve:
+        def on_train_begin(self, model):
+            model.weights[0][:] = 0.25
+
+        def on_epoch_end(self, model):
+            model.weights[1][:] *= 0.5
+
+    def crash(model):
+        if len(model.history["epoch"]) == 3:
+            raise LookupError
+
+    whole = fastmlp.train(X, Y, epochs=5, callbacks=Halve(), **OPTIONS)
+    assert not np.array_equal(whole.weights[0], fastmlp.train(X, Y, epochs=5, **OPTIONS).weights[0])
+    with pytest.raises(LookupError):
+        fastmlp.train(X, Y, epochs=5, callbacks=[Halve(), crash], checkpoint=tmp_path, **OPTIONS)
+    resumed = fastmlp.train(X, Y, epochs=5, callbacks=Halve(), checkpoint=tmp_path, **OPTIONS)
+    for a, b in zip(whole.weights + whole.biases, resumed.weights + resumed.biases):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_callback_may_keep_what_it_likes_in_the_history(tmp_path):
+    def record(model):
+        model.history.setdefault("mine", []).append(np.float32(len(model.history["epoch"])))
+        model.history.setdefault("words", []).append("fine")
+
+    log = CSVLog(tmp_path / "log.csv")
+    model = fastmlp.train(
+        X, Y, epochs=3, callbacks=[record, log], progress=True, checkpoint=tmp_path / "run", **OPTIONS
+    )
+    assert model.history["mine"] == [1, 2, 3]
+    assert {len(values) for values in model.history.values()} == {3}
+    model.save(tmp_path / "model")
+    assert fastmlp.load(tmp_path / "model").history["mine"] == [1, 2, 3]
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+
+
+def test_a_callback_may_replace_the_history():
+    def forget(model):
+        model.history = {name: [] for name in model.history}
+
+    model = fastmlp.train(X, Y, epochs=3, callbacks=[forget, lambda m: m.history.clear()], **OPTIONS)
+    assert model.history == {}
+
+
+@pytest.mark.parametrize(
+    ("result", "epochs"), [(True, 1), (np.True_, 1), (False, 3), (np.False_, 3), (None, 3), (1, 3), (np.ones(3), 3)]
+)
+def test_true_of_python_and_of_numpy_ends_training(result, epochs):
+    model = fastmlp.train(X, Y, epochs=3, callbacks=lambda _: result, **OPTIONS)
+    assert len(model.history["epoch"]) == epochs

@@ -131,10 +131,10 @@ def test_a_damaged_one_gives_way_to_the_one_before(damage, tmp_path):
     ("arguments", "match"),
     [
         ({"batch_size": 16}, "another batch_size: 32 there, 16 here"),
-        ({"hidden": (5,)}, "another widths"),
+        ({"hidden": (5,)}, "another hidden"),
         ({"optimizer": "adam"}, "another optimizer"),
         ({"seed": 2}, "another seed"),
-        ({"dropout": 0.1}, "another regularisation"),
+        ({"dropout": 0.1}, "another dropout"),
         ({"learning_rate": 0.3}, "another learning_rate"),
         ({"validation": 0.1}, "another validation"),
     ],
@@ -147,7 +147,7 @@ def test_another_training_in_the_folder_is_refused(arguments, match, tmp_path):
 
 def test_other_data_are_refused(tmp_path):
     train(epochs=1, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match="another data"):
+    with pytest.raises(ValueError, match="another x"):
         fastmlp.train(X + 1, Y, **FIXED, epochs=2, checkpoint=tmp_path)
 
 

@@ -1,5 +1,10 @@
+import io
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,3 +220,139 @@ def test_one_epoch_of_the_whole_mnist_learns_it(tmp_path, monkeypatch, capsys):
 def test_every_optimizer_schedule_and_start_learns(options, capsys):
     assert main(["train", "--epochs", "3", "--quiet", "--batch-size", "16", *options]) == 0
     assert float(capsys.readouterr().out.split()[2]) > 0.5
+
+
+def test_where_to_save_is_checked_before_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fastmlp.train", None)
+    for path in (tmp_path / "no folder" / "model", tmp_path):
+        assert main(["train", "--save", str(path)]) == 1
+        error = capsys.readouterr().err
+        assert str(path.parent if path.name == "model" else path) in error
+        assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_whose_folder_goes_away_meanwhile_is_kept(tmp_path, capsys, monkeypatch):
+    folder, train = tmp_path / "folder", fastmlp.train
+    (tmp_path / "temporary").mkdir()
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def train_and_remove(*arguments, **more):
+        model = train(*arguments, **more)
+        shutil.rmtree(folder, ignore_errors=True)
+        return model
+
+    monkeypatch.setattr("fastmlp.train", train_and_remove)
+    assert main(["train", "--epochs", "1", "--quiet", "--hidden", "8", "--save", str(folder / "model")]) == 1
+    error = capsys.readouterr().err
+    (path,) = (tmp_path / "temporary").iterdir()
+    assert f"; the model is in {path}" in error
+    assert fastmlp.load(path).widths == (784, 8, 10)
+
+
+def test_a_link_and_a_device_can_be_saved_to(tmp_path, capsys):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for path in ["/dev/null", str(tmp_path / "link")]:
+        assert main(["train", "--epochs", "1", "--quiet", "--hidden", "4", "--save", path]) == 0
+    assert fastmlp.load(tmp_path / "target").widths == (784, 4, 10)
+    assert (tmp_path / "link").is_symlink()
+    assert Path("/dev/null").is_char_device()
+
+
+def array_file(content):
+    file = io.BytesIO()
+    np.save(file, content)
+    return file.getvalue()
+
+
+HEADER = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 784), }"
+DATA = {
+    "empty": b"",
+    "text": b"1,2,3\n",
+    "cut": array_file(np.zeros((20, 784), np.uint8))[:-1],
+    "huge": HEADER.ljust(127) + b"\n",
+    "nested": HEADER[:10] + b"(" * 118,
+    "objects": array_file(np.array([None, {}], object)),
+    "zip": b"PK\x03\x04" + bytes(100),
+    "texts": array_file(np.array(["a", "b"])),
+    "other width": array_file(np.zeros((2, 3))),
+    "a number": array_file(np.zeros(())),
+    "no rows": array_file(np.zeros((0, 784))),
+    "nan": array_file(np.full((2, 784), np.nan)),
+}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "digits"
+    mnist = fastmlp.load_mnist()
+    fastmlp.train(mnist.x_train[:200], mnist.y_train[:200], hidden=(4,), epochs=1).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_predict_refuses_bad_data_in_one_line(name, digits, tmp_path, capsys):
+    path = tmp_path / "x.npy"
+    path.write_bytes(DATA[name])
+    assert main(["predict", str(digits), str(path)]) == 1
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("fastmlp predict: error: ")
+    assert error.count("\n") == 1
+
+
+def test_predict_and_evaluate_refuse_bad_models_in_one_line(digits, tmp_path, capsys):
+    data, path = digits.read_bytes(), tmp_path / "model"
+    nested = b'{"__metadata__":{"fastmlp":"' + b"[" * 100_000 + b'"}}'
+    for bad in (b"", b"PK\x03\x04" + bytes(100), data[:-1], b"\xff" * 1000, len(nested).to_bytes(8, "little") + nested):
+        path.write_bytes(bad)
+        for command in (["predict", str(path), "x.npy"], ["evaluate", str(path)]):
+            assert main(command) == 1
+            error = capsys.readouterr().err
+            assert error.startswith(f"fastmlp {command[0]}: error: {path} is not a ")
+            assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--hidden=10000000000", "--hidden=99999999999999999999", "--batch-size=99999999999999999999999",
+        "--learning-rate=1e999", "--label-smoothing=nan", "--input-scale=inf", "--seed=-1", "--warm-up=-1",
+        "--threads=-9999999999999999999999", "--time-budget=nan", "--l1=inf", "--max-norm=0", "--metrics=",
+    ],
+)  # fmt: skip
+def test_absurd_numbers_end_in_one_line(option, capsys):
+    status = main(["train", "--epochs", "1", "--quiet", "--hidden", "4", option])
+    error = capsys.readouterr().err
+    assert error.count("\n") == status
+    assert status == 0 or error.startswith("fastmlp train: error: ")
+
+
+def run_module(*arguments, **options):
+    return subprocess.run([sys.executable, "-m", "fastmlp", *arguments], text=True, check=False, **options)
+
+
+def test_ctrl_c_while_numba_is_imported_ends_in_one_line(tmp_path):
+    (tmp_path / "numba.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    root = str(Path(fastmlp.__file__).parent.parent)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), root])}
+    run = run_module("info", env=env, capture_output=True)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "fastmlp: interrupted\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = run_module("info", stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_output_that_can_not_be_written_is_a_failure():
+    with open("/dev/full", "w") as full:
+        run = run_module("info", stdout=full, stderr=subprocess.PIPE)
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert "No space left" in run.stderr

@@ -1,5 +1,8 @@
 import json
 import os
+import stat
+import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import fastmlp
+from fastmlp.files import save_somewhere
 
 X = np.random.default_rng(0).random((40, 6)).astype(np.float32)
 LABELS = np.array(["no", "yes", "wörd"])[np.arange(40) % 3]
@@ -166,3 +170,150 @@ def test_boolean_classes_come_back_and_training_goes_on_from_a_file(tmp_path):
     assert (back.classes.dtype, back.predict(X).dtype) == (bool, bool)
     more = [fastmlp.train(X, X[:, 0] > 0.5, hidden=(5,), init=m, epochs=1, shuffle=False) for m in (model, back)]
     np.testing.assert_array_equal(more[0].weights[0], more[1].weights[0])
+
+
+# ---------------------------------------------------------------------------------------------- what a file replaces
+
+posix = pytest.mark.skipif(os.name != "posix", reason="has no such files")
+
+
+@pytest.fixture
+def model():
+    return fastmlp.train(X, LABELS, hidden=(5,), epochs=1, seed=0)
+
+
+@posix
+def test_a_symbolic_link_stays_and_its_target_is_replaced(model, tmp_path):
+    (tmp_path / "folder").mkdir()
+    target, link = tmp_path / "folder/target", tmp_path / "link"
+    link.symlink_to("folder/target")
+    for _ in range(2):  # a link to nothing, and one to a file
+        model.save(link)
+        assert link.is_symlink()
+        assert target.is_file()
+        assert not target.is_symlink()
+        np.testing.assert_array_equal(fastmlp.load(link).weights[0], model.weights[0])
+    assert sorted(os.listdir(tmp_path)) == ["folder", "link"]
+    assert os.listdir(tmp_path / "folder") == ["target"]
+
+
+@posix
+def test_a_pipe_is_written_to_and_stays(model, tmp_path):
+    pipe, copy = tmp_path / "pipe", tmp_path / "copy"
+    os.mkfifo(pipe)
+    received = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+    model.save(pipe)
+    reader.join(10)
+    assert pipe.is_fifo()
+    model.save(copy)
+    assert received == [copy.read_bytes()]
+
+
+@posix
+def test_a_device_is_written_to_and_stays(model, tmp_path):
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        model.save(device)
+    except PermissionError:
+        pytest.skip("only root may make devices, and use them here")
+    assert stat.S_ISCHR(device.stat().st_mode)
+    assert os.listdir(tmp_path) == ["null"]
+
+
+@posix
+def test_a_device_that_is_full_raises(model):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        model.save("/dev/full")
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+
+
+@posix
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_new_file_has_the_permissions_of_any_other(model, umask, tmp_path, monkeypatch):
+    before = os.umask(umask)
+    monkeypatch.setattr(os, "umask", None)  # which is the whole process's
+    try:
+        model.save(tmp_path / "model")
+        (tmp_path / "other").touch()
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert (tmp_path / "model").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o400])
+def test_a_file_that_is_replaced_gives_its_permissions_on(model, mode, tmp_path):
+    (tmp_path / "model").touch()
+    (tmp_path / "model").chmod(mode)
+    model.save(tmp_path / "model")
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == mode
+
+
+@posix
+def test_a_file_is_on_the_disk_before_it_is_renamed(model, tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda f: calls.append(stat.S_IFMT(os.fstat(f).st_mode)) or fsync(f))
+    monkeypatch.setattr(os, "replace", lambda *paths: calls.append("rename") or replace(*paths))
+    model.save(tmp_path / "model")
+    assert calls == [stat.S_IFREG, "rename", stat.S_IFDIR]
+
+
+@posix
+def test_what_is_no_file_is_not_loaded(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(ValueError, match="not a file but a pipe or a device"):
+            fastmlp.load(path)
+    with pytest.raises(IsADirectoryError):
+        fastmlp.load(tmp_path)
+
+
+def test_classes_of_bytes_come_back(tmp_path):
+    labels = np.array([b"no", b"yes\xff", b"x"])[np.arange(40) % 3]
+    model = fastmlp.train(X, labels, epochs=1)
+    model.save(tmp_path / "model")
+    back = fastmlp.load(tmp_path / "model")
+    assert back.classes.tolist() == model.classes.tolist()
+    np.testing.assert_array_equal(back.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "BF16", "F64", "C64"])
+def test_tensors_of_other_types_are_refused(model, dtype, tmp_path):
+    model.save(tmp_path / "model")
+    data = (tmp_path / "model").read_bytes().replace(b'"F32"', b'"%s"' % dtype.encode(), 1)
+    size = int.from_bytes(data[:8], "little") + len(dtype) - 3
+    (tmp_path / "model").write_bytes(size.to_bytes(8, "little") + data[8:])
+    with pytest.raises(ValueError, match="model is not a"):
+        fastmlp.load(tmp_path / "model")
+
+
+def test_a_model_that_can_not_be_written_goes_beside(model, tmp_path, monkeypatch):
+    replace = os.replace
+
+    def fail(source, target):
+        if os.path.basename(target) == "digits.safetensors":
+            raise OSError("this name is bad")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="this name is bad; the model is in ") as caught:
+        save_somewhere(model, tmp_path / "digits.safetensors")
+    (path,) = tmp_path.iterdir()
+    assert str(caught.value).endswith(str(path))
+    np.testing.assert_array_equal(fastmlp.load(path).weights[0], model.weights[0])
+
+
+def test_a_model_whose_folder_has_gone_goes_to_the_folder_for_temporary_files(model, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with pytest.raises(OSError, match=r"No such file.*; the model is in .*temporary"):
+        save_somewhere(model, tmp_path / "gone" / "model")
+    (path,) = (tmp_path / "temporary").iterdir()
+    np.testing.assert_array_equal(fastmlp.load(path).weights[0], model.weights[0])

@@ -3,7 +3,8 @@ import pytest
 from helpers import Memory
 
 from fastmlp import inputs, reference
-from fastmlp.kernels.gather import gather
+from fastmlp.kernels.gather import gather, gather_standardized
+from fastmlp.run import padded
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
@@ -18,6 +19,24 @@ def test_rows_are_gathered_up_to_the_end_of_the_data(dtype, n_features, extra):
     inp = work.panels(np.full((5, n_features), np.nan, np.float32))
     gather(work.array, inp, rows, samples, 1, 0, 5)
     np.testing.assert_array_equal(work.read(inp), reference.gather(data, samples[1:], 0.25))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("n_features", [1, 3, 16, 17, 64, 65, 130])
+@pytest.mark.parametrize("extra", [0, 3])
+def test_rows_are_standardized_in_float64_up_to_the_end_of_the_data(dtype, n_features, extra):
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (12, n_features + extra)).astype(dtype)[:, :n_features]
+    if dtype == np.float64:
+        data += 1.7e9
+    offset, factor = data.mean(axis=0) + rng.random(n_features), rng.random(n_features).astype(np.float32)
+    scale = np.concatenate([padded(offset, np.float64), padded(factor, np.float64)])
+    samples = np.array([5, 11, 0, 11, 3, 7], np.int64)
+    work = Memory(20_000)
+    inp = work.panels(np.full((5, n_features), np.nan, np.float32))
+    gather_standardized(work.array, inp, inputs.rows_of(data, 1.0), scale, samples, 1, 0, 3)
+    gather_standardized(work.array, inp, inputs.rows_of(data, 1.0), scale, samples, 1, 3, 5)
+    np.testing.assert_array_equal(work.read(inp), reference.gather_standardized(data, samples[1:], offset, factor))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])

@@ -75,7 +75,7 @@ def start(value):
         (X, Y[:5], {}, ValueError, r"y must have as many samples as x, 20.*\(5,\)"),
         (X, Y.reshape(10, 2), {"loss": "cross_entropy"}, ValueError, "y must have one dimension"),
         (X, np.zeros(20, int), {}, ValueError, "y must hold at least two classes, got only"),
-        (X, Y.astype(object), {}, TypeError, "y must hold labels"),
+        (X, (Y + 0.5).astype(object), {}, TypeError, "y must hold labels.*object"),
         (X, Y.astype(float), {"loss": "cross_entropy"}, TypeError, 'y must hold labels.*loss="mse"'),
         (X, np.where(Y == 0, np.nan, Y), {}, ValueError, "y must be finite"),
         (X, np.array(list("abcd") * 5), {"loss": "mse"}, TypeError, "y must hold numbers"),

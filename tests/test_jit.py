@@ -1,9 +1,12 @@
+import hashlib
 import os
+import pickle
 import platform
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,19 @@ losses.softmax(out, dense.Matrix(0, 64, 16, 1, 4), 0, 1)
 assert regions.elements_rows.address != 0
 assert config.CACHE_DIR == outside
 print(jit.CACHE_FOLDER, out[0], jit.is_cached())
+"""
+
+# The same for two small ones, which takes no time.
+TINY = """
+from fastmlp.kernels import jit
+@jit.kernel
+def halve(x):
+    return x / 2
+@jit.entry(1)
+def nothing(x):
+    pass
+assert nothing.address != 0
+print(jit.CACHE_FOLDER, halve(0.5), jit.is_cached())
 """
 
 WHERE = "from fastmlp.kernels import jit; print(jit.CACHE_FOLDER)"
@@ -123,6 +139,144 @@ def test_a_folder_that_can_not_be_written_is_no_error(tmp_path):
 def test_without_numbas_setting_the_folder_is_the_users(tmp_path):
     (folder,) = run(WHERE, NUMBA_CACHE_DIR="", XDG_CACHE_HOME=tmp_path)
     assert Path(folder).parent == tmp_path / "fastmlp"
+
+
+def start(code, **variables):
+    """A process that runs `code` with the package, with JIT."""
+    env = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
+    root = Path(fastmlp.__file__).parent.parent
+    env |= {"PYTHONPATH": str(root), **{name: str(value) for name, value in variables.items()}}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", code], env=env, text=True, cwd=root, **pipes)
+
+
+def framed(data):
+    """A file of compiled code with these contents, whose checksum is right."""
+    return hashlib.sha256(data).digest() + data
+
+
+DAMAGES = [
+    lambda data: b"",
+    lambda data: data[: len(data) // 2],
+    lambda data: os.urandom(len(data)),
+    lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    lambda data: framed(b"no pickle"),
+    lambda data: framed(pickle.dumps(("something", "else"))),
+    lambda data: framed(pickle.dumps(None)),
+]
+
+
+def test_damaged_files_are_compiled_again_and_replaced(tmp_path):
+    folder, _, _ = run(TINY, NUMBA_CACHE_DIR=tmp_path)
+    whole = {path: path.read_bytes() for path in Path(folder).iterdir()}
+    assert {path.name.split("-")[0] for path in whole} == {"__main__.halve", "__main__.nothing"}
+    for damage in DAMAGES:
+        damaged = {path: damage(data) for path, data in whole.items()}
+        for path, data in damaged.items():
+            path.write_bytes(data)
+        assert run(TINY, NUMBA_CACHE_DIR=tmp_path) == [folder, "0.25", "True"]
+        assert set(Path(folder).iterdir()) == set(whole)
+        for path, data in damaged.items():
+            now = path.read_bytes()
+            assert data != now == framed(now[32:])
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_error(tmp_path):
+    folder, _, _ = run(TINY, NUMBA_CACHE_DIR=tmp_path)
+    for path in Path(folder).iterdir():
+        path.unlink()
+        path.mkdir()
+    assert run(TINY, NUMBA_CACHE_DIR=tmp_path) == [folder, "0.25", "True"]
+    assert not any(path.name.endswith(".tmp") for path in Path(folder).iterdir())
+
+
+FULL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # writing more raises OSError, as on a full disk
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits of resources")
+def test_a_full_disk_is_no_error_and_leaves_nothing(tmp_path):
+    folder, first, cached = run(FULL + TINY, NUMBA_CACHE_DIR=tmp_path)
+    assert (first, cached) == ("0.25", "False")
+    assert list(Path(folder).iterdir()) == []
+    assert run(TINY, NUMBA_CACHE_DIR=tmp_path) == [folder, "0.25", "True"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has other cache folders")
+@pytest.mark.parametrize("home", ["/proc/nobody", "/dev/null"])
+def test_a_home_that_is_not_there_is_no_error(home):
+    assert run(CODE, NUMBA_CACHE_DIR="", XDG_CACHE_HOME="", HOME=home) == ["None", "0.25", "False"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_compiled_code_in_a_folder_that_can_not_be_written_is_used(tmp_path):
+    folder, _, _ = run(CODE, NUMBA_CACHE_DIR=tmp_path)
+    kept = files(folder)
+    Path(folder).chmod(0o500)
+    try:
+        assert run(CODE, NUMBA_CACHE_DIR=tmp_path) == [folder, "0.25", "True"]
+    finally:
+        Path(folder).chmod(0o700)
+    assert files(folder) == kept
+
+
+def test_processes_side_by_side_share_an_empty_cache(tmp_path):
+    # FASTMLP_PROCESSES=100 starts so many, which compile real kernels
+    n, code = int(os.environ.get("FASTMLP_PROCESSES", "0")), CODE
+    if n == 0:
+        n, code = 4, TINY
+    processes = [start(code, NUMBA_CACHE_DIR=tmp_path) for _ in range(n)]
+    results = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), results
+    assert len({tuple(out.split()) for out, _ in results}) == 1
+    (folder,) = tmp_path.iterdir()
+    kept = files(folder)
+    assert len(kept) == len(list(folder.iterdir()))  # no part of a file is left
+    assert run(code, NUMBA_CACHE_DIR=tmp_path)[1:] == ["0.25", "True"]
+    assert files(folder) == kept
+
+
+def test_folders_of_other_versions_are_removed_once_unused_for_a_month(tmp_path):
+    day = 24 * 3600
+
+    def make(name, days):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "file.nbc").touch()
+        os.utime(folder, (time.time() - days * day,) * 2)
+        return folder
+
+    old = make("kernels-0123456789abcdef", 31)
+    used = make("kernels-0123456789abcde0", 29)
+    others = [make("kernels-mine", 1000), make("notes", 1000), make("kernels-0123456789abcdef0", 1000)]
+    folder, _, _ = run(TINY, NUMBA_CACHE_DIR=tmp_path)
+    assert not old.exists()
+    assert all((path / "file.nbc").exists() for path in [used, *others])
+    old_part, new_part = Path(folder) / "a.tmp", Path(folder) / "b.tmp"
+    old_part.touch()
+    new_part.touch()
+    os.utime(old_part, (time.time() - 2 * day,) * 2)
+    next(Path(folder).glob("__main__.halve*")).unlink()
+    os.utime(folder, (time.time() - 40 * day,) * 2)
+    assert run(TINY, NUMBA_CACHE_DIR=tmp_path) == [folder, "0.25", "True"]  # itself is never removed
+    assert not old_part.exists()
+    assert new_part.exists()
+
+
+def test_use_is_noted_in_the_folders_time(tmp_path):
+    folder, _, _ = run(TINY, NUMBA_CACHE_DIR=tmp_path)
+    os.utime(folder, (time.time() - 20 * 24 * 3600,) * 2)
+    run(TINY, NUMBA_CACHE_DIR=tmp_path)
+    assert Path(folder).stat().st_mtime > time.time() - 3600
+
+
+def test_users_own_kernels_are_cached_where_they_were(tmp_path):
+    (tmp_path / "mine.py").write_text("import numba\n@numba.njit(cache=True)\ndef f(x): return x + 1\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from fastmlp.kernels import jit; import mine; mine.f(1)"
+    run(code, NUMBA_CACHE_DIR="")
+    assert [path.name for path in (tmp_path / "__pycache__").glob("mine.f*.nbi")]
 
 
 NARROWER = """

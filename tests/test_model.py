@@ -129,3 +129,67 @@ def test_what_is_returned_is_the_users_own():
             np.testing.assert_array_equal(method(PIXELS[:n]), want)
     assert model.predict_proba(PIXELS).dtype == np.float32
     assert repr(model) == "<fastmlp.MLP 50-128-5, cross_entropy>"
+
+
+@pytest.mark.parametrize("n", [1, 7, 127, 128, 300])
+def test_arrays_that_are_assigned_change_the_model(n):
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1, seed=0)
+    other = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1, seed=1)
+    want = other.predict_proba(PIXELS[:n])
+    model.predict(PIXELS[:1])
+    weights, biases = [w.astype(np.float64) for w in other.weights], [b.tolist() for b in other.biases]
+    model.weights[0], model.weights[-1] = weights
+    model.biases = biases
+    np.testing.assert_array_equal(model.predict_proba(PIXELS[:n]), want)
+    np.testing.assert_array_equal(model.predict(PIXELS[:1]), other.predict(PIXELS[:1]))
+    assert not np.shares_memory(model.weights[0], weights[0])
+    model.weights[:1] = [np.zeros((50, 20))]
+    model.weights[1] *= 2
+    assert not model.weights[0].any()
+    np.testing.assert_array_equal(model.weights[1], 2 * other.weights[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        (
+            lambda m: m.weights.__setitem__(0, np.zeros((50, 19))),
+            ValueError,
+            r"weights\[0\] must.*shape \(50, 20\), got",
+        ),
+        (lambda m: m.weights.__setitem__(1, 0.5), ValueError, r"weights\[1\] must.*got shape \(\)"),
+        (lambda m: m.biases.__setitem__(0, np.full(20, np.nan)), ValueError, r"biases\[0\] must.*got NaN"),
+        (lambda m: m.biases.__setitem__(0, np.full(20, 1e39)), ValueError, "too large for float32"),
+        (lambda m: m.biases.__setitem__(0, ["a"] * 20), TypeError, r"biases\[0\] must.*got dtype"),
+        (lambda m: m.biases.__setitem__(0, [[1], [2, 3]]), ValueError, r"biases\[0\] must"),
+        (lambda m: m.biases.__setitem__(9, np.zeros(20)), IndexError, "index"),
+        (lambda m: setattr(m, "weights", m.weights[:1]), ValueError, "one array per layer, 2, got 1"),
+        (lambda m: setattr(m, "weights", 3), TypeError, "weights must be a list of 2 arrays"),
+        (lambda m: setattr(m, "weights", [m.weights[0] + 1, np.zeros(3)]), ValueError, r"weights\[1\] must"),
+        (lambda m: m.weights.append(np.zeros(3)), TypeError, "a fixed number"),
+        (lambda m: m.weights.__delitem__(0), TypeError, "a fixed number"),
+        (lambda m: m.biases.clear(), TypeError, "a fixed number"),
+        (lambda m: m.biases.reverse(), TypeError, "a fixed number"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(change, error, match):
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1, seed=0)
+    kept = [p.copy() for p in model.weights + model.biases]
+    with pytest.raises(error, match=match):
+        change(model)
+    assert all(np.array_equal(a, b) for a, b in zip(kept, model.weights + model.biases))
+
+
+def test_lists_of_weights_can_be_copied_and_pickled():
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1)
+    for copied in (copy.copy(model.weights), copy.deepcopy(model.weights), pickle.loads(pickle.dumps(model.weights))):
+        assert all(np.array_equal(a, b) for a, b in zip(copied, model.weights))
+        copied.append(1)
+    assert len(model.weights) == 2
+
+
+def test_a_shallow_copy_stands_on_its_own():
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1)
+    other, want = copy.copy(model), model.predict_proba(PIXELS)
+    other.partial_fit(PIXELS, LABELS)
+    np.testing.assert_array_equal(model.predict_proba(PIXELS), want)

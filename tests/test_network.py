@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from helpers import WAYS, set_way
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numba.core import config
 from numba.core.dispatcher import Dispatcher
@@ -53,8 +53,11 @@ def arrays_of(run):
     return [array.copy() for array in run.parameters.weights + run.parameters.biases]
 
 
-def check_steps(x, y, batch_size, hidden, loss, way, sgd, atol=2e-5):
-    """An epoch, a step at a time, beside the reference's in float64."""
+def check_steps(x, y, batch_size, hidden, loss, way, sgd):
+    """An epoch beside the reference's in float64, which does each step from the weights that the run has come to.
+
+    From the same start alone, the differences of rounding grow from step to step, in deep networks by any factor.
+    """
     run = make_run(x, y, hidden, loss, batch_size, way, sgd)
     weights, biases = ([a.astype(np.float64) for a in part] for part in (run.parameters.weights, run.parameters.biases))
     rule, slots, _, _ = reference.rule_of(sgd)
@@ -69,7 +72,8 @@ def check_steps(x, y, batch_size, hidden, loss, way, sgd, atol=2e-5):
         )  # fmt: skip
         assert records[0, 0] == pytest.approx(losses.sum(), rel=1e-4, abs=1e-5)
         for got, want in zip(run.parameters.weights + run.parameters.biases, weights + biases):
-            np.testing.assert_allclose(got, want, rtol=1e-3, atol=atol)
+            np.testing.assert_allclose(got, want, rtol=1e-3, atol=2e-5)
+            want[:] = got
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(3, 1), (17, 16), (20, 7), (33, 8), (50, 49), (50, 50), (260, 129)])
@@ -86,6 +90,7 @@ def test_steps_of_any_batch_size_and_short_last_ones_are_the_references(n, batch
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 140), st.lists(st.integers(1, 140), max_size=3),
     st.sampled_from(list(LOSSES)), st.sampled_from(WAYS), st.sampled_from(SGDS),
 )  # fmt: skip
+@example(39, 1, 4, [32, 39, 71], "softmax_mse", "tiles", SGDS[3])
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidden, loss, way, sgd):
     x, y = data(n, n_features)
@@ -93,7 +98,7 @@ def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidd
         y = np.random.default_rng(0).standard_normal((n, 1 + n_features % 70)).astype(np.float32)
         y = {"poisson": np.abs(y), "binary_cross_entropy": (y > 0).astype(np.float32)}.get(loss, y)
     assume(way != "words" or x.any())  # which an empty matrix is not worth
-    check_steps(x, y, min(batch_size, n), hidden, loss, way, sgd, atol=1e-4)
+    check_steps(x, y, min(batch_size, n), hidden, loss, way, sgd)
 
 
 def step_by_regions(run, order, threads):

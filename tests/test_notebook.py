@@ -8,9 +8,8 @@ from fastmlp import notebook, reference
 @pytest.mark.parametrize("corrected", [False, True])
 def test_the_run_is_the_references(corrected):
     history = fastmlp.reproduce(201, seed=5, corrected=corrected).history
-    train, validation, init_rng, order_rng = notebook.notebook_data(5)
-    weights, _ = reference.initialise((784, 128, 10), "notebook", init_rng)
-    accuracy, loss, validated = reference.reproduce(*train, *validation, weights, order_rng, 201, corrected)
+    train, validation = notebook.notebook_data(5)
+    accuracy, loss, validated = reference.reproduce(*train, *validation, 201, corrected)
     assert history["validation_iteration"] == [0, 100, 200]
     assert history["iteration"] == list(range(201))
     # a tie between two classes may fall either way: one sample of 128, in few batches
@@ -21,11 +20,49 @@ def test_the_run_is_the_references(corrected):
     np.testing.assert_allclose(history["validation_accuracy"], validated, atol=0.001)
 
 
-def test_the_curve_is_the_notebooks():
-    history = fastmlp.reproduce(2001, seed=18).history
+@pytest.mark.parametrize("split", [0, 1, 2])
+def test_the_curve_of_any_split_is_the_notebooks(split):
+    history = fastmlp.reproduce(6001, seed=split).history
     ours = dict(zip(history["validation_iteration"], history["validation_accuracy"]))
-    for iteration in (1000, 2000):
-        assert ours[iteration] == pytest.approx(notebook.PUBLISHED[iteration][1], abs=0.015)
+    for iteration in range(500, 6001, 500):
+        assert ours[iteration] == pytest.approx(notebook.PUBLISHED[iteration][1], abs=0.012)
+
+
+def test_weights_and_batches_are_drawn_as_in_the_notebook(monkeypatch):
+    def parameters_and_orders(seed):
+        drawn = []
+
+        class Run(notebook.Run):
+            def __init__(self, parameters, *args, **kwargs):
+                drawn.extend(weight.copy() for weight in parameters.weights)
+                super().__init__(parameters, *args, **kwargs)
+
+            def train(self, order, rates):
+                drawn.append(order.reshape(-1, 128))
+                return super().train(order, rates)
+
+        monkeypatch.setattr(notebook, "Run", Run)
+        fastmlp.reproduce(103, seed=seed)
+        return drawn
+
+    random = np.random.RandomState(42)
+    want = [(random.uniform(-1, 1, (n, m)) / np.sqrt(n * m)).astype(np.float32) for n, m in ((784, 128), (128, 10))]
+    batches = np.array([random.randint(0, 50000, size=128) for _ in range(103)])
+    for seed in (1, None):
+        *weights, first, middle, last = parameters_and_orders(seed)
+        for got, weight in zip(weights, want):
+            np.testing.assert_array_equal(got, weight)
+        np.testing.assert_array_equal(np.concatenate([first, middle, last]), batches)
+
+
+def test_the_seed_draws_the_split():
+    (x, y), (x_validation, y_validation) = notebook.notebook_data(1)
+    assert x.shape == (50_000, 784)
+    assert x_validation.shape == (10_000, 784)
+    both = np.concatenate([y, y_validation])
+    np.testing.assert_array_equal(np.bincount(both), np.bincount(fastmlp.load_mnist().y_train))
+    np.testing.assert_array_equal(notebook.notebook_data(1)[0][0], x)
+    assert not np.array_equal(notebook.notebook_data(2)[1][1], y_validation)
 
 
 def test_bad_arguments_are_refused():

@@ -19,6 +19,65 @@ def test_importing_loads_no_optional_and_no_slow_package():
     assert run.stdout == "[]\n"
 
 
+def run(code, *arguments):
+    """What `code` prints in a process of its own."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_alone_does_not_load_numba():
+    assert run("import sys, fastmlp; print({'numba', 'numpy'} & set(sys.modules))") == "set()\n"
+
+
+def test_importing_leaves_the_process_as_it_is(tmp_path):
+    code = """
+import gc, os, sys
+import numpy as np, numba, safetensors.numpy
+def fail(*_):
+    raise AssertionError("a setting of the whole process is changed")
+before = gc.isenabled(), gc.get_threshold(), gc.get_freeze_count(), gc.callbacks[:]
+for module, name in [(gc, "disable"), (gc, "enable"), (gc, "freeze"), (gc, "set_threshold"), (os, "umask")]:
+    setattr(module, name, fail)
+class Config(type(numba.core.config)):
+    def __setattr__(self, name, value):
+        fail()
+numba.core.config.__class__ = Config
+import fastmlp
+model = fastmlp.train(np.eye(4), np.array([0, 1, 0, 1]), epochs=1)
+model.save(sys.argv[1])
+assert fastmlp.load(sys.argv[1]).widths == model.widths
+print((gc.isenabled(), gc.get_threshold(), gc.get_freeze_count(), gc.callbacks[:]) == before)
+"""
+    assert run(code, str(tmp_path / "model")) == "True\n"
+
+
+@pytest.mark.parametrize("where", ["model", "kernels.losses", "kernels.llvm", "run", "train", "optimizers"])
+def test_an_import_that_was_interrupted_can_be_repeated(where):
+    code = """
+import sys, numpy as np
+class Interrupt:
+    armed = True
+    def find_spec(self, name, path=None, target=None):
+        if self.armed and name == "fastmlp." + sys.argv[1]:
+            self.armed = False
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+import fastmlp
+try:
+    fastmlp.train
+except KeyboardInterrupt:
+    print("interrupted")
+model = fastmlp.train(np.eye(4), np.array([0, 1, 0, 1]), epochs=1)
+print(len(model.predict(np.eye(4))))
+"""
+    assert run(code, where) == "interrupted\n4\n"
+
+
+def test_train_is_the_function_whatever_is_imported_first():
+    for first in ("import fastmlp.train", "from fastmlp.train import DivergenceError", "import fastmlp.cli", ""):
+        assert run(f"{first}\nimport fastmlp; print(type(fastmlp.train).__name__)") == "function\n"
+
+
 def test_all_names_are_there_and_typed():
     assert all(hasattr(fastmlp, name) for name in fastmlp.__all__)
     assert (Path(fastmlp.__file__).parent / "py.typed").exists()

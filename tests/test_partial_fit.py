@@ -19,12 +19,11 @@ def parameters(model):
 def in_order(model):
     """Have `partial_fit` take samples in the order given."""
 
-    class Order:
-        @staticmethod
-        def permutation(samples):
+    class InOrder(np.random.Generator):
+        def permutation(self, samples):
             return samples
 
-    model._pause.rng = Order
+    model._pause.rng = InOrder(np.random.PCG64(0))
     return model
 
 
@@ -113,3 +112,77 @@ def test_divergence_keeps_the_weights():
     np.testing.assert_array_equal(parameters(model), kept)
     model.partial_fit(X, Y)
     assert np.isfinite(parameters(model)).all()
+
+
+def test_the_batch_size_is_that_of_train_whatever_the_size_of_the_first_piece():
+    arguments = {**FIXED, "batch_size": 64, "shuffle": False}
+    whole = fastmlp.train(X, Y, **arguments)
+    model = fastmlp.train(X[:64], Y[:64], classes=[0, 1, 2], **arguments)
+    small = fastmlp.train(X[:9], Y[:9], classes=[0, 1, 2], **arguments)
+    small.weights, small.biases = model.weights, model.biases
+    in_order(small).partial_fit(X[64:], Y[64:])
+    np.testing.assert_array_equal(parameters(small), parameters(whole))
+
+
+def test_pieces_of_all_sizes_are_the_steps_of_one_piece():
+    """A run that has room for a small piece takes a larger one, and the other way round, without losing its state."""
+    sizes = [5, 9, 1, 128, 200, 3, 10**12]
+    arguments = {"hidden": (16,), "optimizer": "adam", "shuffle": False, "seed": 0, "epochs": 1, "batch_size": 5}
+    one, two = (in_order(fastmlp.train(X[:5], Y[:5], classes=[0, 1, 2], **arguments)) for _ in range(2))
+    for size in sizes:
+        one.partial_fit(X[:size], Y[:size], batch_size=size)
+        two._pause.run = None if two._pause.run is None else two._pause.resume(two, min(size, 600), min(size, 600))
+        two.partial_fit(X[:size], Y[:size], batch_size=min(size, 600))
+    np.testing.assert_array_equal(parameters(one), parameters(two))
+
+
+@pytest.mark.parametrize("batch_size", [32, 600])
+def test_the_default_rate_after_warming_up_is_not_zero(batch_size):
+    model = fastmlp.train(X, Y, learning_rate=fastmlp.Warmup(0.2, 1), **{**FIXED, "batch_size": batch_size})
+    kept = parameters(model)
+    model.partial_fit(X, Y)
+    assert not np.array_equal(parameters(model), kept)
+    if batch_size == 32:
+        assert model._pause.learning_rate == pytest.approx(0.2 * 18 / 19)
+
+
+@pytest.mark.parametrize("optimizer", [fastmlp.SGD(0.9), "adam", "adagrad", "rmsprop"])
+def test_after_a_divergence_training_goes_on_as_if_it_had_not_been(optimizer):
+    arguments = {**FIXED, "optimizer": optimizer, "dropout": 0.2, "learning_rate": 0.01}
+    once, twice = fastmlp.train(X, Y, **arguments), fastmlp.train(X, Y, **arguments)
+    for _ in range(2):
+        with pytest.raises(fastmlp.DivergenceError):
+            twice.partial_fit(X, Y, learning_rate=1e38)
+        for model in (once, twice):
+            model.partial_fit(X[:100], Y[:100])
+        np.testing.assert_array_equal(parameters(once), parameters(twice))
+
+
+def test_the_model_of_a_divergence_goes_on_with_its_optimizer():
+    schedule = fastmlp.Step(0.01, 1, 1e40)
+    with pytest.raises(fastmlp.DivergenceError) as caught:
+        fastmlp.train(X, Y, **{**FIXED, "optimizer": fastmlp.SGD(0.9), "learning_rate": schedule, "epochs": 2})
+    whole = fastmlp.train(X, Y, **{**FIXED, "optimizer": fastmlp.SGD(0.9), "learning_rate": schedule})
+    for model in (caught.value.model, whole):
+        model.partial_fit(X, Y)
+    np.testing.assert_array_equal(parameters(caught.value.model), parameters(whole))
+
+
+def test_ctrl_c_in_an_epoch_takes_back_the_state_too():
+    """Interrupted by a metric of the second epoch, training goes on as it would have after the first."""
+
+    def interrupt(y, predicted):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return 0.0
+
+    calls = []
+    arguments = {**FIXED, "optimizer": "adam", "dropout": 0.2}
+    cut = fastmlp.train(X, Y, **{**arguments, "epochs": 3}, metrics=interrupt)
+    assert cut.interrupted
+    assert cut.history["epoch"] == [1]
+    whole = fastmlp.train(X, Y, **arguments)
+    for model in (cut, whole):
+        model.partial_fit(X, Y)
+    np.testing.assert_array_equal(parameters(cut), parameters(whole))

@@ -16,8 +16,8 @@ from fastmlp import inputs
 from fastmlp.streams import Stream, load_targets, open_stream
 
 DTYPES = {
-    "u1": "u1", "f4": "f4", "f8": "f8", ">f4": "f4", ">f8": "f8", "f2": "f4", "i1": "f4", "<i4": "f4", ">i8": "f4",
-    "u8": "f4", "?": "f4", "g": "f8",
+    "u1": "u1", "f4": "f4", "f8": "f8", ">f4": "f4", ">f8": "f8", "f2": "f4", "i1": "f4", "<i4": "f8", ">i8": "f8",
+    "u8": "f8", "?": "f4", "g": "f8",
 }  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import pytest
 
 import fastmlp
 from fastmlp import threads
-from fastmlp.threads import Pace
 
 CODE = """
 import os, threading
@@ -41,6 +40,49 @@ def test_training_from_python_threads_and_after_a_fork(layer):
     assert run.stdout == "right\n", run.stderr
 
 
+# A child of a process that has used Numba's threads without fastmlp; `before` is run before the fork, `after` in the
+# child.
+FORKED = """
+import os
+import numba, numpy as np
+@numba.njit(parallel=True)
+def total(x):
+    s = 0.0
+    for i in numba.prange(len(x)):
+        s += x[i]
+    return s
+{before}
+assert total(np.ones(1000)) == 1000
+child = os.fork()
+if child == 0:
+    {after}
+    from fastmlp import threads
+    x = np.random.default_rng(0).random((600, 100)).astype(np.float32)
+    model = fastmlp.train(x, np.arange(600) % 3, hidden=(128,), epochs=3, seed=0, threads=2)
+    os._exit(0 if np.isfinite(model.predict_proba(x)).all() and threads._state["forked"] else 3)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("imported", ["before", "after"])
+def test_a_fork_of_a_process_with_threads_of_numba_trains_on_one(imported):
+    code = FORKED.format(**{"before": "", "after": "", imported: "import fastmlp, fastmlp.threads"})
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env={**os.environ, "NUMBA_THREADING_LAYER": "omp"},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    if "No threading layer could be loaded" in run.stderr:
+        pytest.skip("omp is not there")
+    assert run.stdout == "0\n", run.stderr
+
+
+def test_a_process_of_its_own_is_not_taken_for_a_fork():
+    code = "import numba; numba.get_num_threads(); from fastmlp import threads; print(threads._state)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "{'forked': False}\n"
+
+
 def test_one_thread_enters_nothing_parallel(monkeypatch):
     monkeypatch.setattr("fastmlp.kernels.epoch.train_steps_parallel", None)
     x = np.random.default_rng(0).random((300, 100)).astype(np.float32)
@@ -53,41 +95,3 @@ def test_defaults():
     assert 1 <= threads.resolve(None) <= (os.cpu_count() or 1)
     assert threads.resolve(1) == 1
     assert threading.active_count() >= 1
-
-
-def drive(seconds, calls, threads=2, most=1000):
-    """The threads that a pace takes, call by call, where a step takes `seconds(threads, call)`."""
-    pace, taken = Pace(1e7), []
-    for call in range(calls):
-        used, steps = pace.next(threads, most)
-        assert 1 <= steps <= most
-        pace.note(used, steps * seconds(used, call), steps)
-        taken.append(used)
-    return taken
-
-
-def test_on_a_free_machine_all_threads_are_taken_always():
-    assert drive(lambda threads, call: 1e-4 / threads, 200) == [2] * 200
-    assert drive(lambda threads, call: 1e-4, 200, threads=1) == [1] * 200
-
-
-def test_one_thread_stands_in_while_the_others_are_slow():
-    taken = drive(lambda threads, call: 1e-4 if threads == 1 or call > 3000 else 2e-2, 6000)
-    assert taken[:3] == [2, 1, 1]
-    assert taken[:3000].count(2) < 14
-    assert taken[-1000:] == [2] * 1000
-
-
-def test_on_a_slow_machine_threads_are_kept_and_one_is_tried_rarely():
-    taken = drive(lambda threads, call: 1e-2 / threads, 3000)
-    assert taken.count(1) < 14
-    assert taken[-1] == 2
-
-
-def test_first_calls_and_trials_are_short():
-    pace = Pace(1e7)
-    assert pace.next(2, 1000) == (2, Pace.TRIAL_STEPS)
-    pace.note(2, 1e-4, 1)
-    assert pace.next(2, 1000) == (2, Pace.STEPS)
-    assert pace.next(2, 3) == (2, 3)
-    assert pace.next(1, 1000) == (1, 1000)

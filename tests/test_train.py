@@ -141,13 +141,15 @@ def test_ctrl_c_is_answered_within_an_epoch():
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job inherits SIG_IGN
         "x = np.zeros((20000, 2000), np.float32); x[:, 0] = 1; y = np.arange(20000) % 2\n"
         "fastmlp.train(x[:300], y[:300], epochs=1)\n"
-        "print('ready', flush=True)\n"
-        "model = fastmlp.train(x, y, hidden=(2000, 2000), epochs=1, learning_rate=1e-6)\n"
+        "class Ready:\n"
+        "    def on_train_begin(self, model): print('ready', flush=True)\n"
+        "options = {'hidden': (2000, 2000), 'epochs': 1, 'learning_rate': 1e-6, 'callbacks': [Ready()]}\n"
+        "model = fastmlp.train(x, y, **options)\n"
         "print(model.interrupted, model.history['epoch'])\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
-    time.sleep(2)
+    time.sleep(1)
     start = time.perf_counter()
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)

@@ -2,5 +2,6 @@
 
 from fastmlp.datasets.idx import load_idx
 from fastmlp.datasets.mnist_digits import MNIST, load_mnist
+from fastmlp.datasets.npy import load_npy
 
-__all__ = ["MNIST", "load_idx", "load_mnist"]
+__all__ = ["MNIST", "load_idx", "load_mnist", "load_npy"]

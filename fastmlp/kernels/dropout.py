@@ -18,15 +18,7 @@ from fastmlp.kernels.dense import ceil_div, place, strip_columns
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.llvm import I32, Vector, constant, emit_splat, operation
 from fastmlp.kernels.processors import NARROW, ROWS, WIDE
-from fastmlp.kernels.vector import (
-    get,
-    load,
-    mul,
-    put,
-    splat,
-    store,
-    sub,
-)
+from fastmlp.kernels.vector import get, load, mul, put, splat, store
 
 # Two keys of 32 bits; a value is kept where its number is at least `threshold`, out of 2**32, and multiplied by `scale`
 # then.
@@ -118,18 +110,18 @@ def finish_forward(workspace, out, slope, activation, dropout, first, last):
 
 
 @kernel
-def prepare_rows(workspace, inp, offset, factor, dropout, first, last):
-    """inp = drop((inp - offset) * factor), for the rows first..last-1
+def prepare_rows(workspace, inp, factor, dropout, first, last):
+    """inp = drop(inp * factor), for the rows first..last-1
 
-    inp             (batch_size, n_in)   updated in place, in workspace
-    offset, factor  (n_in,)              read, up to whole vectors; both may be empty
+    inp     (batch_size, n_in)   updated in place, in workspace
+    factor  (n_in,)              read, up to whole vectors; may be empty
     """
     for i in range(first, last):
         for c in range(0, inp.columns, NARROW):
             at = place(inp, i, c)
             x = load(workspace, at)
             if factor.size > 0:
-                x = mul(sub(x, load(offset, c)), load(factor, c))
+                x = mul(x, load(factor, c))
             if dropout.threshold > 0:
                 x = mul(
                     x,
@@ -140,7 +132,7 @@ def prepare_rows(workspace, inp, offset, factor, dropout, first, last):
 
 @kernel
 def prepare_entries(entries, n_features, factor, dropout, first, last):
-    """The same for lists of entries, without an offset: the values of the samples first..last-1 updated in place"""
+    """The same for lists of entries: the values of the samples first..last-1 updated in place"""
     for i in range(first, last):
         for p in range(entries.begin[i], entries.end[i]):
             feature, value = get(entries.feature, p), get(entries.value, p)

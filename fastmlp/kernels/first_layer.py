@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp.kernels import sparse
 from fastmlp.kernels.addresses import address_of, int64s_at
 from fastmlp.kernels.dense import Ahead, ceil_div, dense_forward, dense_update, strips
-from fastmlp.kernels.gather import CSR, WORDS, cache_lines, gather
+from fastmlp.kernels.gather import CSR, WORDS, cache_lines, gather, gather_standardized
 from fastmlp.kernels.jit import merged
 from fastmlp.kernels.network import (
     BIAS,
@@ -40,11 +40,15 @@ from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, Wanted, sparse_stri
 
 
 @merged
-def tiles_input(network, data, batch, thread, threads):
-    """A share of the rows of the data set gathered, before `tiles_forward`, for input that is changed in between."""
+def tiles_input(network, data, batch, scale, thread, threads):
+    """A share of the rows of the data set gathered, before `tiles_forward`, for input that is changed in between; and
+    standardized, if there is a `scale`."""
     first, last = share(batch.size, thread, threads)
     inp = network_input(network, batch.size)
-    gather(network.workspace, inp, data.rows, batch.samples, batch.start, first, last)
+    if scale.size > 0:
+        gather_standardized(network.workspace, inp, data.rows, scale, batch.samples, batch.start, first, last)
+    else:
+        gather(network.workspace, inp, data.rows, batch.samples, batch.start, first, last)
     return first, last
 
 

@@ -14,7 +14,14 @@ from fastmlp.kernels.vector import (
     load_float64,
     load_uint8,
     mul,
+    put,
     splat,
+    standardize_float32,
+    standardize_float64,
+    standardize_one_float32,
+    standardize_one_float64,
+    standardize_one_uint8,
+    standardize_uint8,
     store,
 )
 
@@ -67,6 +74,43 @@ def gather(workspace, inp, rows, samples, start, first, last):
             else:
                 for c in range(0, columns, NARROW):
                     store(mul(scale, load_float64(rows.data, at + (k + c) * 8)), workspace, to + c)
+
+
+@kernel
+def gather_standardized(workspace, inp, rows, scale, samples, start, first, last):
+    """inp = (data[samples[start:]] - offset) * factor, for the rows first..last-1 of the batch
+
+    inp      (batch_size, n_in)   overwritten, in workspace
+    rows     see Rows             read, of the kinds UINT8, FLOAT32 and FLOAT64
+    scale    (2 * m,) float64     read: m offsets, then m factors, n_in of each up to whole vectors
+    samples  (n,)                 read from `start` on
+
+    All in float64, and rounded once: in float32, numbers that are large beside their deviation would lose their digits.
+    """
+    for i in range(first, last):
+        at = samples[start + i] * rows.stride
+        whole = at + ceil_div(inp.columns, NARROW) * NARROW * rows.itemsize <= rows.data.size
+        for c in range(0, inp.columns, NARROW):
+            to, here = place(inp, i, c), at + c * rows.itemsize
+            if not whole:  # at the data's end, where a vector would read on behind it
+                for k in range(min(NARROW, inp.columns - c)):
+                    put(standardized_element(rows, here + k * rows.itemsize, scale, c + k), workspace, to + k)
+            elif rows.kind == UINT8:
+                store(standardize_uint8(rows.data, here, scale, c), workspace, to)
+            elif rows.kind == FLOAT32:
+                store(standardize_float32(rows.data, here, scale, c), workspace, to)
+            else:
+                store(standardize_float64(rows.data, here, scale, c), workspace, to)
+
+
+@inlined
+def standardized_element(rows, at, scale, feature):
+    """(x - offset) * factor of the element at byte `at`, as float32"""
+    if rows.kind == UINT8:
+        return standardize_one_uint8(rows.data, at, scale, feature)
+    if rows.kind == FLOAT32:
+        return standardize_one_float32(rows.data, at, scale, feature)
+    return standardize_one_float64(rows.data, at, scale, feature)
 
 
 @inlined

@@ -2,7 +2,7 @@
 
 Numba's own cache looks at the file of the cached function alone, so an edit of ``vector.py`` would leave stale kernels
 behind, and a folder that can't be written is an error.  Here the folder's name is a digest of everything that machine
-code depends on, and where no folder can be written kernels are compiled in memory.
+code depends on, and where no folder can be written kernels are compiled in memory (see `code_cache`).
 """
 
 import ctypes
@@ -10,13 +10,15 @@ import functools
 import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import llvmlite
 import llvmlite.binding
 import numba
-from numba.core import config
+from numba.core import config, sigutils
+from numba.core.ccallback import CFunc
+
+from fastmlp.kernels.code_cache import SUFFIX, CodeCache, CodeFolder
 
 
 def _host() -> tuple[str, str]:
@@ -35,9 +37,13 @@ def _digest() -> str:
     """Digest of all that machine code depends on: the kernels' sources, compiler versions, host and flags."""
     digest = hashlib.sha256()
     folder = Path(__file__).resolve().parent  # kernels import nothing of fastmlp from outside
-    for path in sorted(folder.rglob("*.py")):
+    sources = sorted(folder.rglob("*.py"))
+    if not sources:
+        raise OSError(f"no sources in {folder}")
+    for path in sources:
         digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
-    versions = (numba.__version__, llvmlite.__version__, sys.version_info[:2], CPU_NAME, CPU_FEATURES)
+    python = sys.version_info[:2], getattr(sys, "abiflags", "")
+    versions = (numba.__version__, llvmlite.__version__, python, CPU_NAME, CPU_FEATURES)
     digest.update(repr((versions, config.BOUNDSCHECK, config.OPT, config.DEBUGINFO_DEFAULT)).encode())
     return digest.hexdigest()[:16]
 
@@ -53,40 +59,39 @@ def _cache_root() -> Path:
 
 
 def _cache_folder() -> Path | None:
-    """The folder of this version's compiled code, made if need be; None where none can be written."""
+    """The folder of this version's compiled code, made if need be; None where there is none and none can be made."""
     try:
         folder = _cache_root() / f"kernels-{_digest()}"
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
+        # one that can't be written is of use if there is something in it
+        return folder if os.access(folder, os.W_OK) or any(folder.glob(f"*{SUFFIX}")) else None
     except (OSError, RuntimeError):  # RuntimeError: no home folder
         return None
 
 
 CACHE_FOLDER = _cache_folder()
+_FOLDER = None if CACHE_FOLDER is None else CodeFolder(CACHE_FOLDER, r"kernels-[0-9a-f]{16}")
+
+
+def cached_files() -> list[Path]:
+    """The files in CACHE_FOLDER: one for each compiled function and signature."""
+    return [] if CACHE_FOLDER is None else sorted(CACHE_FOLDER.glob(f"*{SUFFIX}"))
 
 
 def is_cached() -> bool:
     """Whether any compiled code is in CACHE_FOLDER."""
-    return CACHE_FOLDER is not None and any(CACHE_FOLDER.rglob("*.nbi"))
+    return len(cached_files()) > 0
 
 
 # No fastmath: sums of vectors have one order wherever they run, and NaN and infinity stay visible.
 _FLAGS = {"nogil": True, "error_model": "numpy"}
 
 
-def _with_cache_folder(decorate):
-    # Numba reads the setting when a function is decorated: set it for ours alone.
-    outside = config.CACHE_DIR
-    config.CACHE_DIR = "" if CACHE_FOLDER is None else str(CACHE_FOLDER)
-    try:
-        return decorate()
-    finally:
-        config.CACHE_DIR = outside
-
-
 def _cached(function, **flags):
-    return _with_cache_folder(lambda: numba.njit(cache=CACHE_FOLDER is not None, **_FLAGS, **flags)(function))
+    compiled = numba.njit(**_FLAGS, **flags)(function)
+    if _FOLDER is not None and not config.DISABLE_JIT:
+        compiled._cache = CodeCache(function, _FOLDER)
+    return compiled
 
 
 def kernel(function):
@@ -131,8 +136,9 @@ class entry:
         if config.DISABLE_JIT:
             self.callback = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * self.n)(self.function)
             return ctypes.cast(self.callback, ctypes.c_void_p).value
-        signature = numba.void(*[numba.int64] * self.n)
-        self.callback = _with_cache_folder(
-            lambda: numba.cfunc(signature, cache=CACHE_FOLDER is not None, **_FLAGS)(self.function)
-        )
+        signature = sigutils.normalize_signature(numba.void(*[numba.int64] * self.n))
+        self.callback = CFunc(self.function, signature, locals={}, options=dict(_FLAGS))  # as numba.cfunc makes it
+        if _FOLDER is not None:
+            self.callback._cache = CodeCache(self.function, _FOLDER)
+        self.callback.compile()
         return self.callback.address

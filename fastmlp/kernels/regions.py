@@ -18,7 +18,7 @@ rows for batches of one sample.  Every region is compiled when it is asked for f
 import numpy as np
 
 from fastmlp.kernels import first_layer as first
-from fastmlp.kernels.addresses import address_of, call_at, int64s_at
+from fastmlp.kernels.addresses import address_of, call_at, doubles_at, int64s_at
 from fastmlp.kernels.context import (
     CLIP_NORM,
     CONTEXT,
@@ -27,7 +27,7 @@ from fastmlp.kernels.context import (
     FIRST_UNIT,
     FIRST_UPDATE,
     INPUT_FACTOR,
-    INPUT_OFFSET,
+    INPUT_STANDARD,
     L1,
     L2,
     LOSS,
@@ -122,10 +122,11 @@ def tiles_ahead(kind, layer, context_address, thread, threads):
     context = int64s_at(context_address, CONTEXT)
     network, data, batch = network_of(context), data_of(context), batch_of(context)
     if kind == INPUT:
-        first_row, last_row = first.tiles_input(network, data, batch, thread, threads)
+        scale = doubles_at(context[INPUT_STANDARD], context[INPUT_STANDARD + 1])
+        first_row, last_row = first.tiles_input(network, data, batch, scale, thread, threads)
         prepare_rows(
-            network.workspace, network_input(network, batch.size), floats_of(context, INPUT_OFFSET),
-            floats_of(context, INPUT_FACTOR), dropout_at(context, np.int64(-1)), first_row, last_row,
+            network.workspace, network_input(network, batch.size), floats_of(context, INPUT_FACTOR),
+            dropout_at(context, np.int64(-1)), first_row, last_row,
         )  # fmt: skip
     else:
         first.tiles_forward(network, data, batch, not context[PREPARES], thread, threads)

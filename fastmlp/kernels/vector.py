@@ -18,6 +18,7 @@ from fastmlp.kernels.llvm import (
     emit_fma,
     emit_fold,
     emit_load,
+    emit_place,
     emit_select,
     emit_splat,
     emit_store,
@@ -58,6 +59,50 @@ def _from_bytes(dtype):
 load_uint8 = _converting_load(np.uint8, _from_bytes(np.uint8))
 load_float32 = _converting_load(np.float32, _from_bytes(np.float32))
 load_float64 = _converting_load(np.float64, _from_bytes(np.float64))
+
+
+def _standardizing_load(dtype, n):
+    """An intrinsic that loads n values of `dtype` at byte `at` of a uint8 array, brings them to float64, subtracts
+    scale[i:], multiplies by scale[i + size / 2:], and only then rounds to float32: a vector, or a number if n is 1."""
+    element = {np.uint8: I8, np.float32: FLOAT, np.float64: ir.DoubleType()}[dtype]
+    size, several = np.dtype(dtype).itemsize, n > 1
+    of_values, of_doubles = (ir.VectorType(t, n) if several else t for t in (element, ir.DoubleType()))
+    result = Vector(n) if several else types.float32
+
+    def python(array, at, scale, i):
+        values = array[at : at + n * size].view(dtype).astype(np.float64)
+        half = scale.size // 2
+        rounded = ((values - scale[i : i + n]) * scale[half + i : half + i + n]).astype(np.float32)
+        return rounded if several else rounded[0]
+
+    @operation(python)
+    def load(typingctx, array, at, scale, i):
+        def codegen(context, builder, signature, args):
+            pointer = emit_address(context, builder, signature.args[0], *args[:2], count=n * size)
+            x = emit_load(builder, pointer, of_values, 1)
+            if dtype is np.uint8:
+                x = builder.uitofp(x, of_doubles)
+            elif dtype is np.float32:
+                x = builder.fpext(x, of_doubles)
+            half = builder.udiv(emit_place(context, builder, signature.args[2], args[2])[1], I64(2))
+            offset, factor = (
+                emit_load(builder, emit_address(context, builder, signature.args[2], args[2], k, n), of_doubles, 8)
+                for k in (args[3], builder.add(half, args[3]))
+            )
+            target = Vector(n).ir if several else FLOAT
+            return builder.fptrunc(builder.fmul(builder.fsub(x, offset), factor), target)
+
+        return result(array, types.intp, scale, types.intp), codegen
+
+    return load
+
+
+standardize_uint8, standardize_float32, standardize_float64 = (
+    _standardizing_load(dtype, int(NARROW)) for dtype in (np.uint8, np.float32, np.float64)
+)
+standardize_one_uint8, standardize_one_float32, standardize_one_float64 = (
+    _standardizing_load(dtype, 1) for dtype in (np.uint8, np.float32, np.float64)
+)
 
 
 @operation(lambda array, offset: array[offset : offset + NARROW].copy())

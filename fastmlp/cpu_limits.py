@@ -1,0 +1,83 @@
+"""How many processors the process may use."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+# joblib sets the first two in its workers, Dask the first; a user may set any of them.
+VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_THREAD_LIMIT", "LOKY_MAX_CPU_COUNT")
+
+
+def default_threads(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> int:
+    """Return the physical cores that the process may use, within its CPU quota and the limits in its environment."""
+    return int(min(physical_cores(root), cpu_quota(root), environment_limit(environment)))
+
+
+def physical_cores(root: Path = Path("/")) -> int:
+    """Return the number of physical cores that the process may run on."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        try:
+            cores.add((root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
+        except OSError:
+            cores.add(str(cpu))
+    return len(cores)
+
+
+def cpu_quota(root: Path = Path("/")) -> float:
+    """Return how many processors' time the control groups grant, rounded up; infinity without a limit.
+
+    A group's limit holds for all groups in it, so the smallest one from the process's own group up counts.
+    """
+    quotas = [quota for folder in _cpu_groups(root) for quota in _quotas(folder)]
+    return max(1, math.ceil(min(quotas))) if quotas else math.inf
+
+
+def environment_limit(environment: Mapping[str, str] = os.environ) -> float:
+    """Return the smallest number of threads that the environment asks for; infinity where it does not."""
+    limits = []
+    for name in VARIABLES:
+        first = environment.get(name, "").split(",")[0].strip()  # OMP_NUM_THREADS has one number for every nested level
+        if first.isdecimal() and int(first) > 0:
+            limits.append(int(first))
+    return min(limits, default=math.inf)
+
+
+def _cpu_groups(root: Path) -> Iterator[Path]:
+    """Yield the folders of the process's control groups that may limit its processors, each with those above it."""
+    mount = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2
+            tops = [mount]
+        elif "cpu" in controllers.split(","):  # version 1
+            tops = [mount / controllers, mount / "cpu"]
+        else:
+            continue
+        names = [name for name in path.split("/") if name not in ("", "..")]
+        for top in dict.fromkeys(tops):
+            # in a container the path may be the host's: then only the top is there
+            yield from (top.joinpath(*names[:depth]) for depth in range(len(names) + 1))
+
+
+def _quotas(group: Path) -> Iterator[float]:
+    """Yield the processors that a control group is limited to, if it is."""
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        if quota != "max" and int(quota) > 0 and int(period) > 0:
+            yield int(quota) / int(period)
+    except (OSError, ValueError):  # no limit, or none that can be read
+        return

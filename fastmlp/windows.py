@@ -1,0 +1,81 @@
+"""CSR matrices whose input scale has an offset: what is zero in them is not zero to the network."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from fastmlp.inputs import InputScale, row_dtype, take_targets
+from fastmlp.kernels.context import Targets
+from fastmlp.parameters import Parameters
+
+# The sum of x * factor loses the digits of offset * factor against that of (x - offset) * factor.
+MOST_DEVIATIONS = 16.0
+WINDOW_BYTES = 1 << 26
+_ROWS_AT_ONCE = 1 << 16  # of weights in float64
+
+
+def folds(scale: InputScale) -> bool:
+    """Whether float32 has enough digits for a bias with the offset in it."""
+    return bool(np.abs(scale.offset * scale.factor).max() <= MOST_DEVIATIONS)
+
+
+def shifted_bias(parameters: Parameters, scale: InputScale) -> np.ndarray:
+    """The first bias b for x * factor instead of (x - offset) * factor: b - (offset * factor) @ W, (n_out,) float64."""
+    weight, shift = parameters.weights[0], scale.offset * scale.factor
+    bias = parameters.biases[0].astype(np.float64)
+    for start in range(0, len(shift), _ROWS_AT_ONCE):
+        part = shift[start : start + _ROWS_AT_ONCE]
+        used = np.flatnonzero(part)
+        bias -= part[used] @ weight[start : start + _ROWS_AT_ONCE][used].astype(np.float64)
+    return bias
+
+
+class DenseWindows:
+    """Samples of a CSR matrix as dense arrays, a part of them at a time.
+
+    Parameters
+    ----------
+    x : CSR matrix
+        Checked.
+    input_scale : InputScale
+    targets : Targets, optional
+    """
+
+    def __init__(self, x, input_scale: InputScale, targets: Targets | None):
+        self.x, self.input_scale, self.targets = x, input_scale, targets
+        self.row_bytes = x.shape[1] * row_dtype(x.dtype).itemsize
+
+    def size(self, batch_size: int, whole_batches: bool) -> int:
+        """Samples of a window: as many batches as WINDOW_BYTES have room for; or fewer than one, if batches need not be
+        whole."""
+        rows = max(1, WINDOW_BYTES // self.row_bytes)
+        if rows >= batch_size:
+            return rows // batch_size * batch_size
+        if not whole_batches:
+            return rows
+        # the window, and the kernels' copy of a batch in float32
+        needed = batch_size * (self.row_bytes + 4 * self.x.shape[1])
+        if needed > _memory():
+            raise ValueError(
+                "x is a sparse matrix whose input_scale has an offset, and so its batches are made dense: "
+                f"{batch_size} samples of {self.x.shape[1]} features take {needed / 1e9:.3g} GB, more than there is; "
+                "try a smaller batch_size, or an input_scale without an offset"
+            )
+        return batch_size
+
+    def take(self, samples: np.ndarray, n_outputs: int) -> tuple[np.ndarray, Targets | None]:
+        """Some samples (n, n_features), dense, and their targets."""
+        part = self.x[samples]
+        dense = np.zeros(part.shape, row_dtype(part.dtype))
+        dense[np.repeat(np.arange(len(samples)), np.diff(part.indptr)), part.indices] = part.data
+        return dense, None if self.targets is None else take_targets(self.targets, samples, n_outputs)
+
+
+def _memory() -> float:
+    """The machine's memory in bytes; infinite where it is not known."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
