@@ -1,6 +1,6 @@
 """Measure fastmlp against NumPy on this machine, and print a table.
 
-    python benchmarks/measure.py [--threads N] [--repeats N] [ROW ...]
+    python benchmarks/measure.py [--threads N] [--repeats N] [--avx2] [ROW ...]
 
 Every ratio is the median of alternating pairs, after a warm-up, with the same data, the same number of steps and the
 same number of threads on both sides.  Leave the machine alone meanwhile.  ROWs are names of the first column.
@@ -9,19 +9,17 @@ same number of threads on both sides.  Leave the machine alone meanwhile.  ROWs 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
 
+import environment
 
-def load(threads: int, repeats: int) -> None:
+
+def load(threads: int, repeats: int, avx2: bool) -> None:
     """Import what is measured, after the settings that NumPy reads, and make the data."""
     global np, fastmlp, reference, notebook_data, mnist, normal, pixels, options
-    for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they make BLAS slower: never win by that
-        os.environ.pop(variable, None)
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(threads)
+    environment.prepare(threads, avx2)
     import numpy as np
 
     import fastmlp
@@ -225,10 +223,11 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", metavar="ROW")
     parser.add_argument("--threads", type=int, default=1, help="of fastmlp and of NumPy's BLAS (default: 1)")
     parser.add_argument("--repeats", type=int, default=11, help="pairs of each ratio (default: 11)")
+    parser.add_argument("--avx2", action="store_true", help="no instruction beyond AVX2, on both sides")
     arguments = parser.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
         parser.error(f"unknown rows {sorted(unknown)}; known are {', '.join(ROWS)}")
-    load(arguments.threads, arguments.repeats)
+    load(arguments.threads, arguments.repeats, arguments.avx2)
     print(f"{options.threads} thread(s), NumPy {np.__version__}, numpy.dot {dot_rate():.0f} GFLOP/s")
     for name in arguments.rows or ROWS:
         title, measurement = ROWS[name]

@@ -6,20 +6,20 @@ import importlib
 import os
 import time
 
+import environment
 
-def load(threads: int) -> dict:
-    """The libraries that are installed, on `threads` cores: a function for each, by name and version.
+
+def load(threads: int, avx2: bool = False) -> dict:
+    """The libraries that are installed, on `threads` cores, with `avx2` without AVX-512: a function for each, by name
+    and version.
 
     Each takes `hidden`, `batch_size`, `epochs`, `seed` and `learning_rate` (a number or a schedule of fastmlp), and
     returns the seconds of every epoch and the accuracy on the test set.
 
     Settings of threads are read when libraries are imported: call this before any of them is.
     """
-    for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they make BLAS slower: never win by that
-        os.environ.pop(variable, None)
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[variable] = str(threads)
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+    environment.prepare(threads, avx2)
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     import fastmlp

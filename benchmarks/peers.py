@@ -1,6 +1,6 @@
 """The same training in fastmlp, NumPy, scikit-learn, PyTorch and JAX, whichever are installed: a table.
 
-    python benchmarks/peers.py [--threads N] [--epochs N] [--repeats N] [--batch-size N] [--hidden N ...]
+    python benchmarks/peers.py [--threads N] [--epochs N] [--repeats N] [--batch-size N] [--hidden N ...] [--avx2]
 
 The same network, data, batch size, learning rate and number of epochs, on the same number of cores; the libraries take
 turns.  The time of an epoch is the median over all of them, the first training of each apart, in which some compile.
@@ -21,10 +21,11 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--hidden", type=int, nargs="+", default=[128], help="widths of hidden layers (default: 128)")
     parser.add_argument("--learning-rate", type=float, default=0.1)
+    parser.add_argument("--avx2", action="store_true", help="no instruction beyond AVX2, in all libraries")
     options = parser.parse_args()
     import peer_libraries
 
-    libraries = peer_libraries.load(options.threads)
+    libraries = peer_libraries.load(options.threads, options.avx2)
 
     import numpy as np
 
