@@ -119,7 +119,8 @@ def train(
         ``on_epoch_end(model)`` and ``on_train_end(model)``; those in `fastmlp.callbacks` stop training, log, and save.
         What returns True after an epoch ends the training.
     progress : bool or "auto"
-        A progress bar on standard error; "auto" shows it on a terminal only.
+        A progress bar on standard error; "auto" shows it on a terminal only.  Unless it is False, a line says that
+        kernels are compiled, where they are.
     dropout : float or sequence of float
         The share of its units that a hidden layer leaves out in a step: one number, or one per hidden layer.
     input_dropout : float
@@ -243,6 +244,7 @@ def train(
         regularisation=regularisation, settings={places.SMOOTHING: label_smoothing, places.DELTA: delta},
         seed=int(dropout_rng.integers(0, 2**62)),
     )  # fmt: skip
+    run.announces_compiling = progress is not False
     data: ArrayData | StreamData
     if stream is None:
         data = ArrayData(run, x, targets, input_scale, None if isinstance(sparse, str) else sparse, samples, shuffle)
