@@ -240,7 +240,7 @@ def test_early_stopping_takes_metrics_that_rise():
     model = fastmlp.train(
         X, LABELS, epochs=50, seed=0, metrics="top_2", validation=(X[:20], LABELS[:20]), callbacks=stop
     )
-    assert stop.rises
+    assert stop.higher_is_better
     assert model.history["validation_top_2"][stop.best_epoch - 1] == max(model.history["validation_top_2"])
 
 

@@ -117,7 +117,7 @@ for bad, error in (
     ([None], TypeError),
 ):
     wrong_train(error, "metrics", metrics=bad)
-wrong_train(ValueError, "metrics: 'top_3' needs classes", metrics="top_3", y=VALUES)
+wrong_train(ValueError, "metrics: 'top_3' needs class labels", metrics="top_3", y=VALUES)
 for bad in (np.ones(3), -np.ones(24), np.zeros(24), np.full(24, NAN), np.ones((24, 1)), 3.0):
     wrong_train(ValueError, "sample_weight must", sample_weight=bad)
 wrong_train(TypeError, "sample_weight must", sample_weight=["a"] * 24)
@@ -311,11 +311,11 @@ for kind, arguments, error, match in (
     ("Step", {"start": 0.1, "every": 2.5}, TypeError, "Step: every"),
     ("Step", {"start": 0.1, "every": 2, "factor": 0}, ValueError, "Step: factor"),
     ("Exponential", {"start": 0.1, "factor": -1}, ValueError, "Exponential: factor"),
-    ("OneCycle", {"peak": 0}, ValueError, "OneCycle: peak"),
-    ("OneCycle", {"peak": 0.1, "rising": 1}, ValueError, "OneCycle: rising"),
-    ("OneCycle", {"peak": 0.1, "divide": None}, TypeError, "OneCycle: divide"),
-    ("Warmup", {"then": 0.1, "epochs": 0}, ValueError, "Warmup: epochs"),
-    ("Warmup", {"then": "cosine"}, TypeError, "Warmup: then"),
+    ("OneCycle", {"max_lr": 0}, ValueError, "OneCycle: max_lr"),
+    ("OneCycle", {"max_lr": 0.1, "pct_start": 1}, ValueError, "OneCycle: pct_start"),
+    ("OneCycle", {"max_lr": 0.1, "div_factor": None}, TypeError, "OneCycle: div_factor"),
+    ("Warmup", {"schedule": 0.1, "epochs": 0}, ValueError, "Warmup: epochs"),
+    ("Warmup", {"schedule": "cosine"}, TypeError, "Warmup: schedule"),
     ("ReduceOnPlateau", {"start": 0.1, "factor": 1}, ValueError, "ReduceOnPlateau: factor"),
     ("ReduceOnPlateau", {"start": 0.1, "patience": -1}, ValueError, "ReduceOnPlateau: patience"),
     ("ReduceOnPlateau", {"start": 0.1, "threshold": "1%"}, TypeError, "ReduceOnPlateau: threshold"),
@@ -329,9 +329,9 @@ wrong_train(ValueError, "'validation_loss' has no value", learning_rate=fastmlp.
 for kind, arguments, error, match in (
     ("EarlyStopping", {"patience": -1}, ValueError, "patience must be an integer"),
     ("EarlyStopping", {"patience": 1.5}, TypeError, "patience must be an integer"),
-    ("EarlyStopping", {"min_delta": -1}, ValueError, "min_delta must be a number"),
-    ("EarlyStopping", {"min_delta": "1%"}, TypeError, "min_delta must be a number"),
-    ("EarlyStopping", {"min_delta": NAN}, ValueError, "min_delta must be a number"),
+    ("EarlyStopping", {"min_delta": -1}, ValueError, "min_delta must be a finite number >= 0"),
+    ("EarlyStopping", {"min_delta": "1%"}, TypeError, "min_delta must be a finite number >= 0"),
+    ("EarlyStopping", {"min_delta": NAN}, ValueError, "min_delta must be a finite number >= 0"),
     ("TimeBudget", {"seconds": 0}, ValueError, "seconds must be a finite number"),
     ("TimeBudget", {"seconds": "1 h"}, TypeError, "seconds must be a finite number"),
     ("TimeBudget", {}, TypeError, "seconds"),
