@@ -6,6 +6,7 @@ Calls are functions of a world: a classifier `model`, a `regression`, `several` 
 import numpy as np
 import pytest
 import scipy.sparse
+from helpers import import_or_skip
 
 import fastmlp
 from fastmlp import callbacks, reference
@@ -382,7 +383,7 @@ def with_library(where, module, call, error, match, fails=None):
     """Add a call that needs another library, which it is given."""
 
     def run(world):
-        return call(world, pytest.importorskip(module))
+        return call(world, import_or_skip(module))
 
     wrong(where, run, error, match, fails)
 
