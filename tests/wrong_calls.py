@@ -67,7 +67,7 @@ for name in ("dropout", "input_dropout", "label_smoothing"):
         wrong_train(ValueError, f"{name} must be a number of at least 0 and less than 1", **{name: bad})
     wrong_train(TypeError, f"{name} must be", **{name: "half"})
 wrong_train(ValueError, r"dropout must be one number, or one per hidden layer \(1\)", dropout=[0.1, 0.2])
-wrong_train(ValueError, "label_smoothing needs the loss cross_entropy", label_smoothing=0.1, loss="softmax_mse")
+wrong_train(ValueError, "label_smoothing needs loss='cross_entropy'", label_smoothing=0.1, loss="softmax_mse")
 wrong_train(ValueError, "delta must be a finite number greater than 0", delta=0, y=VALUES, loss="huber")
 wrong_train(TypeError, "delta must be", delta=None, y=VALUES, loss="huber")
 for name, choices in (("loss", "'mse'"), ("optimizer", "'adam'"), ("activation", "'relu'"), ("init", "'he'"),
@@ -130,9 +130,9 @@ for bad, error in (
     ({0: "a"}, TypeError),
 ):
     wrong_train(error, "class_weight", class_weight=bad)
-wrong_train(ValueError, "class_weight is for labels", class_weight="balanced", y=VALUES)
+wrong_train(ValueError, "class_weight needs labels", class_weight="balanced", y=VALUES)
 wrong_train(ValueError, "classes must hold at least two", classes=[1])
-wrong_train(ValueError, "classes are for labels", classes=[0, 1], y=VALUES)
+wrong_train(ValueError, "classes needs labels", classes=[0, 1], y=VALUES)
 wrong_train(ValueError, "y holds labels", classes=[0, 1])
 wrong_train(TypeError, "classes must hold labels", classes=[0.5, 1.5, 2.5])
 wrong_train(TypeError, "checkpoint must be the path of a folder", checkpoint=3)
