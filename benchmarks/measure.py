@@ -13,12 +13,12 @@ import subprocess
 import sys
 import time
 
-import environment
-
 
 def load(threads: int, repeats: int, avx2: bool) -> None:
     """Import what is measured, after the settings that NumPy reads, and make the data."""
     global np, fastmlp, reference, notebook_data, mnist, normal, pixels, options
+    import environment  # beside this file
+
     environment.prepare(threads, avx2)
     import numpy as np
 

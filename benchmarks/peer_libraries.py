@@ -6,8 +6,6 @@ import importlib
 import os
 import time
 
-import environment
-
 
 def load(threads: int, avx2: bool = False) -> dict:
     """The libraries that are installed, on `threads` cores, with `avx2` without AVX-512: a function for each, by name
@@ -18,6 +16,8 @@ def load(threads: int, avx2: bool = False) -> dict:
 
     Settings of threads are read when libraries are imported: call this before any of them is.
     """
+    import environment  # beside this file
+
     environment.prepare(threads, avx2)
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
     if hasattr(os, "sched_setaffinity"):

@@ -186,9 +186,10 @@ def _train(options) -> None:
     arguments = _training_arguments(options)
     if options.save:
         check_writable(options.save)
-    from fastmlp.warmup import compile_side_by_side
+    from fastmlp.compilation import USUAL, compile_regions
 
-    compile_side_by_side()
+    if arguments["batch_size"] > 4 and arguments["loss"] in (None, "cross_entropy"):
+        compile_regions(list(USUAL), announce=not options.quiet)
     # what has to be compiled is compiled here, and the times below are those of training alone
     plain = {**arguments, "epochs": 1, "learning_rate": 1e-3}  # a plateau needs a validation set
     fastmlp.train(mnist.x_train[:512], mnist.y_train[:512], **plain, progress=False)

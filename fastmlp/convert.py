@@ -280,7 +280,11 @@ def to_torch(model: MLP):
     ------
     ImportError
         If PyTorch is missing.
+    TypeError
+        If `model` is not an `MLP`.
     """
+    if not isinstance(model, MLP):
+        raise TypeError(f"model must be a fastmlp.MLP, got {model!r}")
     torch = require("torch", "torch")
     nn = torch.nn
     outputs: dict[str, Any] = {

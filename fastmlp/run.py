@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmlp import inputs
 from fastmlp.bounds import call_checked
+from fastmlp.compilation import compile_regions
 from fastmlp.inputs import InputScale
 from fastmlp.kernels import context as places
 from fastmlp.kernels import epoch, regions
@@ -103,6 +104,7 @@ class Run:
         for place, value in {**optimizer.settings(), **restraint.settings(), **(settings or {})}.items():
             self.settings[place] = value
         self.lists, self.entries = sparse_lists(0, batch_size), nonzeros_for(0, 0, 0)
+        self.announces_compiling = False  # on standard error
         self.windows: DenseWindows | None = None
         self.folded: InputScale | None = None  # of which the packed first bias has the offset
         self.context = np.zeros(places.CONTEXT, np.int64)
@@ -248,21 +250,30 @@ class Run:
         if self.folded is not None:
             set_bias(self.network, 0, shifted_bias(self.parameters, self.folded))
 
+    def _regions(self, mode: int) -> dict[int, str]:
+        """The regions that a mode takes, by the places in the context where their addresses belong."""
+        inner = "row" if self.batch_size == 1 else "inner"
+        names = {places.FIRST_AHEAD: f"{self.way}_ahead", places.INNER_AHEAD: f"{inner}_ahead"}
+        if mode == TRAIN:
+            names |= {places.FIRST_UPDATE: f"{self.way}_update", places.INNER_BACK: f"{inner}_back"}
+            if self.context[places.RULE_CODE] == STORE:
+                names[places.UPDATE] = "stored_update"
+        if self.network.layers[SLOPE_AT :: int(TABLE_COLUMNS)].any():
+            names[places.FINISH] = "finish_tiles"
+        if mode != PREDICT:
+            names[places.LOSS] = regions.LOSS_ENTRIES[self.loss].name
+            if self.context[places.SAMPLE_WEIGHTS + 1]:
+                names[places.WEIGH] = "weigh_rows"
+        return names
+
     def _point_regions(self, mode: int) -> None:
         """Tell the kernels where the regions are that a mode takes, and compile those that are not yet."""
-        context, inner = self.context, "row" if self.batch_size == 1 else "inner"
-        context[places.MODE] = mode
-        context[places.FIRST_AHEAD] = getattr(regions, f"{self.way}_ahead").address
-        context[places.INNER_AHEAD] = getattr(regions, f"{inner}_ahead").address
-        if mode == TRAIN:
-            context[places.FIRST_UPDATE] = getattr(regions, f"{self.way}_update").address
-            context[places.INNER_BACK] = getattr(regions, f"{inner}_back").address
-            context[places.UPDATE] = regions.stored_update.address if context[places.RULE_CODE] == STORE else 0
-        if self.network.layers[SLOPE_AT :: int(TABLE_COLUMNS)].any():
-            context[places.FINISH] = regions.finish_tiles.address
-        if mode != PREDICT:
-            context[places.LOSS] = regions.LOSS_ENTRIES[self.loss].address
-            context[places.WEIGH] = regions.weigh_rows.address if context[places.SAMPLE_WEIGHTS + 1] else 0
+        self.context[places.MODE] = mode
+        self.context[places.UPDATE] = self.context[places.WEIGH] = 0
+        names = self._regions(mode)
+        compile_regions(list(names.values()), self.announces_compiling)
+        for place, name in names.items():
+            self.context[place] = getattr(regions, name).address
 
     def _steps(self, mode: int, order, rates, records, outputs) -> int:
         """Do the steps for the samples of `order`; returns how many were done before a loss that is not finite."""

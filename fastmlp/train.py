@@ -119,7 +119,8 @@ def train(
         ``on_epoch_end(model)`` and ``on_train_end(model)``.  Training ends when one returns True after an epoch.
         `fastmlp.callbacks` has some for early stopping, logging and saving.
     progress : bool or "auto"
-        Whether to show a progress bar on standard error; "auto" shows it on terminals only.
+        Whether to show a progress bar on standard error; "auto" shows it on terminals only.  Unless it is False, a line
+        says so when kernels have to be compiled first.
     dropout : float or sequence of float
         Fraction of the units of a hidden layer that are dropped in a step: one number, or one per hidden layer.
     input_dropout : float
@@ -244,6 +245,7 @@ def train(
         regularisation=regularisation, settings={places.SMOOTHING: label_smoothing, places.DELTA: delta},
         seed=int(dropout_rng.integers(0, 2**62)),
     )  # fmt: skip
+    run.announces_compiling = progress is not False
     data: ArrayData | StreamData
     if stream is None:
         data = ArrayData(run, x, targets, input_scale, None if isinstance(sparse, str) else sparse, samples, shuffle)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 
+from fastmlp.compilation import compile_regions
 from fastmlp.inputs import rows_of
 from fastmlp.kernels import jit, regions
 from fastmlp.kernels.sparse import make_words
@@ -15,25 +13,9 @@ from fastmlp.threads import resolve
 from fastmlp.train import train
 
 
-def compile_side_by_side() -> None:
-    """Where nothing is compiled yet, have a second process compile one half of what training needs, into the cache,
-    while this one compiles the other."""
-    if jit.CACHE_FOLDER is None or jit.is_cached():
-        return
-    code = (
-        "from fastmlp.kernels import regions as r; "
-        "[e.address for e in (r.groups_update, r.inner_back, r.cross_entropy_rows)]"
-    )
-    with subprocess.Popen([sys.executable, "-c", code]):
-        _ = regions.groups_ahead.address, regions.inner_ahead.address  # which compiles them
-
-
 def warmup() -> None:
     """Compile every kernel, or load it from the cache, and try whether lists are packed correctly."""
-    compile_side_by_side()
-    for region in vars(regions).values():
-        if isinstance(region, jit.entry):
-            _ = region.address
+    compile_regions([region.name for region in vars(regions).values() if isinstance(region, jit.entry)])
     x, y = np.eye(256, 64, dtype=np.float32), np.arange(256) % 2  # floats that are mostly zero
     for threads in {1, resolve(None)}:  # steps large enough to be worth two threads
         train(x, y, hidden=(64,), epochs=1, threads=threads, progress=False).predict_proba(x)

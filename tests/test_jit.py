@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastmlp
+from fastmlp.kernels import processors
 
 # Compiles a kernel and a function that is called by address.
 CODE = """
@@ -279,18 +280,31 @@ def test_users_own_kernels_are_cached_where_they_were(tmp_path):
     assert [path.name for path in (tmp_path / "__pycache__").glob("mine.f*.nbi")]
 
 
-NARROWER = """
-import numpy as np, fastmlp
-from fastmlp import reference
+OF_ROW = """
+import hashlib, numpy as np, fastmlp
 from fastmlp.kernels import processors
 x = (np.random.default_rng(0).integers(0, 255, (90, 70)) * (np.arange(70) % 4 == 0)).astype(np.uint8)
-y = np.arange(90) % 3
-a = fastmlp.train(x, y, hidden=(50, 40), epochs=2, seed=0)
-b = reference.train(x, y, hidden=(50, 40), epochs=2, seed=0)
-print(int(processors.WIDE), max(np.abs(p - q).max() for p, q in zip(a.weights, b.weights)) < 1e-5)
+y, digest = np.arange(90) % 3, hashlib.sha256()
+for sparse in (True, False):
+    for activation in ("relu", "gelu"):
+        model = fastmlp.train(
+            x, y, hidden=(50, 40), activation=activation, epochs=2, seed=0, sparse=sparse, progress=False
+        )
+        for weight in model.weights:
+            digest.update(weight.tobytes())
+print(processors.NAME, digest.hexdigest())
 """
+SETTINGS = {
+    "avx2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx"},
+    "other": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"},
+}
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="names processors of x86")
-def test_kernels_for_a_narrower_processor_run_here():
-    assert run(NARROWER, NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma,+avx") == ["16", "True"]
+@pytest.mark.parametrize("row", SETTINGS)
+def test_every_row_of_the_table_of_processors_gives_the_same_bits(row):
+    if row == "avx2" and processors.NAME not in ("avx512", "avx2"):
+        pytest.skip("this processor has no AVX2")
+    name, digest = run(OF_ROW, **SETTINGS[row])
+    assert name == row
+    assert run(OF_ROW)[1] == digest

@@ -428,8 +428,7 @@ with_library(
     "torch",
     lambda w, t: fastmlp.to_torch(3),
     TypeError,
-    "model must be",
-    fails="AttributeError: 'int' object has no attribute 'weights'",
+    "model must be a fastmlp.MLP",
 )
 with_library("from_keras", "keras", lambda w, k: fastmlp.from_keras(3), TypeError, "model must be a keras.Model")
 with_library("from_sklearn", "sklearn", lambda w, s: fastmlp.from_sklearn(3), TypeError, "mlp must be an MLPClassifier")

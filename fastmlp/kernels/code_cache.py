@@ -16,6 +16,7 @@ import uuid
 
 from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
+from numba.core.registry import cpu_target
 from numba.core.serialize import dumps
 
 SUFFIX = ".nbc"
@@ -47,6 +48,10 @@ class CodeCache(FunctionCache):
     def _file_name(self, sig, codegen) -> str:
         key = hashlib.sha256(repr(self._index_key(sig, codegen)).encode()).hexdigest()
         return f"{self._base}-{self._py_func.__code__.co_firstlineno}-{key[:16]}{SUFFIX}"
+
+    def has(self, sig) -> bool:
+        """Return whether there is a file for a signature, be it damaged or not."""
+        return self.folder.has(self._file_name(sig, cpu_target.target_context.codegen()))
 
     def load_overload(self, sig, target_context):
         """Return the compiled code for a signature; None where there is none that can be used."""
@@ -97,6 +102,10 @@ class CodeFolder:
             return None
         digest, data = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
         return data if hashlib.sha256(data).digest() == digest else None
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of that name."""
+        return (self.path / name).exists()
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file in one step, so that other processes see all of it or nothing."""

@@ -17,6 +17,9 @@ import llvmlite.binding
 import numba
 from numba.core import config, sigutils
 from numba.core.ccallback import CFunc
+from numba.core.compiler import Compiler
+from numba.core.dispatcher import _FunctionCompiler
+from numba.core.registry import CPUDispatcher
 
 from fastmlp.kernels.code_cache import SUFFIX, CodeCache, CodeFolder
 
@@ -83,30 +86,83 @@ def is_cached() -> bool:
     return len(cached_files()) > 0
 
 
+def is_cache_writable() -> bool:
+    """Whether compiled code can be kept in CACHE_FOLDER."""
+    return CACHE_FOLDER is not None and os.access(CACHE_FOLDER, os.W_OK)
+
+
 # No fastmath: sums of vectors have one order wherever they run, and NaN and infinity stay visible.
 _FLAGS = {"nogil": True, "error_model": "numpy"}
 
 
-def _cached(function, **flags):
-    compiled = numba.njit(**_FLAGS, **flags)(function)
+class _Compiler(_FunctionCompiler):
+    """Numba's compiler of a function, which leaves out the wrapper for Python's calls where only kernels call.
+
+    The wrapper takes tuples of arrays apart.  It took a fifth of all compiling.
+    """
+
+    def compile(self, args, return_type):
+        self.args = args
+        return super().compile(args, return_type)
+
+    def _customize_flags(self, flags):
+        flags.no_cfunc_wrapper = True
+        flags.no_cpython_wrapper = not _is_for_python(self.targetoptions, self.args)
+        return flags
+
+
+def _is_for_python(options, args) -> bool:
+    """Whether Python may call a function with arguments of these types: not with spans, which only kernels have."""
+    return not options.get("forceinline") and "span(" not in str(args)
+
+
+class _Dispatcher(CPUDispatcher):
+    """A compiled function that kernels call, or Python."""
+
+    def __init__(self, function, **options):
+        options = {"nopython": True, **_FLAGS, **options}
+        super().__init__(function, targetoptions=options)
+        self._compiler = _Compiler(function, self.targetdescr, options, {}, Compiler)
+
+    @functools.cached_property
+    def _for_python(self):
+        """The same with wrappers, for calls from tests and benchmarks."""
+        return numba.njit(**_FLAGS)(self.py_func)
+
+    def add_overload(self, cres):
+        args = tuple(cres.signature.args)
+        if _is_for_python(self.targetoptions, args):
+            super().add_overload(cres)
+        else:  # a call from Python must not find it
+            self.overloads[args] = cres
+
+    def _compile_for_args(self, *args, **kws):
+        if self.targetoptions.get("forceinline"):
+            return self._for_python  # to be called with the same arguments
+        return super()._compile_for_args(*args, **kws)
+
+
+def kernel(function):
+    """Compile `function` in nopython mode, without the GIL, and keep its machine code in CACHE_FOLDER."""
+    if config.DISABLE_JIT:
+        return function
+    compiled = _Dispatcher(function)
+    if _FOLDER is not None:
+        compiled._cache = CodeCache(function, _FOLDER)
+    return compiled
+
+
+def parallel(function):
+    """A kernel whose loops over `numba.prange` run on several threads."""
+    compiled = numba.njit(parallel=True, **_FLAGS)(function)
     if _FOLDER is not None and not config.DISABLE_JIT:
         compiled._cache = CodeCache(function, _FOLDER)
     return compiled
 
 
-def kernel(function):
-    """Compile `function` in nopython mode, without the GIL, and keep its machine code in CACHE_FOLDER."""
-    return _cached(function)
-
-
-def parallel(function):
-    """A kernel whose loops over `numba.prange` run on several threads."""
-    return _cached(function, parallel=True)
-
-
 def inlined(function):
     """Compile `function` into its callers, by LLVM: for small ones, called in many places."""
-    return numba.njit(forceinline=True, **_FLAGS)(function)
+    return function if config.DISABLE_JIT else _Dispatcher(function, forceinline=True)
 
 
 def merged(function):
@@ -128,16 +184,27 @@ class entry:
         self.n = n
 
     def __call__(self, function):
-        self.function = function
+        self.function, self.name = function, function.__name__
         return self
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is compiled, here or in the cache."""
+        if "address" in self.__dict__ or config.DISABLE_JIT:
+            return True
+        return _FOLDER is not None and CodeCache(self.function, _FOLDER).has(self._signature())
+
+    def _signature(self):
+        return numba.void(*[numba.int64] * self.n)
 
     @functools.cached_property
     def address(self) -> int:
         if config.DISABLE_JIT:
             self.callback = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * self.n)(self.function)
             return ctypes.cast(self.callback, ctypes.c_void_p).value
-        signature = sigutils.normalize_signature(numba.void(*[numba.int64] * self.n))
-        self.callback = CFunc(self.function, signature, locals={}, options=dict(_FLAGS))  # as numba.cfunc makes it
+        signature = sigutils.normalize_signature(self._signature())
+        # as numba.cfunc makes it
+        self.callback = CFunc(self.function, signature, locals={}, options=dict(_FLAGS))
         if _FOLDER is not None:
             self.callback._cache = CodeCache(self.function, _FOLDER)
         self.callback.compile()
