@@ -1,4 +1,4 @@
-"""The order of the samples."""
+"""The order in which samples are trained on, and the split into training and validation set."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ SHUFFLES = (True, False, "replacement")
 
 
 def epoch_order(samples: np.ndarray, shuffle, rng: np.random.Generator) -> np.ndarray:
-    """The samples of one epoch in the order of training, (n,) int64.
+    """Return the samples of one epoch in training order, (n,) int64.
 
-    `shuffle`: True for a permutation, False for the order given, "replacement" for as many uniform draws.
+    `shuffle` is True for a random permutation, False for the given order, or "replacement" for n uniform draws.
     """
     if shuffle == "replacement":
         return samples[rng.integers(0, len(samples), len(samples))]
@@ -18,7 +18,7 @@ def epoch_order(samples: np.ndarray, shuffle, rng: np.random.Generator) -> np.nd
 
 
 def split(n_samples: int, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Samples for training and for validation, each in ascending order; `fraction` are for validation."""
+    """Return the samples for training and for validation, each ascending; `fraction` of them are for validation."""
     shuffled = rng.permutation(n_samples)
     n_validation = round(n_samples * fraction)
     return np.sort(shuffled[n_validation:]), np.sort(shuffled[:n_validation])

@@ -1,9 +1,10 @@
-"""Callbacks of `fastmlp.train`: to stop in time, to log, and to save.
+"""Callbacks for `fastmlp.train`: early stopping, time limits, logging and saving.
 
-Any object with some of the methods ``on_train_begin(model)``, ``on_epoch_end(model)`` and ``on_train_end(model)`` is a
-callback.  The model's `history` tells what has been recorded; training ends where ``on_epoch_end`` returns True.  Where
-training can be resumed (``checkpoint=``), a callback that remembers something from epoch to epoch has ``state_dict()``
-and ``load_state_dict(state)``: a dict of numbers, strings and arrays.
+A callback is an object with any of the methods ``on_train_begin(model)``, ``on_epoch_end(model)`` and
+``on_train_end(model)``.  The model's `history` holds what has been recorded so far.  Training ends when
+``on_epoch_end`` returns True.  A callback that keeps state from epoch to epoch should define ``state_dict()``, which
+returns a dict of numbers, strings and arrays, and ``load_state_dict(state)``, so that training runs with
+``checkpoint=`` can be resumed.
 """
 
 from __future__ import annotations
@@ -13,30 +14,32 @@ import os
 import time
 
 from fastmlp import inputs
-from fastmlp.metrics import rises as metric_rises
+from fastmlp.deprecation import renamed
+from fastmlp.metrics import higher_is_better as metric_rises
 from fastmlp.model import MLP
 
 
+@renamed(rises="higher_is_better")
 class EarlyStopping:
-    """End training when a recorded metric no longer gets better, with the weights from when it was best.
+    """End training when a recorded metric stops improving, and restore the weights of the best epoch.
 
     Parameters
     ----------
     metric : str
-        A name in the model's history.  Accuracies, top-k and R2 are to rise, all else to fall.
+        A name in the model's history.  Accuracies, top-k and R2 should increase, everything else should decrease.
     patience : int
-        How many epochs without a better value are waited for.
+        Number of epochs without improvement that are tolerated; training ends after one more.
     min_delta : float, at least 0
-        By how much a value must be better to count.
+        Smallest improvement that counts.
     restore_best : bool
-        Whether the model gets back the weights of its best epoch.
-    rises : bool, optional
-        Whether the metric is to rise, for those of your own.
+        Whether to restore the weights of the best epoch at the end.
+    higher_is_better : bool, optional
+        Whether the metric should increase; needed for metrics of your own that should.
 
     Attributes
     ----------
     best_epoch : int or None
-        The epoch of the best value, counted from 1.
+        Number of the epoch with the best value, counted from 1.
     """
 
     def __init__(
@@ -46,15 +49,15 @@ class EarlyStopping:
         patience: int = 5,
         min_delta: float = 0.0,
         restore_best: bool = True,
-        rises: bool | None = None,
+        higher_is_better: bool | None = None,
     ):
         self.metric, self.restore_best = metric, restore_best
-        self.rises = metric_rises(metric) if rises is None else rises
+        self.higher_is_better = metric_rises(metric) if higher_is_better is None else higher_is_better
         self.patience = inputs.check_integer(patience, "patience", 0)
         if isinstance(min_delta, bool) or not isinstance(min_delta, (int, float)):
-            raise TypeError(f"min_delta must be a number of at least 0, got {min_delta!r}")
+            raise TypeError(f"min_delta must be a finite number >= 0, got {min_delta!r}")
         if not 0 <= min_delta < math.inf:
-            raise ValueError(f"min_delta must be a number of at least 0, got {min_delta!r}")
+            raise ValueError(f"min_delta must be a finite number >= 0, got {min_delta!r}")
         self.min_delta = min_delta
 
     def on_train_begin(self, model: MLP) -> None:
@@ -66,8 +69,8 @@ class EarlyStopping:
     def on_epoch_end(self, model: MLP) -> bool:
         value = model.history[self.metric][-1]
         if math.isnan(value):
-            raise ValueError(f"metric {self.metric!r} has no value: does train() have validation= ?")
-        value = value if self.rises else -value
+            raise ValueError(f"metric {self.metric!r} has no value; pass validation= to train()")
+        value = value if self.higher_is_better else -value
         epoch = model.history["epoch"][-1]
         if self.best_epoch is None or value > self.best + self.min_delta:
             self.best, self.best_epoch = value, epoch
@@ -93,11 +96,12 @@ class EarlyStopping:
 
 
 class TimeBudget:
-    """End training after the epoch in which `seconds` have gone by since it began.
+    """End training after the epoch in which a time limit is reached.
 
     Parameters
     ----------
     seconds : float, greater than 0
+        Time limit, measured from the start of training.
     """
 
     def __init__(self, seconds: float):
@@ -117,12 +121,12 @@ class TimeBudget:
 
 
 class CSVLog:
-    """Write the history to a CSV file, a line after every epoch.
+    """Write the history to a CSV file, one line per epoch.
 
     Parameters
     ----------
     path : str or path
-        A file that is there is overwritten when training begins.
+        An existing file is overwritten when training begins.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -140,20 +144,20 @@ class CSVLog:
 
     def on_epoch_end(self, model: MLP) -> None:
         n = len(model.history["epoch"])
-        for i in range(self._written, n):  # after resuming, also those from before
+        for i in range(self._written, n):  # after a resume, earlier epochs too
             self._write("a", [model.history[name][i] for name in self._names])
         self._written = n
 
 
 class Checkpoint:
-    """Save the model after every epoch, or after every one that is the best so far.
+    """Save the model after every epoch, or only after those that are the best so far.
 
     Parameters
     ----------
     path : str or path
-        A file that is there is replaced, once the new one is whole.
+        An existing file is replaced, once the new one is complete.
     best : str, optional
-        A name in the model's history: save only where it is the best so far.
+        A name in the model's history: save only after epochs in which it is the best so far.
     """
 
     def __init__(self, path: str | os.PathLike, best: str | None = None):

@@ -1,4 +1,4 @@
-"""How many processors the process may use."""
+"""The number of processors that the process may use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-# joblib sets the first two in its workers, Dask the first; a user may set any of them.
+# joblib sets the first two in its workers, Dask the first; users may set any of them.
 VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_THREAD_LIMIT", "LOKY_MAX_CPU_COUNT")
 
 
@@ -30,26 +30,26 @@ def physical_cores(root: Path = Path("/")) -> int:
 
 
 def cpu_quota(root: Path = Path("/")) -> float:
-    """Return how many processors' time the control groups grant, rounded up; infinity without a limit.
+    """Return the CPU quota of the control groups, in processors, rounded up; infinity without a limit.
 
-    A group's limit holds for all groups in it, so the smallest one from the process's own group up counts.
+    A limit applies to all nested groups, so the smallest one among the process's group and its ancestors counts.
     """
     quotas = [quota for folder in _cpu_groups(root) for quota in _quotas(folder)]
     return max(1, math.ceil(min(quotas))) if quotas else math.inf
 
 
 def environment_limit(environment: Mapping[str, str] = os.environ) -> float:
-    """Return the smallest number of threads that the environment asks for; infinity where it does not."""
+    """Return the smallest number of threads that the environment asks for; infinity if it asks for none."""
     limits = []
     for name in VARIABLES:
-        first = environment.get(name, "").split(",")[0].strip()  # OMP_NUM_THREADS has one number for every nested level
+        first = environment.get(name, "").split(",")[0].strip()  # OMP_NUM_THREADS may list one number per nesting level
         if first.isdecimal() and int(first) > 0:
             limits.append(int(first))
     return min(limits, default=math.inf)
 
 
 def _cpu_groups(root: Path) -> Iterator[Path]:
-    """Yield the folders of the process's control groups that may limit its processors, each with those above it."""
+    """Yield the folders of the process's control groups that may limit its processors, and of their ancestors."""
     mount = root / "sys/fs/cgroup"
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -65,12 +65,12 @@ def _cpu_groups(root: Path) -> Iterator[Path]:
             continue
         names = [name for name in path.split("/") if name not in ("", "..")]
         for top in dict.fromkeys(tops):
-            # in a container the path may be the host's: then only the top is there
+            # in a container the path may be the host's, and then only the top exists
             yield from (top.joinpath(*names[:depth]) for depth in range(len(names) + 1))
 
 
 def _quotas(group: Path) -> Iterator[float]:
-    """Yield the processors that a control group is limited to, if it is."""
+    """Yield the number of processors that a control group is limited to, if there is a limit."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()
@@ -79,5 +79,5 @@ def _quotas(group: Path) -> Iterator[float]:
             period = (group / "cpu.cfs_period_us").read_text()
         if quota != "max" and int(quota) > 0 and int(period) > 0:
             yield int(quota) / int(period)
-    except (OSError, ValueError):  # no limit, or none that can be read
+    except (OSError, ValueError):  # no limit, or it can't be read
         return

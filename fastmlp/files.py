@@ -1,4 +1,4 @@
-"""Models as safetensors files: parameters as tensors, everything else needed to predict as JSON in the metadata."""
+"""Model files in safetensors format: parameters are tensors, everything else is JSON in the metadata."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
 from fastmlp.model import MLP
 from fastmlp.parameters import Parameters
 
-KEY = "fastmlp"  # of the metadata
-CHECKSUM = "crc32"  # of a checkpoint's metadata and tensors, in its metadata
+KEY = "fastmlp"  # metadata key of the JSON
+CHECKSUM = "crc32"  # metadata key of the checksum that checkpoints have
 FORMAT = 1
 
 
 def save(model: MLP, path) -> None:
-    """Write `model` to `path`: a new file, renamed into place once it is whole."""
+    """Write `model` to `path` atomically: to a new file, which is renamed into place once it is complete."""
     write(model, path, {}, {})
 
 
 def save_somewhere(model: MLP, path) -> None:
-    """Write `model` to `path`, or, where that fails, to another file, which the error names."""
+    """Write `model` to `path`; if that fails, write it to another file, which the error names."""
     data = to_bytes(model, {}, {})
     try:
         replace_file(path, data)
@@ -38,12 +38,12 @@ def save_somewhere(model: MLP, path) -> None:
 
 
 def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]) -> None:
-    """Write `model` with more metadata, and more tensors."""
+    """Write `model` with additional metadata and tensors."""
     replace_file(path, to_bytes(model, more, tensors))
 
 
 def to_bytes(model: MLP, more: dict[str, str], tensors: dict[str, np.ndarray]) -> bytes:
-    """Return the contents of a model's file."""
+    """Return the contents of a model file."""
     from safetensors.numpy import save as pack
 
     from fastmlp import __version__
@@ -70,20 +70,20 @@ def to_bytes(model: MLP, more: dict[str, str], tensors: dict[str, np.ndarray]) -
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
     metadata = {KEY: json.dumps(header, default=_plain), **more}
-    if more:  # training goes on from all of it, and would not notice damage
+    if more:  # resuming uses all of it, and would not notice damage
         metadata[CHECKSUM] = _checksum(metadata, tensors)
     return pack(tensors, metadata=metadata)
 
 
 def _plain(value):
-    """NumPy's numbers and arrays, which a callback may put into the history, as JSON can hold them."""
+    """Convert NumPy numbers and arrays, which callbacks may put into the history, to JSON types."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise TypeError(f"a model's history must hold numbers, strings and lists, got {value!r}")
 
 
 def _checksum(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> str:
-    """A number that tells a damaged file from a whole one, whatever the order of its parts."""
+    """Return a checksum of metadata and tensors that does not depend on their order."""
     parts: list[bytes | memoryview] = [metadata[name].encode() for name in sorted(metadata) if name != CHECKSUM]
     parts += [f"{name} {tensors[name].shape} {tensors[name].dtype.str}".encode() for name in sorted(tensors)]
     parts += [np.ascontiguousarray(tensors[name]).data.cast("B") for name in sorted(tensors) if tensors[name].size]
@@ -104,21 +104,21 @@ def load(path: str | os.PathLike) -> MLP:
     Raises
     ------
     ValueError
-        If it is not a whole file of this kind, or its tensors do not fit its architecture.
+        If the file is not a complete model file, or its tensors do not fit its architecture.
     OSError
-        If it can't be read.
+        If the file can't be read.
     """
     return read(path)[0]
 
 
 def read(path) -> tuple[MLP, dict[str, str], dict[str, np.ndarray]]:
-    """Return a model, the file's metadata, and those of its tensors that belong to a training."""
+    """Return a model, the metadata of its file, and the tensors of its training state."""
     path = os.fspath(path)
     metadata, tensors = _contents(path)
     if KEY not in metadata:
         raise ValueError(f"{path} is a safetensors file, but not a fastmlp model: its metadata has no {KEY!r}")
     if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(metadata, tensors):
-        raise ValueError(f"{path} is damaged: its checksum does not fit")
+        raise ValueError(f"{path} is damaged: its checksum does not match")
     training = {name: tensors.pop(name) for name in list(tensors) if name.startswith("training.")}
     try:
         return _model(json.loads(metadata[KEY]), tensors), metadata, training
@@ -127,10 +127,10 @@ def read(path) -> tuple[MLP, dict[str, str], dict[str, np.ndarray]]:
 
 
 def _contents(path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """The metadata and the tensors of a safetensors file."""
+    """Return the metadata and the tensors of a safetensors file."""
     from safetensors import safe_open
 
-    with open(path, "rb", opener=_open_without_waiting) as file:  # the system's own error where it can't be read
+    with open(path, "rb", opener=_open_without_waiting) as file:  # raises the OS's own error if it can't be read
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{path} is not a file but a pipe or a device")
     try:
@@ -139,14 +139,14 @@ def _contents(path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     except OSError:
         raise
     except BaseException as error:
-        # safetensors has errors of many kinds; a panic of its Rust code is none of Exception's
+        # safetensors raises errors of many kinds; a panic of its Rust code is no subclass of Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise ValueError(f"{path} is not a safetensors file, or is cut short: {error}") from None
 
 
 def _open_without_waiting(path, flags: int) -> int:
-    """Open a file, or a pipe that nobody writes to."""
+    """Open a file without blocking, even if it is a pipe that nobody writes to."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -191,7 +191,7 @@ def _model(header: dict, tensors: dict) -> MLP:
 
 
 def _list_of(header: dict, name: str, kind: type = object) -> list[Any]:
-    """A list of JSON whose elements have a type."""
+    """Return a list from JSON after checking the type of its elements."""
     values = header[name]
     if type(values) is not list or not all(kind is object or type(value) is kind for value in values):
         wanted = "" if kind is object else f" of {kind.__name__}"
@@ -200,7 +200,7 @@ def _list_of(header: dict, name: str, kind: type = object) -> list[Any]:
 
 
 def _parameters(widths: list[int], tensors: dict) -> Parameters:
-    """The parameters, taken out of `tensors`; memory is asked for once it is known that they are there."""
+    """Take the parameters out of `tensors`; memory is allocated only once all of them are known to be there."""
     found: list[np.ndarray] = []
     for kind in ("weight", "bias"):
         for layer, weight_shape in enumerate(zip(widths, widths[1:])):
@@ -228,5 +228,5 @@ def _classes_from_json(labels: list, dtype: str) -> np.ndarray:
         raise TypeError(f"classes can't have the type {dtype!r}")
     if kind == "S":
         labels = [label.encode("latin-1") for label in labels]
-    # the length of texts is that of the longest one: a file may claim any other
+    # strings get the length of the longest: the file may claim any other
     return np.array(labels, kind if kind in "US" else dtype)

@@ -1,4 +1,4 @@
-"""What identifies a training run: all arguments of `fastmlp.train` that its result depends on, as JSON's types."""
+"""The identity of a training run: all arguments of `fastmlp.train` that affect its result, as JSON types."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ import numpy as np
 
 from fastmlp import inputs
 
-# Arguments that may differ when a run is resumed: how fast it runs, what watches it, and how long it goes on.
+# Arguments that may differ when a run is resumed: they affect its speed, its reports and its length.
 IRRELEVANT = frozenset({"callbacks", "checkpoint", "epochs", "progress", "sparse", "threads"})
 
-_CHUNK = 1 << 20  # numbers that are converted at a time
-_STREAM_ROWS = 50  # of a stream, which is too large to be read as a whole
+_CHUNK = 1 << 20  # numbers converted at a time
+_STREAM_ROWS = 50  # rows sampled from a stream, which is too large to be read as a whole
 
 
 def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe the arguments of `fastmlp.train`, by name, but for those that do not change its result."""
+    """Describe the arguments of `fastmlp.train` by name, except those that do not affect its result."""
     return {name: describe(value) for name, value in arguments.items() if name not in IRRELEVANT}
 
 
 def describe(value) -> Any:
-    """`value` as JSON's types: equal for equal values in every process, different for different ones.
+    """Return a description of `value` in JSON types, the same in every process, and different for different values.
 
-    Arrays, data frames and sparse matrices become checksums of all their numbers.  Functions are told apart by their
-    names, constants and defaults; objects by their attributes, but for private ones.
+    Arrays, data frames and sparse matrices become checksums of all their numbers.  Functions are described by their
+    names, constants and defaults, objects by their public attributes.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -58,9 +58,9 @@ def describe(value) -> Any:
 
 
 def _describe_list(values: list | tuple) -> Any:
-    """Long lists of numbers or strings are as good as arrays; settings, such as widths, stay readable."""
+    """Describe long lists of numbers or strings like arrays, and keep short ones, such as widths, readable."""
     if len(values) > 20 and not hasattr(values[0], "__array__"):
-        with contextlib.suppress(ValueError):  # of unequal lengths
+        with contextlib.suppress(ValueError):  # elements of unequal lengths
             return _describe_array(np.asarray(values))
     return [describe(each) for each in values]
 
@@ -69,16 +69,16 @@ def _describe_array(array: np.ndarray) -> str:
     kind = array.dtype.kind
     if kind == "O":
         array, kind = array.astype(str), "U"
-    if kind in "SU":  # as wide as the longest
+    if kind in "SU":  # as wide as the longest string
         array = np.char.encode(array, "utf-8") if kind == "U" else array
         dtype = np.dtype(f"S{max(1, int(np.char.str_len(array).max(initial=0)))}")
-    else:  # 1 is 1, of whatever width
+    else:  # the width of integers does not matter
         dtype = np.dtype(np.float64 if kind == "f" else np.int64 if kind in "bi" else array.dtype.newbyteorder("="))
     return f"{'x'.join(map(str, array.shape))} {dtype.str} {_checksum(array, dtype):08x}"
 
 
 def _checksum(array: np.ndarray, dtype: np.dtype | type, checksum: int = 0) -> int:
-    """CRC-32 of an array as `dtype`, in C order, without a copy of the whole."""
+    """Return the CRC-32 of an array, converted to `dtype` in C order, without copying all of it."""
     array = np.atleast_1d(array)
     rows = max(1, _CHUNK // max(1, array[:1].size))
     for start in range(0, len(array), rows):
@@ -92,13 +92,13 @@ def _describe_csr(matrix) -> str:
         matrix = matrix.copy()
         matrix.sum_duplicates()
     checksum = _checksum(matrix.data[: matrix.nnz], matrix.dtype)
-    for part in (matrix.indices[: matrix.nnz], matrix.indptr):  # of 32 bits here and 64 there
+    for part in (matrix.indices[: matrix.nnz], matrix.indptr):  # which may have 32 bits or 64
         checksum = _checksum(part, np.int64, checksum)
     return f"csr {'x'.join(map(str, matrix.shape))} {matrix.dtype.str} {checksum:08x}"
 
 
 def _describe_object(value) -> Any:
-    """Optimizers, schedules and functions."""
+    """Describe an optimizer, a schedule, a function or any other object."""
     name = type(value).__qualname__
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -108,7 +108,7 @@ def _describe_object(value) -> Any:
         return {"object": name, "parts": [describe(part) for part in parts]}
     if hasattr(value, "__qualname__"):
         return _describe_function(value)
-    if hasattr(value, "state_dict"):  # what it has changes while it trains, and is resumed by that
+    if hasattr(value, "state_dict"):  # its attributes change during training, and are restored by load_state_dict
         return {"object": name}
     if type(value).__repr__ is not object.__repr__:
         return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
@@ -132,10 +132,10 @@ def _describe_function(function) -> Any:
 
 
 def _describe_closure(cells: Iterable) -> list:
-    """Settings that a function has from around it; what else it has may change, or hold the function itself."""
+    """Describe the constants in a closure; other objects may change, or refer to the function itself."""
     described = []
     for cell in cells:
-        with contextlib.suppress(ValueError):  # nothing has been put there yet
+        with contextlib.suppress(ValueError):  # an empty cell
             if isinstance(cell.cell_contents, (bool, int, float, str, bytes, np.generic)):
                 described.append(describe(cell.cell_contents))
     return described

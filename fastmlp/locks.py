@@ -1,4 +1,4 @@
-"""Locks of a model: they let several threads predict at once, and keep writers and readers apart."""
+"""Locks of a model: several threads may predict at once, but not while another one writes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterator
 
 
 class Lock:
-    """A reentrant lock that is open in a forked child, whatever the parent's other threads were doing.
+    """A reentrant lock that is free in a forked child, even if another thread of the parent held it.
 
-    ``with lock.held():`` holds it.
+    Use it as ``with lock.held():``.
     """
 
     def __init__(self):
         self._by_process: dict[int, threading.RLock] = {}
 
     def held(self) -> threading.RLock:
-        """Return the lock of this process."""
+        """Return the lock of this process, a context manager."""
         process = os.getpid()
         # setdefault is atomic: all threads of a process get the same lock
         return self._by_process.get(process) or self._by_process.setdefault(process, threading.RLock())
@@ -32,7 +32,7 @@ class _State:
 
 
 class SharedLock:
-    """Many readers, or one writer, who comes first where both wait.  Open in a forked child, as `Lock` is."""
+    """A lock for many readers or one writer, where writers have priority; free in a forked child, like `Lock`."""
 
     def __init__(self):
         self._by_process: dict[int, _State] = {}
@@ -42,11 +42,12 @@ class SharedLock:
         return self._by_process.get(process) or self._by_process.setdefault(process, _State())
 
     def alone(self) -> threading.RLock:
-        """Return the lock for a short read that has no other read beside it: the cheapest of the three."""
+        """Return the lock for a short read that excludes other reads; it is the cheapest of the three."""
         return self._state().mutex
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
+        """Keep writers out, but not other readers."""
         state = self._state()
         with state.mutex:
             while state.writers_waiting:
@@ -62,6 +63,7 @@ class SharedLock:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
+        """Keep readers and other writers out."""
         state = self._state()
         with state.mutex:
             state.writers_waiting += 1

@@ -1,4 +1,4 @@
-"""What is recorded of an epoch beside loss and accuracy."""
+"""Metrics that `fastmlp.train` records after every epoch, besides loss and accuracy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 Metric = Callable[["MLP", Any, np.ndarray], float]
 
 
-def rises(name: str) -> bool:
-    """Whether a recorded metric is to rise: accuracies, top-k and R2 are; all else is to fall."""
+def higher_is_better(name: str) -> bool:
+    """Return whether a recorded metric should increase: True for accuracies, top-k and R2, False for all others."""
     return "accuracy" in name or re.search(r"(^|_)(top_\d+|r2)$", name) is not None
 
 
 def top_k(k: int) -> Metric:
-    """The share of samples whose label is among the k classes with the largest outputs."""
+    """Return a metric: the fraction of samples whose label is among the k classes with the largest outputs."""
 
     def metric(model, x, y):
         outputs = model.predict_proba(x)
@@ -34,18 +34,21 @@ def top_k(k: int) -> Metric:
 
 
 def mae(model: MLP, x, y) -> float:
-    """Mean absolute error over samples and outputs."""
+    """Return the mean absolute error over samples and outputs."""
     predicted = model.predict(x)
     return float(np.abs(predicted.astype(np.float64) - np.reshape(y, predicted.shape)).mean())
 
 
 def r2(model: MLP, x, y) -> float:
-    """Coefficient of determination, the mean over outputs; of an output that is constant, 1 if it is met and else 0."""
+    """Return the coefficient of determination, averaged over outputs.
+
+    An output whose targets are constant counts 1 if they are predicted exactly, else 0.
+    """
     predicted = model.predict(x).astype(np.float64)
     y = np.reshape(y, predicted.shape).astype(np.float64)
     residual, total = ((y - predicted) ** 2).sum(axis=0), ((y - y.mean(axis=0)) ** 2).sum(axis=0)
-    share = np.divide(residual, total, out=np.where(residual > 0, 1.0, 0.0), where=total > 0)
-    return float((1 - share).mean())
+    unexplained = np.divide(residual, total, out=np.where(residual > 0, 1.0, 0.0), where=total > 0)
+    return float((1 - unexplained).mean())
 
 
 def _from_predictions(function: Callable) -> Metric:
@@ -57,10 +60,10 @@ def _name(metric) -> str:
 
 
 def _check_name(metric, given: dict[str, Any]) -> None:
-    """Refuse a function under whose name something else is recorded; `given` are those before it."""
+    """Refuse a metric whose name is taken; `given` holds the earlier ones and is extended."""
     name = _name(metric)
     if callable(metric) and name in ("loss", "accuracy"):
-        raise ValueError(f"metrics: a function must not be called {name!r}, as train_{name} is recorded anyway")
+        raise ValueError(f"metrics: a function must not be called {name!r}, because train_{name} is always recorded")
     if given.setdefault(name, metric) is not metric and not given[name] == metric:
         raise ValueError(
             f"metrics must have different names, got two called {name!r}; use functions made with def, or set __name__"
@@ -68,8 +71,11 @@ def _check_name(metric, given: dict[str, Any]) -> None:
 
 
 def check_metrics(metrics: Any, n_classes: int | None) -> dict[str, Metric]:
-    """Metrics by name: "top_5" (any number) of classes, "mae" and "r2" of a regression, and functions of the targets
-    and the predictions."""
+    """Return the metrics by name.
+
+    Each of `metrics` is "top_5" (or any other number) for a classifier, "mae" or "r2" for a regression, or a function
+    of the targets and the predictions.
+    """
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         metrics = [metrics]
     found: dict[str, Metric] = {}
@@ -83,11 +89,11 @@ def check_metrics(metrics: Any, n_classes: int | None) -> dict[str, Metric]:
             raise TypeError(wanted)
         elif re.fullmatch(r"top_[1-9]\d*", metric):
             if n_classes is None:
-                raise ValueError(f"metrics: {metric!r} needs classes, and this loss has none")
+                raise ValueError(f"metrics: {metric!r} needs class labels, which this loss does not have")
             found[metric] = top_k(int(metric[4:]))
         elif metric in ("mae", "r2"):
             if n_classes is not None:
-                raise ValueError(f"metrics: {metric!r} is of a regression, and these targets are labels")
+                raise ValueError(f"metrics: {metric!r} needs a regression, but these targets are labels")
             found[metric] = {"mae": mae, "r2": r2}[metric]
         else:
             raise ValueError(wanted)

@@ -1,4 +1,4 @@
-"""`MLP`, the trained network: owns the parameters, predicts, evaluates."""
+"""`MLP`, the trained network: it owns the parameters, predicts and evaluates."""
 
 from __future__ import annotations
 
@@ -22,51 +22,52 @@ from fastmlp.run import Run, SingleRow, padded_outputs
 from fastmlp.threads import resolve
 from fastmlp.workspace import pack
 
-# Samples of a step of prediction: their activations in one panel are 32 KB, and stay in the first-level cache.
+# Samples per step of prediction: their activations in one panel take 32 KB, which fits into the first-level cache.
 CHUNK = 128
-# Samples whose bytes are copied at a time for the sparse kernels: a few MB, which stay in the last-level cache.
+# Samples copied as bytes at a time for the sparse kernels: a few MB, which fit into the last-level cache.
 SLICE = 32 * CHUNK
 
 
 class Metrics(NamedTuple):
-    """Mean loss per sample, and the share of right predictions (NaN for a regression)."""
+    """Mean loss per sample, and the fraction of correct predictions (NaN for a regression)."""
 
     loss: float
     accuracy: float
 
 
 class MLP:
-    """A multilayer perceptron; made by `fastmlp.train` and `fastmlp.load`.
+    """A multilayer perceptron, as `fastmlp.train` and `fastmlp.load` return it.
 
-    Python threads may share a model: predictions run side by side, `partial_fit` runs in one thread at a time, and
-    whoever predicts or saves sees the parameters from before a call of `partial_fit` or from after it.
+    Python threads may share a model.  Predictions run in parallel, and `partial_fit` runs in one thread at a time.
+    Predicting or saving during a call of `partial_fit` uses the parameters from before or after it, never a mixture.
 
     Attributes
     ----------
     weights, biases : list of ndarray of float32
-        Views into the model's parameters, (n_in, n_out) and (n_out,); writing to them changes the model.  Arrays that
-        are assigned, as in ``model.weights[0] = array`` or ``model.weights = arrays``, are copied into the model.
+        Views of the model's parameters, (n_in, n_out) and (n_out,); writing to them changes the model.  Arrays that are
+        assigned, as in ``model.weights[0] = array`` or ``model.weights = arrays``, are copied into the model.
     activations : tuple of str
-        Of every hidden layer.
+        Activation of every hidden layer.
     loss : str
+        Name of the loss.
     classes : ndarray or None
-        The labels, sorted, in the order of the outputs; None for a regression.
+        The labels, sorted, in the order of the outputs; None if the targets are not labels.
     input_scale : float, "auto" or InputScale
-        What the input is multiplied by; "auto" is 1/255 for uint8, 1 otherwise.  An InputScale has two arrays, `offset`
-        and `factor`, for ``(x - offset) * factor``.
+        Factor of the input; "auto" is 1/255 for uint8 and 1 otherwise.  An InputScale has two arrays, `offset` and
+        `factor`, for ``(x - offset) * factor``.
     threads : int or None
-        How many threads predictions take at most, as given to `fastmlp.train`; None: as many as the process may use
+        Maximum number of threads for predictions, as given to `fastmlp.train`; None: as many as the process may use
         physical cores.  The result does not depend on it.
     interrupted : bool
-        Whether training ended by Ctrl-C.
+        Whether Ctrl-C ended training.
     delta : float
-        Of the loss "huber".
+        Setting of the loss "huber", as in `fastmlp.train`.
     feature_names : list of str or None
-        The columns of the data frame that the model was trained on; other frames are checked for them.
+        Columns of the data frame that the model was trained on; other data frames must have the same.
     history : dict of list
-        What training recorded, a value an epoch: ``epoch``, ``seconds`` (of that epoch's training alone),
-        ``train_loss`` and ``train_accuracy`` (over the epoch's batches, each before its step), ``validation_loss``,
-        ``validation_accuracy``, and ``learning_rate`` (of the epoch's first step).
+        What training recorded, one value per epoch: ``epoch``, ``seconds`` (of training, without validation),
+        ``train_loss`` and ``train_accuracy`` (over the batches, each before its step), ``validation_loss``,
+        ``validation_accuracy``, and ``learning_rate`` (of the first step).
     """
 
     def __init__(self, parameters: Parameters, activations, loss: str, classes, input_scale, has_bias: bool = True):
@@ -74,14 +75,14 @@ class MLP:
         self.activations: tuple[str, ...] = tuple(activations)
         self.loss = loss
         self.classes: np.ndarray | None = classes
-        self._singles: dict[np.dtype, SingleRow] = {}  # for predictions of one sample, made when first asked for
+        self._singles: dict[np.dtype, SingleRow] = {}  # for predicting one sample, by dtype, made on first use
         self.input_scale = input_scale
         self.has_bias = has_bias
         self.threads: int | None = None
         self.interrupted = False
         self.delta = 1.0
         self.feature_names: list[str] | None = None
-        self._pause: Any = None  # what `partial_fit` goes on with
+        self._pause: Any = None  # state from which `partial_fit` continues
         self.history: dict[str, list] = {}
 
     @property
@@ -113,23 +114,24 @@ class MLP:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Number of inputs, of units of every hidden layer, and of outputs."""
+        """Numbers of inputs, of units in every hidden layer, and of outputs."""
         return self._parameters.widths
 
     @property
     def n_features(self) -> int:
+        """Number of inputs."""
         return self.widths[0]
 
     @property
     def has_accuracy(self) -> bool:
-        """Whether predictions are right or wrong: of labels, one or several a sample."""
+        """Whether predictions can be correct: True for one or several labels per sample, False for a regression."""
         return self.classes is not None or self.loss == "binary_cross_entropy"
 
     def __repr__(self) -> str:
         return f"<fastmlp.MLP {'-'.join(map(str, self.widths))}, {self.loss}>"
 
     def _run(self, x: np.ndarray, batch_size: int) -> Run:
-        """What computes with this model on checked features: for a few samples without copying the weights."""
+        """Return a Run of this model for checked features; for few samples it does not copy the weights."""
         packed, threads = x.shape[0] >= CHUNK, resolve(self.threads)
         return Run(
             self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads,
@@ -141,11 +143,11 @@ class MLP:
 
     @staticmethod
     def _sparse(x) -> bool | None:
-        """For `Run.set_data`: few samples, for which the weights are not packed, are not worth lists."""
+        """Return `sparse` for `Run.set_data`: False for few samples, whose weights are not packed; lists do not pay."""
         return None if inputs.is_csr(x) or x.shape[0] >= CHUNK else False
 
     def _single_outputs(self, x) -> np.ndarray | None:
-        """Outputs (1, n_out) for a single sample in an array that needs no conversion; None for anything else."""
+        """Return outputs (1, n_out) for a single sample in an array that needs no conversion, else None."""
         if type(x) is not np.ndarray or x.shape != (1, self.n_features) or x.dtype not in KINDS:
             return None
         single = self._singles.get(x.dtype)
@@ -155,17 +157,17 @@ class MLP:
         return single.predict(x)
 
     def __getstate__(self) -> dict:
-        with self._parameters.lock.reading():  # a pickle is written later, when another thread may train
+        with self._parameters.lock.reading():  # a pickle is written later, while another thread may train
             parameters = copy.copy(self._parameters)
         history = {name: copy.copy(values) for name, values in list(self.history.items())}
         return {**self.__dict__, "_parameters": parameters, "history": history, "_singles": {}, "_pause": None}
 
     def _unchanged(self, n_samples: int) -> contextlib.AbstractContextManager[None]:
-        """Keep the parameters as they are for a prediction that does not copy them."""
+        """Keep other threads from changing the parameters during a prediction that does not copy them."""
         return self._parameters.lock.reading() if n_samples < CHUNK else contextlib.nullcontext()
 
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
-        """Outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
+        """Return the outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
         x = self._check_features(x)
         run = self._run(x, min(x.shape[0], CHUNK))
         flat, outputs = padded_outputs(x.shape[0], self.widths[-1])
@@ -177,7 +179,7 @@ class MLP:
         return flat, outputs
 
     def predict_proba(self, x) -> np.ndarray:
-        """Probabilities of the classes, or of every label with the loss "binary_cross_entropy".
+        """Return the probabilities of the classes, or of every label with the loss "binary_cross_entropy".
 
         Parameters
         ----------
@@ -186,7 +188,8 @@ class MLP:
         Returns
         -------
         ndarray (n, n_outputs) of float32
-            In the order of `classes`.  With ``loss="notebook"`` each *column* sums to one, over the samples of `x`.
+            Columns are in the order of `classes`.  With ``loss="notebook"``, each *column* sums to one over the samples
+            of `x`.
 
         Raises
         ------
@@ -205,12 +208,17 @@ class MLP:
         return outputs.copy()
 
     def predict(self, x) -> np.ndarray:
-        """Labels (n,) of a classifier, 0 or 1 for each of several labels (n, n_outputs), or outputs (n, n_outputs)
-        float32 of a regression; those of the loss "poisson" are means, not their logarithms.
+        """Return the predicted labels, or the outputs of a regression.
 
         Parameters
         ----------
         x : array_like (n, n_features)
+
+        Returns
+        -------
+        ndarray
+            Labels (n,) of a classifier; 0 or 1 for each of several labels per sample, (n, n_outputs) int64; or outputs
+            of a regression, (n, n_outputs) float32.  With the loss "poisson", outputs are means, not their logarithms.
 
         Raises
         ------
@@ -221,7 +229,7 @@ class MLP:
         return self._decide(*self._outputs(x)) if outputs is None else self._decide(outputs, outputs)
 
     def _decide(self, flat: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        """Labels, or the outputs of a regression, from what `_outputs` gives, which is overwritten."""
+        """Return labels, or outputs of a regression, from the results of `_outputs`, which are overwritten."""
         if self.loss == "binary_cross_entropy":
             return (outputs > 0).astype(np.int64)
         if self.loss == "poisson":
@@ -229,25 +237,25 @@ class MLP:
                 return np.exp(outputs)
         if self.classes is None:
             return outputs.copy()
-        if self.loss == "notebook":  # each class is normalised over the samples
+        if self.loss == "notebook":  # each class is normalized over the samples
             batch_softmax(flat, _matrix(flat, outputs))
         return self.classes[outputs.argmax(axis=1)]
 
     def evaluate(self, x, y, sample_weight=None) -> Metrics:
-        """Mean loss and accuracy.
+        """Return the mean loss and the accuracy on labeled data.
 
         Parameters
         ----------
         x : array_like (n, n_features)
         y : array_like (n,), or (n, n_outputs) for several labels or a regression
         sample_weight : array_like (n,), optional
-            Weights of the losses.
+            Weights of the samples in the loss.
 
         Returns
         -------
         Metrics
-            ``loss``, the mean over samples, and ``accuracy``, of several labels the mean over these (NaN for a
-            regression).
+            ``loss``, the mean over samples, and ``accuracy``: for several labels per sample the mean over the labels,
+            for a regression NaN.
 
         Raises
         ------
@@ -260,7 +268,7 @@ class MLP:
         if sample_weight is not None:
             targets = targets._replace(weights=inputs.check_sample_weight(sample_weight, x.shape[0]))
             total_weight = float(targets.weights.sum(dtype=np.float64))
-        whole = self.loss == "notebook"  # its softmax takes all samples at once
+        whole = self.loss == "notebook"  # its softmax needs all samples at once
         run = self._run(x, x.shape[0] if whole else min(x.shape[0], CHUNK))
         total = np.zeros(3)
         with self._unchanged(x.shape[0]):
@@ -271,21 +279,22 @@ class MLP:
         return Metrics(float(loss / total_weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
 
     def partial_fit(self, x, y, *, sample_weight=None, learning_rate=None, batch_size=None) -> Metrics:
-        """Train on more data, once through them in random order, for data that arrive in pieces.
+        """Train on more data for one epoch, in random order, for data that arrive in pieces.
 
-        The optimizer goes on from where it was after the last piece, or after `fastmlp.train`.  A model that comes from
-        elsewhere, such as a file, is trained with plain SGD.  Calls from several Python threads wait for each other.
+        The optimizer continues with its state from the last call, or from `fastmlp.train`.  A model from elsewhere,
+        such as a file, is trained with plain SGD.  Calls from several Python threads wait for each other.
 
         Parameters
         ----------
         x, y : array_like
-            As in `fastmlp.train`; labels are among `classes`.
+            As in `fastmlp.train`; all labels must be among `classes`.
         sample_weight : array_like (n,), optional
+            Weights of the samples in losses and gradients.
         learning_rate : float, optional
-            By default the number that `fastmlp.train` was given, or the largest rate of its last epoch where that was a
-            schedule.
+            By default the number that was given to `fastmlp.train`, or, if that was a schedule, the highest rate of the
+            last epoch.
         batch_size : int, optional
-            By default that of `fastmlp.train`.
+            Number of samples per step; by default as in `fastmlp.train`.
 
         Returns
         -------
@@ -297,14 +306,14 @@ class MLP:
         ValueError, TypeError
             If an argument is not as described.
         DivergenceError
-            If the loss, or a weight, becomes NaN or infinite; model and optimizer are as they were before.
+            If the loss or a weight becomes NaN or infinite; model and optimizer are left unchanged.
         """
         from fastmlp.course import partial_fit
 
         return partial_fit(self, x, y, sample_weight, learning_rate, batch_size)
 
     def _part(self, targets, part: slice):
-        """The targets of a slice of the samples."""
+        """Return the targets of a slice of the samples."""
         targets = targets._replace(weights=targets.weights[part])
         if self.classes is not None:
             return targets._replace(labels=targets.labels[part])
@@ -312,6 +321,7 @@ class MLP:
         return targets._replace(values=targets.values[part.start * n_out : part.stop * n_out + int(NARROW)])
 
     def _encode(self, y, n_samples: int, name: str = "y"):
+        """Check targets and encode them for the kernels."""
         if self.classes is None:
             check = inputs.check_by_elements(self.loss)
             return inputs.encode_targets(check(y, n_samples, self.widths[-1], name))
@@ -323,28 +333,35 @@ class MLP:
         Parameters
         ----------
         path : str or path
-            A file that is there is replaced, once the new one is whole.
+            An existing file is replaced once the new one is complete.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written; an existing file is left as it was.
         """
         from fastmlp.files import save
 
-        save(copy.copy(self), path)  # in which nothing changes while it is written
+        save(copy.copy(self), path)  # the copy does not change while it is written
 
     def to_onnx(self, path: str | os.PathLike, dtype: str = "float32") -> None:
-        """Write the model to an ONNX file, as `fastmlp.onnx.to_onnx` describes it."""
+        """Write the model to an ONNX file; see `fastmlp.onnx.to_onnx`."""
         from fastmlp.onnx import to_onnx
 
         to_onnx(copy.copy(self), path, dtype)
 
     def to_torch(self):
-        """A ``torch.nn.Sequential`` with the model's outputs, as `fastmlp.to_torch` describes it."""
+        """Return a ``torch.nn.Sequential`` that computes the model's outputs; see `fastmlp.to_torch`."""
         from fastmlp.convert import to_torch
 
         return to_torch(copy.copy(self))
 
 
 def _parts(x, size: int):
-    """Parts of `x` of `size` samples, so that the sparse kernels' copy of their bytes stays small: slices, and what is
-    in them.  A CSR matrix is not copied, and makes one part."""
+    """Split `x` into pairs of a slice of `size` samples and its rows, so that the sparse kernels' copy stays small.
+
+    A CSR matrix is not copied, and stays in one part.
+    """
     n = x.shape[0]
     if inputs.is_csr(x):
         return [(slice(0, n), x)]
@@ -353,12 +370,12 @@ def _parts(x, size: int):
 
 
 def _matrix(flat: np.ndarray, outputs: np.ndarray) -> Matrix:
-    """Padded outputs as the kernels see them."""
+    """Return a description of padded outputs for the kernels."""
     return Matrix(0, int(PANEL), len(flat) // len(outputs), *outputs.shape)
 
 
 class Predictor:
-    """Predicts the same samples again and again, as a model learns: their lists' bytes are made once.
+    """Predicts the same samples repeatedly while a model is trained; input is prepared once.
 
     Parameters
     ----------
@@ -373,7 +390,7 @@ class Predictor:
         self.flat, self.outputs = padded_outputs(x.shape[0], model.widths[-1])
 
     def predict(self) -> np.ndarray:
-        """What the model predicts now."""
+        """Return the predictions of the model as it is now."""
         pack(self.run.network, self.model._parameters)
         self.run.predict(len(self.outputs), self.flat)
         return self.model._decide(self.flat, self.outputs)

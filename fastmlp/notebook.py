@@ -1,7 +1,8 @@
 """The notebook that fastmlp grew from: "Handwritten digit recognition using numpy".
 
-A 784-128-10 network of sigmoids without biases, on raw pixels, with squared error through a softmax.  The notebook's
-softmax divides by the sum over the *batch*, a slip that the faithful run keeps and the corrected one mends.
+It trains a 784-128-10 network of sigmoids without biases on raw pixels, with squared error after a softmax.  By
+mistake, the notebook's softmax divides by the sum over the *batch*; the faithful run keeps this, the corrected one
+does not.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fastmlp.threads import resolve
 
 BATCH_SIZE, HIDDEN, LEARNING_RATE, VALIDATION_SIZE, VALIDATE_EVERY = 128, 128, 0.001, 10_000, 100
 
-# The notebook seeded NumPy's legacy stream, which is frozen, before it drew the weights and then the batches.
+# The notebook seeded NumPy's legacy generator, whose stream never changes, and drew the weights and then the batches.
 NOTEBOOK_SEED = 42
 
 # Printed in the notebook: iteration -> (accuracy of the batch, accuracy on the validation set)
@@ -34,12 +35,12 @@ PUBLISHED_END = (0.8125, 0.8243)
 
 
 def notebook_data(seed: int | None):
-    """Return the notebook's split of MNIST's training set, the one thing that it drew without a seed.
+    """Split MNIST's training set as the notebook does; it is the one thing that the notebook drew without a seed.
 
     Parameters
     ----------
     seed : int, optional
-        Of the split.
+        Seed of the split; by default one from the system's entropy.
 
     Returns
     -------
@@ -58,36 +59,38 @@ def reproduce(
     on_validation: Callable[[MLP], None] | None = None,
     threads: int | None = None,
 ) -> MLP:
-    """Train the notebook's network as the notebook does, from its own random numbers.
+    """Train the notebook's network as the notebook does, from the same random numbers.
 
-    The initial weights and the samples of every batch are those that the notebook drew, from
-    ``np.random.RandomState(42)``.  Its split into training and validation set was drawn without a seed, so it can only
-    be drawn anew: the validation accuracy of every split follows the published one.
+    The initial weights and the samples of every batch are the ones that the notebook drew, from
+    ``np.random.RandomState(42)``.  It split the data into training and validation set without a seed, so the split is
+    different here; whatever the split, the validation accuracy stays close to the published one.
 
     Parameters
     ----------
     iterations : int
-        Steps of 128 samples drawn with replacement.
+        Number of steps, each of 128 samples drawn with replacement.
     seed : int, optional
-        Of the split, and of nothing else; drawn from the system's entropy if None.
+        Seed of the split, and of nothing else; by default one from the system's entropy.
     corrected : bool
-        Take the softmax over the classes, not over the batch.
+        Whether to take the softmax over the classes instead of the batch.
     on_validation : callable, optional
-        Called with the model after every validation.
+        Function of the model, called after every validation.
     threads : int, optional
         As in `fastmlp.train`.
 
     Returns
     -------
     MLP
-        Its `history` holds the notebook's three curves: ``train_accuracy`` and ``train_loss`` of every ``iteration``'s
-        batch (the notebook's "loss" is the mean squared difference between predicted and true label *numbers*), and
-        ``validation_accuracy`` after the iterations ``validation_iteration``, every 100 and the last.
+        Its `history` holds the three curves of the notebook: ``train_accuracy`` and ``train_loss`` of every
+        ``iteration``'s batch, and ``validation_accuracy`` after the iterations in ``validation_iteration``: every 100th
+        and the last.  The notebook's "loss" is the mean squared difference between predicted and true label *numbers*.
 
     Raises
     ------
     ValueError, TypeError
         If an argument is not as described.
+    DivergenceError
+        If the loss becomes NaN or infinite.
     """
     iterations = inputs.check_integer(iterations, "iterations", 1)
     if seed is not None:
@@ -107,9 +110,9 @@ def reproduce(
     run = Run(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=n_threads)
     run.set_data(x, 1.0, inputs.encode_labels(y, np.arange(10, dtype=np.uint8)))
     validation, done = Predictor(model, x_validation), 0
-    while done < iterations:  # up to and with the iterations 0, 100, 200, ... and the last
+    while done < iterations:  # up to and including iterations 0, 100, 200, ... and the last
         n_steps = min(1 if done == 0 else VALIDATE_EVERY, iterations - done)
-        order = random.randint(0, len(x), n_steps * BATCH_SIZE)  # as one draw after the other
+        order = random.randint(0, len(x), n_steps * BATCH_SIZE)  # same numbers as drawing batch by batch
         records = run.train(order, np.full(n_steps, LEARNING_RATE, np.float32))
         if not np.isfinite(records[-1, RECORD_LOSS]):
             raise DivergenceError(1, LEARNING_RATE, model)

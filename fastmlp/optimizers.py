@@ -1,6 +1,6 @@
-"""Optimizers, as a user names them; their arithmetic is in `fastmlp.kernels.optimizers`.
+"""Optimizers; their arithmetic is in `fastmlp.kernels.optimizers`.
 
-All have PyTorch's definitions and defaults, but that weight decay leaves biases alone.
+All have the definitions and defaults of PyTorch, except that weight decay does not apply to biases.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from fastmlp.kernels.optimizers import MOMENTUM as WITH_MOMENTUM
 
 
 class Optimizer:
-    """What all optimizers have.
+    """Base class of all optimizers.
 
     Attributes
     ----------
     rule : int
-        The kernels' code.
+        Code of the update rule in the kernels.
     slots : int
-        Numbers of state for every parameter.
+        Number of values of state per parameter.
     learning_rate : float
-        The default of `fastmlp.train`.
+        Default learning rate.
     """
 
     rule: ClassVar[int]
@@ -34,7 +34,7 @@ class Optimizer:
     learning_rate: ClassVar[float]
 
     def settings(self) -> dict[int, float]:
-        """The kernels' settings, by their places."""
+        """Return the settings for the kernels, by position."""
         raise NotImplementedError
 
     def _check(self, *names: str) -> None:
@@ -47,7 +47,7 @@ class Optimizer:
     def _check_eps(self) -> None:
         check_field(self, "eps", exclusive=True)
         if np.float32(self.eps) == 0:  # type: ignore[attr-defined]
-            raise ValueError(f"{type(self).__name__}: eps must not vanish in float32, got {self.eps!r}")  # type: ignore[attr-defined]
+            raise ValueError(f"{type(self).__name__}: eps must not be 0 in float32, got {self.eps!r}")  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether to use several threads, from how long steps took."""
+"""The choice between one thread and several, from measured times."""
 
 from __future__ import annotations
 
@@ -8,42 +8,41 @@ from collections import deque
 
 
 class Pace:
-    """Choose between one thread and several, whichever is faster just now.
+    """Choose between one thread and several, whichever is faster at the moment.
 
-    Where other processes want the same cores, a thread that has to wait for its turn holds up all others at the end of
-    every region: on two cores with two busy processes beside it, an epoch of MNIST took 19 s instead of 0.05 s.  The
-    result is the same for any number of threads, so one can take over.
+    Where other processes compete for the cores, a thread that waits for its turn delays all others at the end of every
+    region: on two cores with two busy processes, an epoch of MNIST took 19 s instead of 0.05 s.  The result is the same
+    for any number of threads, so training can fall back to one.
 
-    A comparison comes first: short trials of both take turns until all trials of the one are faster than all of the
-    other, or the medians have to decide.  From then on the one whose last calls took less time a step, in the median,
-    is used.  The other one is tried again from time to time, and less and less often as long as it stays slower: it is
-    taken if two short trials and then a whole call were faster.
+    First, short trials of both alternate until all trials of one are faster than all of the other, or until the medians
+    decide.  From then on, whichever took less time per step (the median of its last calls) is used.  The slower one is
+    tried again at growing intervals.  It takes over if two short trials and then a whole call are faster.
 
     Parameters
     ----------
     flop : float
-        Arithmetic of a step.
+        Arithmetic of a step, in floating-point operations.
     """
 
     CALL_STEPS = 64
-    TRIAL_FLOP = 2e8  # arithmetic of a trial: some milliseconds, long enough for threads to wake up (0.05 ms)
-    FEWEST_TRIALS, MOST_TRIALS = 3, 7  # of each in the comparison, after one that is not counted: caches are cold
-    WINDOW = 5  # measurements of each, whose median is compared
-    HOPELESS = 4  # times as slow: two trials decide, and those after them have one step
-    SHORTEST_WAIT, LONGEST_WAIT = 2, 1024  # calls between two trials of the slower one
+    TRIAL_FLOP = 2e8  # arithmetic of a trial: a few milliseconds, long enough for threads to wake up (0.05 ms)
+    FEWEST_TRIALS, MOST_TRIALS = 3, 7  # per candidate, after one that is not counted, as caches are cold
+    WINDOW = 5  # number of measurements whose median is compared
+    HOPELESS = 4  # ratio of times at which two trials decide, and later trials have one step
+    SHORTEST_WAIT, LONGEST_WAIT = 2, 1024  # number of calls between two trials of the slower one
 
     def __init__(self, flop: float):
         self.trial_steps = min(math.ceil(self.TRIAL_FLOP / flop), self.CALL_STEPS)
-        # by whether there are several threads: seconds a step, newest last
+        # seconds per step, newest last; keys: whether several threads were used
         self.seen: dict[bool, deque[float]] = {several: deque(maxlen=1 + self.MOST_TRIALS) for several in (False, True)}
-        self.several: bool | None = None  # what the call under way uses; None: there is no choice
+        self.several: bool | None = None  # whether the current call uses several threads; None: there is no choice
         self.compared, self.trials, self.steps = False, 0, 0.0
         self.best = True
-        self.wait = self.left = self.SHORTEST_WAIT  # calls from one trial of the slower one to the next, and still left
-        self.stage = 0  # of the trial of the slower one: not counted, short, short, a whole call; 0: none is under way
+        self.wait = self.left = self.SHORTEST_WAIT  # calls between trials of the slower one; calls left
+        self.stage = 0  # of the slower one's trial: 0 none, 1 not counted, 2 and 3 short, 4 a whole call
 
     def next(self, threads: int, most: int) -> tuple[int, int]:
-        """How many threads to use for the next call, of so many that there are, and its steps, at most `most`."""
+        """Return how many of the `threads` to use for the next call, and its number of steps, at most `most`."""
         if threads == 1:
             self.several = None
             return 1, most
@@ -51,7 +50,7 @@ class Pace:
         return threads if self.several else 1, min(most, steps)
 
     def note(self, seconds: float, steps: float) -> None:
-        """Take down how long the call took that `next` has chosen, and how many whole steps it did."""
+        """Record how long the call that `next` chose took, and how many whole steps it did."""
         if self.several is None:
             return
         self.steps += steps
@@ -61,7 +60,7 @@ class Pace:
             self._note_trial(seconds / steps)
 
     def _next_trial(self, most: int) -> tuple[bool, int]:
-        """One, several, several, one and so on, as soon as there are enough steps for a comparison to pay off."""
+        """Alternate one, several, several, one, once there are enough steps for a comparison to pay off."""
         if self.trials == 0 and max(most, self.steps) < 4 * (1 + self.FEWEST_TRIALS) * self.trial_steps:
             return True, self.trial_steps
         several = self.trials % 4 in (1, 2)
@@ -89,10 +88,10 @@ class Pace:
         if self.left == 0 and self.stage == 0:
             self.stage = 1
         if self.stage == 4:
-            return rival, self.CALL_STEPS  # short trials may have hit good moments
+            return rival, self.CALL_STEPS  # short trials may have been lucky
         if self.stage:
             return rival, 1 if self._is_hopeless(rival) else self.trial_steps
-        # a short call shows whether a slow one was an exception
+        # after a slow call, a short one shows whether it was an outlier
         is_in_doubt = self.seen[self.best][-1] > self._estimate(rival)
         return self.best, self.trial_steps if is_in_doubt else self.CALL_STEPS
 
@@ -120,10 +119,10 @@ class Pace:
         self.wait = self.left = min(2 * self.wait, self.LONGEST_WAIT)
 
     def _estimate(self, several: bool) -> float:
-        """Seconds a step."""
+        """Return the median time per step in seconds."""
         return statistics.median(self.seen[several])
 
     def _is_hopeless(self, several: bool) -> bool:
-        """Whether it was so much slower than the other one that a step of it is enough."""
+        """Return whether it was so much slower than the other that a trial of one step is enough."""
         mine, other = self.seen[several], self.seen[not several]
         return bool(mine and other) and mine[-1] > self.HOPELESS * other[-1]

@@ -1,4 +1,4 @@
-"""What a terminal shows of a training."""
+"""The progress bar of a training run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-# What is always recorded; metrics of the user's come behind it.
+# What is always recorded; the user's metrics follow.
 HISTORY = (
     "epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate",
 )  # fmt: skip
 
 
 class ProgressBar:
-    """A bar over the epochs, on a terminal; without one it does nothing, and rich is not imported."""
+    """Show a progress bar over the epochs; where it is off, do nothing and do not import rich."""
 
     def __init__(self, progress: bool | str, epochs: int, done: int = 0):
         self.shown = sys.stderr.isatty() if progress == "auto" else progress
@@ -40,7 +40,7 @@ class ProgressBar:
 
 
 def summary(history: dict[str, list]) -> str:
-    """The last epoch's figures, in words."""
+    """Return the metrics of the last epoch as a line of text."""
     parts = [f"loss {history['train_loss'][-1]:.4f}"]
     for label, name in (("accuracy", "train_accuracy"), ("validation", "validation_accuracy")):
         if not math.isnan(history[name][-1]):
@@ -48,6 +48,6 @@ def summary(history: dict[str, list]) -> str:
     if math.isnan(history["validation_accuracy"][-1]) and not math.isnan(history["validation_loss"][-1]):
         parts.append(f"validation loss {history['validation_loss'][-1]:.4f}")
     own = {name: values[-1] for name, values in history.items() if name not in HISTORY and values}
-    # a callback may keep what it likes there
+    # callbacks may add values of any type
     parts += [f"{name} {value:.4f}" for name, value in own.items() if isinstance(value, float)]
     return "  ".join(parts)

@@ -1,4 +1,4 @@
-"""Regularisation, as the arguments of `fastmlp.train` name it, and what the kernels have of it."""
+"""Regularization: the arguments of `fastmlp.train`, checked, and the settings that kernels take from them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from fastmlp.kernels import context as places
 
 
 class Regularisation(NamedTuple):
-    """What restrains a training; `check_regularisation` makes it.
+    """The regularization of a training run; `check_regularisation` makes it.
 
     Attributes
     ----------
     dropout : tuple of float
-        The share of its units that every hidden layer drops.
+        For each hidden layer, the fraction of its units that are dropped.
     input_dropout : float
+        Fraction of the features that are dropped.
     l1, l2, clip_norm, max_norm : float
-        0 where there is none.
+        0 means off.
     """
 
     dropout: tuple[float, ...] = ()
@@ -30,11 +31,11 @@ class Regularisation(NamedTuple):
 
     @property
     def stores(self) -> bool:
-        """Whether gradients have to be stored before anything is updated."""
+        """Whether the full gradient is needed before any parameter is updated."""
         return any((self.l1, self.l2, self.clip_norm, self.max_norm))
 
     def settings(self) -> dict[int, float]:
-        """The kernels' settings, by their places."""
+        """Return the settings for the kernels, by position."""
         return {
             places.L1: self.l1,
             places.L2: self.l2,
@@ -44,14 +45,14 @@ class Regularisation(NamedTuple):
 
 
 def dropped(share: float) -> int:
-    """A share of units as the kernels have it: of 2**32."""
+    """Return a fraction as kernels need it: in units of 2**-32."""
     return min(round(share * 2**32), 2**32 - 1)
 
 
 def check_regularisation(
     n_hidden: int, dropout: Any, input_dropout: Any, l1: Any, l2: Any, clip_norm: Any, max_norm: Any
 ) -> Regularisation:
-    """Regularisation from checked arguments of `fastmlp.train`."""
+    """Check the arguments of `fastmlp.train` that regularize, and return them as a Regularisation."""
     if isinstance(dropout, Sequence) and not isinstance(dropout, str):
         if len(dropout) != n_hidden:
             raise ValueError(f"dropout must be one number, or one per hidden layer ({n_hidden}), got {dropout!r}")

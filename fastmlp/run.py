@@ -35,6 +35,9 @@ FLOP_PER_CALL = 5e10
 # CSR matrices of so many features at most, and of eight for every entry of a step, as a step looks at every group.
 MIN_GROUPS_BATCH, MAX_GROUPS_FEATURES = 5, 10_000
 
+# How the first layer can read its input, and the regions that do so.
+INPUT_PATHS = {"dense": "tiles", "grouped sparse": "groups", "sparse": "nonzeros"}
+
 _LARGEST = float(np.finfo(np.float32).max)
 _NO_RECORDS, _NO_OUTPUTS = np.zeros((0, 3)), np.zeros(0, np.float32)
 
@@ -121,11 +124,16 @@ class Run:
         """Tell the kernels where an array is; this object has to keep it alive."""
         self.context[place : place + 2] = array.ctypes.data, array.size
 
-    def set_data(self, x, input_scale, targets=None, sparse: bool | None = None, repeated: bool = True) -> None:
+    def set_data(
+        self, x, input_scale, targets=None, sparse: bool | None = None, repeated: bool = True,
+        input_path: str | None = None,
+    ) -> None:  # fmt: skip
         """Work on checked features and encoded targets.
 
-        `sparse`: which kernels the first layer takes; by default those that are faster on `x`.  `repeated`: whether the
-        data are gone through more than once, so that coding a CSR matrix pays.
+        `sparse` says whether the first layer skips zeros; by default it does where that is faster on `x`.  `repeated`
+        says whether the data are read more than once, so that coding a CSR matrix pays off.  `input_path` overrides
+        both: "dense", "grouped sparse" or "sparse" forces that path of the first layer, or fails where `x` and
+        `input_scale` rule it out.
 
         A CSR matrix whose scale has an offset stays sparse in prediction, where the offset is folded into the first
         bias; else a few batches of it are made dense at a time.
@@ -136,18 +144,25 @@ class Run:
         self.windows = self.folded = None
         if csr and isinstance(input_scale, InputScale) and input_scale.offset.any():
             if self.trains or not self.packed or not folds(input_scale):
+                self._check_path(input_path, "tiles")
                 self.windows = DenseWindows(x, input_scale, targets)
                 return
             self.folded, input_scale = input_scale, input_scale._replace(offset=np.zeros(n_features))
         prepares = self._set_input_scale(input_scale)
         if isinstance(input_scale, InputScale):
             input_scale = 1.0
-        if csr:
+        if csr and sparse is False:
+            raise ValueError("sparse=False needs an array; a sparse matrix has kernels of its own")
+        if input_path is not None:
+            groups, sparse = input_path == "grouped sparse", input_path == "sparse"
+        elif self.batch_size < MIN_GROUPS_BATCH:
+            groups = False
+        elif csr:
             entries_of_step = self.batch_size * x.nnz / x.shape[0]
             groups = repeated and n_features <= min(MAX_GROUPS_FEATURES, 8 * entries_of_step)
         else:
             groups = inputs.is_sparse(x, int(GROUP)) if sparse is None else sparse
-        if groups and not prepares and self.batch_size >= MIN_GROUPS_BATCH:
+        if groups and not prepares:
             coded = inputs.coded_words(x, input_scale) if csr else inputs.coded_rows(x, input_scale)
         if coded is not None:
             self.way = "groups"
@@ -157,15 +172,14 @@ class Run:
                 self.lists = sparse_lists(n_features, self.batch_size)
         else:
             self.rows = inputs.rows_of(x, input_scale)
-            if csr and sparse is False:
-                raise ValueError("sparse=False needs an array; a sparse matrix has kernels of its own")
             if self.standard.size:
                 sparse = False  # what was zero is not any more
             if sparse is None:
                 sparse = csr or self.batch_size == 1 or inputs.is_sparse(x)
-            self.way = "nonzeros" if sparse else "tiles"
+            self.way = "nonzeros" if sparse or csr else "tiles"
         if self.way != "tiles" and not csr and not packs_correctly(self.way):
             self.way, self.rows = "tiles", inputs.rows_of(x, input_scale)
+        self._check_path(input_path, self.way)
         if self.way == "nonzeros" and csr:
             lengths = np.diff(self.rows.starts)
             self._make_room(int(np.sort(lengths)[-self.batch_size :].sum()))
@@ -189,6 +203,15 @@ class Run:
         )  # fmt: skip
         context[places.PREPARES], context[places.HAS_INPUT] = prepares, self.way != "tiles" or prepares
         context[places.FIRST_UNIT] = WIDE if self.way == "tiles" else STRIP
+
+    @staticmethod
+    def _check_path(input_path: str | None, way: str) -> None:
+        """Raise an error if a path was forced and another one has to be taken."""
+        if input_path is None:
+            return
+        inputs.check_choice(input_path, "input_path", tuple(INPUT_PATHS))
+        if INPUT_PATHS[input_path] != way:
+            raise ValueError(f"input_path={input_path!r} can't read this x with this input_scale")
 
     def _point_entries(self) -> None:
         """Tell the kernels where entries are."""

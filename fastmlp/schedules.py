@@ -1,8 +1,9 @@
-"""Learning rates that change in the course of training.
+"""Learning-rate schedules.
 
-A schedule has one method, ``rate(epoch, epochs)``: the rate when `epoch` of `epochs` epochs are done.  `epoch` is an
-array of float64, one value a step: step 3 of 10 in the second epoch has 1.3.  Instead of a schedule, `fastmlp.train`
-takes any function of the number of the step, from 0 on.  A schedule that is a callback as well is told of every epoch.
+A schedule has one method, ``rate(epoch, epochs)``, which returns the learning rates at the times `epoch` of a training
+run of `epochs` epochs.  `epoch` is an array of float64 with one value per step: how many epochs are done before it, so
+step 3 of 10 in the second epoch has 1.3.  `fastmlp.train` also takes any function of the step number, counted from 0.
+A schedule that is a callback as well is called after every epoch.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.deprecation import renamed
 from fastmlp.inputs import check_field
-from fastmlp.metrics import rises
+from fastmlp.metrics import higher_is_better
 
 
 @dataclass(frozen=True)
 class LinearDecay:
-    """From `start` in a straight line to `end`, reached one step after the last.
+    """Decrease linearly from `start` to `end`, which is reached one step after the last.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class LinearDecay:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From `start` to `end` along half a cosine (Loshchilov and Hutter 2017, eq. 5, without restarts).
+    """Anneal from `start` to `end` along half a cosine (Loshchilov and Hutter 2017, eq. 5, without restarts).
 
     Parameters
     ----------
@@ -61,16 +63,16 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Step:
-    """`start`, multiplied by `factor` after every `every` epochs.
+    """Multiply the learning rate by `factor` every `every` epochs.
 
     Parameters
     ----------
     start : float
         Learning rate of the first epochs.
     every : int
-        Epochs between two changes.
+        Number of epochs between two changes.
     factor : float
-        What the rate is multiplied by.
+        Factor of each change.
     """
 
     start: float
@@ -81,7 +83,7 @@ class Step:
         check_field(self, "start", exclusive=True)
         check_field(self, "every", minimum=1)
         if not isinstance(self.every, (int, np.integer)):
-            raise TypeError(f"Step: every must be an integer of at least 1, got {self.every!r}")
+            raise TypeError(f"Step: every must be an integer >= 1, got {self.every!r}")
         check_field(self, "factor", exclusive=True)
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
@@ -90,14 +92,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Exponential:
-    """`start`, multiplied by `factor` in the course of every epoch, a little with every step.
+    """Decay exponentially, a little at every step, by `factor` per epoch.
 
     Parameters
     ----------
     start : float
         Learning rate of the first step.
     factor : float
-        What the rate is multiplied by in an epoch.
+        Factor by which the rate changes within an epoch.
     """
 
     start: float
@@ -111,103 +113,110 @@ class Exponential:
         return self.start * self.factor ** np.asarray(epoch, float)
 
 
+@renamed(peak="max_lr", rising="pct_start", divide="div_factor", divide_end="final_div_factor")
 @dataclass(frozen=True)
 class OneCycle:
-    """From `peak` / `divide` up to `peak` along half a cosine, and down to `peak` / `divide_end` along another (Smith
-    and Topin 2018, as in PyTorch's OneCycleLR).
+    """Increase to `max_lr` along half a cosine, then decrease along another (Smith and Topin 2018).
+
+    The arguments are those of PyTorch's OneCycleLR, but the last rate is ``max_lr / final_div_factor``, which PyTorch
+    divides by `div_factor` too.
 
     Parameters
     ----------
-    peak : float
-        The largest learning rate.
-    rising : float
-        The share of the training in which it rises, between 0 and 1.
-    divide, divide_end : float
-        What `peak` is divided by for the first rate, and for the last.
+    max_lr : float
+        Highest learning rate.
+    pct_start : float
+        Fraction of the steps in which the rate increases, between 0 and 1.
+    div_factor : float
+        The first rate is ``max_lr / div_factor``.
+    final_div_factor : float
+        The last rate is ``max_lr / final_div_factor``.
     """
 
-    peak: float
-    rising: float = 0.3
-    divide: float = 25.0
-    divide_end: float = 25e4
+    max_lr: float
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 25e4
 
     def __post_init__(self):
-        for name in ("peak", "rising", "divide", "divide_end"):
+        for name in ("max_lr", "pct_start", "div_factor", "final_div_factor"):
             check_field(self, name, exclusive=True)
-        if self.rising >= 1:
-            raise ValueError(f"OneCycle: rising must be less than 1, got {self.rising!r}")
+        if self.pct_start >= 1:
+            raise ValueError(f"OneCycle: pct_start must be less than 1, got {self.pct_start!r}")
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         done = np.asarray(epoch, float) / epochs
-        first, last = self.peak / self.divide, self.peak / self.divide_end
-        up = first + (self.peak - first) * (1 - np.cos(np.pi * done / self.rising)) / 2
-        down = last + (self.peak - last) * (1 + np.cos(np.pi * (done - self.rising) / (1 - self.rising))) / 2
-        return np.where(done < self.rising, up, down)
+        first, last = self.max_lr / self.div_factor, self.max_lr / self.final_div_factor
+        up = first + (self.max_lr - first) * (1 - np.cos(np.pi * done / self.pct_start)) / 2
+        down = last + (self.max_lr - last) * (1 + np.cos(np.pi * (done - self.pct_start) / (1 - self.pct_start))) / 2
+        return np.where(done < self.pct_start, up, down)
 
 
+@renamed(then="schedule")
 @dataclass(frozen=True)
 class Warmup:
-    """Before any schedule, a rise in a straight line from 0; the schedule has what is left of the training.
+    """Increase the learning rate linearly from 0, then follow another schedule over the remaining epochs.
 
     Parameters
     ----------
-    then : float or schedule
-        What follows.
+    schedule : float or schedule
+        Learning rate, or schedule, after the warm-up.
     epochs : float
-        How long it rises, in epochs.
+        Length of the warm-up in epochs.
     """
 
-    then: Any
+    schedule: Any
     epochs: float = 1.0
 
     def __post_init__(self):
         check_field(self, "epochs", exclusive=True)
-        if not hasattr(self.then, "rate"):
-            check_field(self, "then", exclusive=True)
+        if not hasattr(self.schedule, "rate"):
+            check_field(self, "schedule", exclusive=True)
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         epoch = np.asarray(epoch, float)
-        return self._then(np.maximum(epoch - self.epochs, 0), epochs) * np.minimum(epoch / self.epochs, 1)
+        return self._scheduled(np.maximum(epoch - self.epochs, 0), epochs) * np.minimum(epoch / self.epochs, 1)
 
     def on_train_begin(self, model) -> None:
-        if hasattr(self.then, "on_train_begin"):
-            self.then.on_train_begin(model)
+        if hasattr(self.schedule, "on_train_begin"):
+            self.schedule.on_train_begin(model)
 
     def on_epoch_end(self, model) -> None:
-        if hasattr(self.then, "on_epoch_end"):
-            self.then.on_epoch_end(model)
+        if hasattr(self.schedule, "on_epoch_end"):
+            self.schedule.on_epoch_end(model)
 
     def state_dict(self) -> dict:
-        return self.then.state_dict() if hasattr(self.then, "state_dict") else {}
+        return self.schedule.state_dict() if hasattr(self.schedule, "state_dict") else {}
 
     def load_state_dict(self, state: dict) -> None:
         if state:
-            self.then.load_state_dict(state)
+            self.schedule.load_state_dict(state)
 
-    def _then(self, epoch, epochs):
-        if not hasattr(self.then, "rate"):
-            return np.full(np.shape(epoch), self.then)
-        return np.asarray(self.then.rate(epoch, max(epochs - self.epochs, 1e-9)), float)
+    def _scheduled(self, epoch, epochs):
+        if not hasattr(self.schedule, "rate"):
+            return np.full(np.shape(epoch), self.schedule)
+        return np.asarray(self.schedule.rate(epoch, max(epochs - self.epochs, 1e-9)), float)
 
 
+@renamed(smallest="min_lr")
 @dataclass
 class ReduceOnPlateau:
-    """`start`, multiplied by `factor` whenever a recorded metric has not got better for a while, as in PyTorch.
+    """Reduce the learning rate when a recorded metric stops improving, like PyTorch's ReduceLROnPlateau.
 
     Parameters
     ----------
     start : float
         Learning rate of the first epochs.
     factor : float
-        What the rate is multiplied by; less than 1.
+        Factor of each reduction; less than 1.
     patience : int
-        How many epochs without a better value are waited for.
+        Number of epochs without improvement after which the rate is kept; it is reduced after one more.
     metric : str
-        A name in the model's history.  Accuracies, top-k and R2 are to rise, all else to fall.
+        A name in the model's history.  Accuracies, top-k and R2 should increase, everything else should decrease.
     threshold : float
-        By which share of itself a value must be better to count.
-    smallest : float
-        The rate does not fall below it.
+        Smallest improvement that counts, as a fraction of the best value.
+    min_lr : float
+        Lower limit of the learning rate.
     """
 
     start: float
@@ -215,12 +224,12 @@ class ReduceOnPlateau:
     patience: int = 10
     metric: str = "validation_loss"
     threshold: float = 1e-4
-    smallest: float = 0.0
+    min_lr: float = 0.0
 
     def __post_init__(self):
         for name in ("start", "factor"):
             check_field(self, name, exclusive=True)
-        for name in ("patience", "threshold", "smallest"):
+        for name in ("patience", "threshold", "min_lr"):
             check_field(self, name)
         if self.factor >= 1:
             raise ValueError(f"ReduceOnPlateau: factor must be less than 1, got {self.factor!r}")
@@ -243,11 +252,11 @@ class ReduceOnPlateau:
     def on_epoch_end(self, model) -> None:
         value = model.history[self.metric][-1]
         if math.isnan(value):
-            raise ValueError(f"metric {self.metric!r} has no value: does train() have validation= ?")
-        value = 1 / max(value, 1e-300) if rises(self.metric) else value  # whose share is to fall
+            raise ValueError(f"metric {self.metric!r} has no value; pass validation= to train()")
+        value = 1 / max(value, 1e-300) if higher_is_better(self.metric) else value  # so that lower is better
         if value < self._best * (1 - self.threshold):
             self._best, self._waited = value, 0
             return
         self._waited += 1
         if self._waited > self.patience:
-            self._rate, self._waited = max(self._rate * self.factor, self.smallest), 0
+            self._rate, self._waited = max(self._rate * self.factor, self.min_lr), 0

@@ -1,4 +1,4 @@
-"""Data sets larger than memory: their rows are read in the background and shuffled in a buffer, window by window."""
+"""Data sets larger than memory, read in the background and shuffled in a buffer, window by window."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from numpy.lib.format import open_memmap
 
 from fastmlp import inputs
 
-# What is read at a time: so much that a disk need not seek for every row, so little that it is still in cache when it
-# is checked and put into its window, and that a window has rows from many places of the set.
+# Bytes read at a time: enough that a disk need not seek for every row, but few enough that they are still in cache when
+# they are checked and copied into a window, and that a window mixes rows from many parts of the data set.
 CHUNK_BYTES = 1 << 21
-MIN_CHUNKS = 8  # of a window
+MIN_CHUNKS = 8  # per window
 
 
 def open_stream(x, name: str = "x") -> Stream | None:
-    """`x` as a stream if it is a folder of .npy files, in the order of their names, or a memmap or a view of one; None
-    if it is anything else."""
+    """Return a stream if `x` is a folder of .npy files, read in the order of their names, or a memmap or a view of one.
+
+    For anything else return None.
+    """
     if isinstance(x, (str, os.PathLike)):
         return Stream(_files(x, name), name)
     return None if inputs.memmap_of(x) is None else Stream([inputs.as_array(x, name)], name)
 
 
 def load_targets(y, name: str = "y"):
-    """`y` as an ordinary array if it is a folder of .npy files or a memmap; anything else as it is."""
+    """Read `y` into memory if it is a folder of .npy files or a memmap; return anything else unchanged."""
     if isinstance(y, (str, os.PathLike)):
         shards = [np.array(_open(path, name)) for path in _files(y, name)]
     elif inputs.memmap_of(y) is not None:
@@ -51,11 +53,11 @@ def load_targets(y, name: str = "y"):
 
 
 class Stream:
-    """Rows of files, one file behind the other, as one array that is never in memory as a whole.
+    """The rows of one or more files, in order, as one array that is never in memory as a whole.
 
-    `shape` is (n_samples, n_features); `dtype`, uint8, float32 or float64, is that of the rows that come out, and
-    `nbytes` what all of them would take.  The files of a folder are open only while they are read.  No file may become
-    shorter meanwhile: a memmap without a file behind it ends the process.
+    `shape` is (n_samples, n_features).  `dtype` is the dtype of the rows returned: uint8, float32 or float64.  `nbytes`
+    is the size of all of them.  The files of a folder are open only while they are read.  Files must not be truncated
+    meanwhile: reading a memmap beyond the end of its file crashes the process.
     """
 
     def __init__(self, sources: Sequence[np.ndarray | Path], name: str):
@@ -67,32 +69,32 @@ class Stream:
         self.shape = self.starts[-1], n_features
         if 0 in self.shape:
             raise ValueError(f"{name} must have at least one sample and one feature, got the shape {self.shape}")
-        # as in inputs.check_features: a model does not depend on where its data were
+        # as in inputs.check_features: the model must not depend on where the data are stored
         dtype = inputs.row_dtype(dtype)
         self.dtype, row_bytes = dtype, n_features * dtype.itemsize
         self.nbytes = self.shape[0] * row_bytes
-        # a view of some columns brings the pages of whole rows into memory
+        # reading some columns loads the pages of whole rows
         self.chunk_rows = max(1, CHUNK_BYTES // max(row_bytes, *(abs(strides[0]) for _, _, strides in layouts)))
 
     def rows(self, first: int, last: int) -> np.ndarray:
-        """The rows from `first` to before `last`, a copy (last - first, n_features), all finite."""
+        """Return a copy of rows `first` to `last`, exclusive: (last - first, n_features), all finite."""
         if not 0 <= first <= last <= self.shape[0]:
-            raise ValueError(f"rows of {self.name} must be from 0 to {self.shape[0]}, got {first} to {last}")
+            raise ValueError(f"rows of {self.name} must be between 0 and {self.shape[0]}, got {first} to {last}")
         out = np.empty((last - first, self.shape[1]), self.dtype)
         for start in range(first, last, self.chunk_rows):
             self._read(out[start - first :][: self.chunk_rows], start)
         return out
 
     def _read(self, out: np.ndarray, first: int) -> None:
-        """out = the rows from `first` on, whose pages do not stay in memory."""
+        """Read rows into `out`, starting at `first`, and release their pages."""
         last = first + len(out)
         for k in range(bisect_right(self.starts, first) - 1, bisect_left(self.starts, last)):
             source, start = self.sources[k], self.starts[k]
             shard = _open(source, self.name)
             if (shard.shape, shard.dtype, shard.strides) != self.layouts[k]:
-                raise ValueError(f"{self.name} must stay as it was when it was opened, but {source} was changed")
+                raise ValueError(f"{self.name} must not change while it is read, but {source} did")
             part = shard[max(0, first - start) : last - start]
-            with np.errstate(over="ignore"):  # what becomes infinite is refused below
+            with np.errstate(over="ignore"):  # infinities are refused below
                 out[max(0, start - first) :][: len(part)] = part
             _release(shard)
         if self.dtype.kind == "f":
@@ -101,15 +103,15 @@ class Stream:
     def windows(
         self, rng: np.random.Generator, shuffle: bool, batch_size: int, buffer_samples: int
     ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-        """One epoch as pairs of a window (n, n_features), C-contiguous, and its rows' numbers in the set, (n,) int64.
+        """Yield one epoch as pairs of a window (n, n_features), C-contiguous, and the numbers of its rows, (n,) int64.
 
-        Chunks of consecutive rows, in random order, are cut into windows, and each of these is permuted; without
-        `shuffle` all is in the order of the set.  All windows but the last have as many whole batches as the buffer has
-        room for, one at least; a set that fits into the buffer is one window.
+        Chunks of consecutive rows come in random order, are cut into windows, and the rows of each window are permuted.
+        Without `shuffle`, everything stays in order.  Every window but the last holds as many whole batches as fit into
+        the buffer, at least one.  A data set that fits into the buffer is one window.
 
-        A thread reads the next window while the caller works on the last; there are never more than these two.  Only
-        the caller's thread draws from `rng`, and the same numbers whatever time reading takes.  Close the generator,
-        or drop it, to end the thread early.
+        A thread reads the next window while the caller works on the current one, so at most two are in memory.  Only
+        the caller's thread draws from `rng`, so results do not depend on timing.  Close or drop the generator to stop
+        the thread early.
         """
         inputs.check_choice(shuffle, "shuffle", (True, False))
         batch_size = inputs.check_integer(batch_size, "batch_size", 1)
@@ -121,7 +123,7 @@ class Stream:
         return self._read_ahead(sequence, [*range(0, n, size), n], rng if shuffle else None)
 
     def _read_ahead(self, sequence: _Sequence, borders: list[int], rng: np.random.Generator | None):
-        """The windows between `borders` of a sequence."""
+        """Yield the windows of a sequence that `borders` separate, reading one ahead."""
         pool, stopped = ThreadPoolExecutor(1, "fastmlp-stream"), threading.Event()
 
         def read(start: int, end: int):
@@ -140,7 +142,7 @@ class Stream:
             pool.shutdown(cancel_futures=True)
 
     def _window(self, chunks: Iterable[tuple[int, int]], places: np.ndarray, stopped: threading.Event):
-        """The rows of `chunks` and their numbers, the i-th of them at places[i]."""
+        """Return the rows of `chunks` and their numbers, the i-th of them at position places[i]."""
         x, samples = np.empty((len(places), self.shape[1]), self.dtype), np.empty(len(places), np.int64)
         filled = 0
         for first, last in chunks:
@@ -153,7 +155,7 @@ class Stream:
 
 
 class _Sequence:
-    """The numbers of n rows, chunk by chunk; the chunks in random order if there is an rng."""
+    """The numbers of n rows, chunk by chunk; the chunks are in random order if there is an rng."""
 
     def __init__(self, n: int, chunk_rows: int, rng: np.random.Generator | None):
         first = np.arange(0, n, chunk_rows)
@@ -162,14 +164,14 @@ class _Sequence:
         self.starts = np.append(0, np.cumsum(self.last - self.first))
 
     def chunks(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """From place `start` of the sequence to before `end`: the first and last row of each chunk."""
+        """Yield the first and last row, exclusive, of every chunk from position `start` to `end` of the sequence."""
         for k in range(np.searchsorted(self.starts, start, "right") - 1, np.searchsorted(self.starts, end)):
             first = int(self.first[k] + max(0, start - self.starts[k]))
             yield first, int(min(self.last[k], self.first[k] + end - self.starts[k]))
 
 
 def _check_layouts(layouts, sources, name: str) -> None:
-    """All shards (shape, dtype, strides) are rows of as many numbers of one dtype."""
+    """Raise an error unless all shards, given as (shape, dtype, strides), have the same columns and dtype."""
     shape, dtype, _ = layouts[0]
     for source, (got, got_dtype, _) in zip(sources, layouts):
         given = f"the shape {got} and dtype {got_dtype}" + (f" in {source}" if isinstance(source, Path) else "")
@@ -182,7 +184,7 @@ def _check_layouts(layouts, sources, name: str) -> None:
 
 
 def _files(folder: str | os.PathLike, name: str) -> list[Path]:
-    """The .npy files of a folder, sorted by name."""
+    """Return the .npy files of a folder, sorted by name."""
     path = Path(folder)
     files = sorted(path.absolute().glob("*.npy"))
     if not files:
@@ -192,19 +194,19 @@ def _files(folder: str | os.PathLike, name: str) -> list[Path]:
 
 
 def _open(source: np.ndarray | Path, name: str) -> np.ndarray:
-    """A file as a memmap; an array as it is."""
+    """Open a file as a memmap; return an array unchanged."""
     if isinstance(source, np.ndarray):
         return source
     try:
-        return open_memmap(source, mode="r")  # which np.load(mmap_mode="r") calls for what is no .npz and no pickle
-    except Exception as error:  # a damaged header raises tokenize.TokenError, and more
+        return open_memmap(source, mode="r")  # unlike np.load, refuses .npz files and pickles
+    except Exception as error:  # a damaged header raises tokenize.TokenError and others
         raise ValueError(f"{name} must hold readable .npy files, got {str(source)!r}: {error}") from error
 
 
 def _release(array) -> None:
-    """Take the pages of a memmap out of this process; the operating system keeps them while it has room."""
+    """Release the pages of a memmap from this process; the operating system may keep them cached."""
     memmap = inputs.memmap_of(array)
-    # changes to a memmap of mode "c" are in these pages alone
+    # in mode "c", changes exist only in these pages
     if memmap is not None and memmap.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
-        with contextlib.suppress(OSError):  # of pages that are locked
+        with contextlib.suppress(OSError):  # the pages may be locked
             memmap._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]

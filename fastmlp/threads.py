@@ -1,4 +1,4 @@
-"""How many threads to train on."""
+"""The number of threads to train on."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from numba.core import config
 from fastmlp import inputs
 from fastmlp.cpu_limits import default_threads
 
-# Below so much arithmetic a step, threads cost more than they save: a parallel region takes about a microsecond to
-# enter and leave under OpenMP, and a step has three or more; under Numba's workqueue it takes a hundred.
+# Minimum arithmetic of a step for which threads pay off.  Entering and leaving a parallel region takes about 1 us under
+# OpenMP and 100 us under Numba's workqueue, and a step has three regions or more.
 MIN_FLOP, MIN_FLOP_WORKQUEUE = 1e6, 1e8
 
 _workqueue = threading.Lock()  # Numba's workqueue serves one Python thread at a time
 
 
 def _has_numba_started_threads() -> bool:
-    """Whether Numba has loaded its threading layer, for these kernels or for a user's own."""
+    """Return whether Numba has loaded its threading layer, for fastmlp or for the user's own code."""
     return bool(getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False))
 
 
 def _is_forked() -> bool:
-    """Whether this process is the fork of another one, and runs no program of its own since."""
+    """Return whether this process was forked and has not executed another program since."""
     try:
         flags = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[6])
     except (OSError, ValueError, IndexError):  # not Linux
@@ -38,8 +38,8 @@ def _is_forked() -> bool:
 
 _FORKED_WITHOUT_EXEC = 0x40  # PF_FORKNOEXEC of Linux
 
-# Whether threads were started in a process that this one was forked from.  They are gone here, and OpenMP would end the
-# process at its first parallel region.  The fork may have come before this module was imported.
+# Whether this process was forked from one that had started threads.  They do not exist here, and OpenMP would abort the
+# process at its first parallel region.  The fork may have happened before this module was imported.
 _state = {"forked": _has_numba_started_threads() and _is_forked()}
 
 
@@ -54,8 +54,8 @@ if hasattr(os, "register_at_fork"):
 def resolve(threads: int | None) -> int:
     """Return the number of threads for the argument `threads`.
 
-    None stands for all physical cores, as far as the process's CPU quota and its environment (`OMP_NUM_THREADS` and the
-    others in `fastmlp.cpu_limits`) allow.  Numba's own limit, which it takes from `NUMBA_NUM_THREADS`, holds always.
+    None stands for all physical cores, within the CPU quota of the process and the limits in its environment
+    (`OMP_NUM_THREADS` and the others in `fastmlp.cpu_limits`).  Numba's own limit, `NUMBA_NUM_THREADS`, always applies.
     """
     n_threads = default_threads() if threads is None else inputs.check_integer(threads, "threads", 1)
     return min(n_threads, config.NUMBA_NUM_THREADS)
@@ -63,10 +63,11 @@ def resolve(threads: int | None) -> int:
 
 @contextlib.contextmanager
 def team(threads: int, flop: float):
-    """Threads for steps of `flop` each: yields how many to use.  With 1, nothing parallel is entered or even loaded.
+    """Reserve threads for steps of `flop` each, and yield how many to use.
 
-    The result does not depend on it, so that one thread can stand in wherever more are not to be had: for small steps,
-    in a process forked from one that used threads, and beside another Python thread under Numba's workqueue.
+    Training falls back to one thread for small steps, in a process forked from one that used threads, and next to
+    another Python thread under Numba's workqueue.  With one thread, nothing parallel is entered or even loaded.  The
+    result does not depend on the number.
     """
     if threads == 1 or flop < MIN_FLOP or _state["forked"]:
         yield 1

@@ -1,4 +1,4 @@
-"""`train()`: the loop over epochs.  No arithmetic."""
+"""`train`: checks the arguments and runs the loop over epochs."""
 
 from __future__ import annotations
 
@@ -65,107 +65,108 @@ def train(
     Parameters
     ----------
     x : array_like, data frame, sparse matrix, or path (n_samples, n_features)
-        uint8, float32 or float64 arrays and SciPy's CSR matrices are never copied as floats; integers of 32 bits and
-        more become float64, and other numbers float32.  Input that is mostly zero, with at most 256 values, is copied
-        as bytes.  A `numpy.memmap`, or a folder of ``.npy`` files that are one below the other, in the order of their
-        names, is read a part at a time while kernels run (see `shuffle_buffer`).
+        Arrays of uint8, float32 or float64 and SciPy's CSR matrices are never copied as floats.  Integers of 32 bits or
+        more become float64, other numbers float32.  Input that is mostly zero and has at most 256 distinct values is
+        copied as bytes.  A `numpy.memmap`, or a folder of ``.npy`` files, whose rows are concatenated in the order of
+        the file names, is read in parts during training (see `shuffle_buffer`).
     y : array_like or path (n_samples,) or (n_samples, n_outputs)
-        Labels, integers or strings; floating-point targets of a regression; or, for several labels at once, a 0 or 1
-        for each.
+        Labels, which are integers or strings; floating-point targets for a regression; or several labels per sample,
+        each 0 or 1.
     hidden : sequence of int
-        Widths of the hidden layers; ``()`` is a linear model.
+        Widths of the hidden layers; ``()`` makes a linear model.
     activation : str or sequence of str
         "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh",
         "gelu", "gelu_tanh", "silu" or "identity": one name, or one per hidden layer.
     loss : str, optional
-        "cross_entropy" (softmax; the default where `y` holds labels); "binary_cross_entropy" (the default where `y` has
-        columns of integers, 0 and 1); "mse" (the default where `y` holds floats), "mae", "huber" and "poisson" (outputs
-        are the logarithm of the mean), which like the one before are the mean over samples and outputs; "softmax_mse"
-        (squared error through softmax, summed over the classes, through the diagonal of its Jacobian), "notebook" (the
-        same with the softmax over the batch).
+        For labels: "cross_entropy" (with softmax; the default), "softmax_mse" (squared error after softmax, summed over
+        the classes, differentiated through the diagonal of its Jacobian) or "notebook" (the same, but the softmax is
+        over the batch).  For several labels per sample: "binary_cross_entropy", the default if `y` has columns of
+        integers, 0 and 1.  For a regression: "mse" (the default if `y` holds floats), "mae", "huber" or "poisson",
+        whose outputs are the logarithm of the mean.  The last five are means over samples and outputs.
     optimizer : str or Optimizer
-        "sgd", "adam", "adamw", "rmsprop" or "adagrad", or one with its settings, such as
+        "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an optimizer with its settings, such as
         ``fastmlp.SGD(momentum=0.9, nesterov=True, weight_decay=1e-4)``; see `fastmlp.optimizers`.
     learning_rate : float or schedule, optional
-        A number, a schedule such as ``fastmlp.LinearDecay(0.8)``, see `fastmlp.schedules`, or a function of the number
-        of the step.  By default 0.1 for SGD, and what PyTorch has for the others: 0.001 for Adam and AdamW, 0.01 for
-        RMSprop and Adagrad.
+        A number, a schedule such as ``fastmlp.LinearDecay(0.8)`` (see `fastmlp.schedules`), or a function of the step
+        number.  The default is 0.1 for SGD and PyTorch's default otherwise: 0.001 for Adam and AdamW, 0.01 for RMSprop
+        and Adagrad.
     batch_size : int
-        Samples of a step.  The short batch at the end of an epoch is trained on, with its own size.
+        Number of samples per step.  A shorter batch at the end of an epoch is trained on too.
     epochs : int
-        How many times the samples are gone through.
+        Number of passes over the samples.
     shuffle : bool or "replacement"
-        True: a new permutation every epoch; False: the order given; "replacement": uniform draws.
-    validation : (x, y) or float, optional
-        A set to evaluate after every epoch, or the fraction of the samples to hold out for it, drawn at random.
+        True: a new random order every epoch; False: the given order; "replacement": uniform draws with replacement.
+    validation : (x, y), (x, y, sample_weight) or float, optional
+        Data to evaluate after every epoch, or the fraction of the samples to hold out for this, chosen at random.
     init : str, list of (weight, bias), or MLP
-        "he", "lecun" or "glorot_normal" (normal), "he_uniform", "lecun_uniform" or "glorot" (uniform), "orthogonal",
-        "zeros", "notebook" (which also leaves out biases), arrays, or a model to go on from.
+        Initializer: "he", "lecun" or "glorot_normal" (normal), "he_uniform", "lecun_uniform" or "glorot" (uniform),
+        "orthogonal", "zeros" or "notebook" (which also makes a network without biases).  Or the initial arrays, or a
+        model to continue from.
     input_scale : float, array_like (n_features,), "auto" or "standardize"
-        What the input is multiplied by, also in prediction; "auto" is 1/255 for uint8, 1 otherwise.  "standardize"
-        brings every feature to the mean 0 and the variance 1 over the samples that are trained on, in float64; sparse
-        matrices stay sparse and are only divided.
+        Factor of the input, in training and prediction; "auto" is 1/255 for uint8 and 1 otherwise.  "standardize" gives
+        every feature mean 0 and variance 1 over the training samples, computed in float64.  Sparse matrices are only
+        divided, so that they stay sparse.
     sparse : bool or "auto"
-        Whether the first layer leaves out products with zeros: True and False force the kernels that do and those that
-        do not, "auto" looks at some of the samples and takes the faster ones.  The result is bitwise the same.  Sparse
-        matrices are never made dense.
+        Whether the first layer skips zeros in the input.  "auto" decides by some of the samples which is faster.  The
+        result is bitwise the same.  Sparse matrices are never made dense.
     seed : int, optional
-        The same seed, data and arguments give bitwise the same model.
+        Seed of all random numbers.  The same seed, data and arguments give bitwise the same model.
     threads : int, optional
-        How many to train on at most; by default as many as the process may use physical cores.  The result does not
-        depend on it, and small steps are done on one thread, where they are faster.
+        Maximum number of threads; by default as many as the process may use physical cores.  Small steps run on one
+        thread, which is faster.  The result does not depend on the number.
     callbacks : iterable
         Functions of the model, called after every epoch, or objects with any of the methods ``on_train_begin(model)``,
-        ``on_epoch_end(model)`` and ``on_train_end(model)``; those in `fastmlp.callbacks` stop training, log, and save.
-        What returns True after an epoch ends the training.
+        ``on_epoch_end(model)`` and ``on_train_end(model)``.  Training ends when one returns True after an epoch.
+        `fastmlp.callbacks` has some for early stopping, logging and saving.
     progress : bool or "auto"
-        A progress bar on standard error; "auto" shows it on a terminal only.  Unless it is False, a line says that
-        kernels are compiled, where they are.
+        Whether to show a progress bar on standard error; "auto" shows it on terminals only.  Unless it is False, a line
+        says so when kernels have to be compiled first.
     dropout : float or sequence of float
-        The share of its units that a hidden layer leaves out in a step: one number, or one per hidden layer.
+        Fraction of the units of a hidden layer that are dropped in a step: one number, or one per hidden layer.
     input_dropout : float
-        The share of the features that is left out of every sample.
+        Fraction of the features of every sample that are dropped.
     l1, l2 : float
-        Penalties on weights: ``l1 * abs(W).sum() + l2 / 2 * (W**2).sum()`` is minimised too.  The losses that are
-        recorded are without it.  An optimizer's own ``weight_decay`` is faster.
+        Penalties on weights: ``l1 * abs(W).sum() + l2 / 2 * (W**2).sum()`` is added to the loss that is minimized, but
+        not to the losses that are recorded.  An optimizer's ``weight_decay`` is faster.
     clip_norm : float, optional
-        Gradients of all parameters together have this norm at most (as in PyTorch's ``clip_grad_norm_``).
+        Maximum norm of the gradient of all parameters together, as in PyTorch's ``clip_grad_norm_``.
     max_norm : float, optional
-        The weights into a unit have this norm at most, after every step.
+        Maximum norm of the weights into a unit, enforced after every step.
     label_smoothing : float
-        The share of the target that is spread evenly over the classes; of "cross_entropy".  It is not applied where a
-        loss is evaluated.
+        Fraction of the target that is spread evenly over the classes, for "cross_entropy" only.  It does not apply when
+        a loss is evaluated.
     delta : float
-        Where "huber" goes over from squares to absolute values.
+        Error at which "huber" changes from squared to absolute.
     sample_weight : array_like (n_samples,), optional
-        Losses and gradients are means over samples with these weights.  Accuracies are without them.
+        Weights of the samples in losses and gradients, which are weighted means.  Accuracies are not weighted.
     class_weight : "balanced" or dict, optional
-        Weights by label, multiplied by those of the samples; "balanced" is ``n_samples / (n_classes * count)``.
+        Weights by label, which multiply those of the samples; "balanced" is ``n_samples / (n_classes * count)``.
     classes : array_like, optional
-        All labels there are, for data of which some are missing in `y`.
+        All labels, if some of them are missing in `y`.
     metrics : iterable
-        What to record after every epoch beside loss and accuracy, for the training and the validation set: "top_5" (any
-        number), "mae", "r2", or functions of the targets and ``model.predict(x)``.  The history has them as
-        ``train_top_5`` and ``validation_top_5``.
+        Metrics to record after every epoch besides loss and accuracy, for the training and the validation set: "top_5"
+        (or any other number), "mae", "r2", or functions of the targets and ``model.predict(x)``.  The history has them
+        as, for instance, ``train_top_5`` and ``validation_top_5``.
     checkpoint : path, optional
-        A folder: everything is saved there after every epoch, and training goes on from what is there, with bitwise the
-        result of one that was not interrupted.  The last two epochs are kept; `fastmlp.load` reads them too.
+        Folder for checkpoints.  Everything is saved there after every epoch, and training resumes from what is found
+        there; the result is bitwise that of an uninterrupted run.  The last two epochs are kept.  `fastmlp.load` reads
+        checkpoints too.
     shuffle_buffer : int, optional
-        How many samples of a memory-mapped array, or of a folder of them, to have in memory and mix at a time; by
-        default as many as fit 128 MB.  Parts of consecutive samples come in random order.  What is smaller than that is
-        read as a whole.
+        Number of samples of a memory-mapped array, or a folder of them, that are in memory and mixed at a time; by
+        default as many as fit into 128 MB.  Runs of consecutive samples are read in random order.  Data that fit into
+        the buffer by default are read as a whole.
 
     Returns
     -------
     MLP
-        After Ctrl-C too: with the weights from the end of the last whole epoch, and ``interrupted`` set.
+        The trained model.  After Ctrl-C it has the weights of the last complete epoch, and ``interrupted`` is True.
 
     Raises
     ------
     ValueError, TypeError
         If an argument is not as described.
     DivergenceError
-        If the loss, or a weight, becomes NaN or infinite.
+        If the loss or a weight becomes NaN or infinite.
     """
     stream, columns = None, inputs.feature_names(x)
     if any(isinstance(data, (str, os.PathLike)) or inputs.memmap_of(data) is not None for data in (x, y)):
@@ -173,7 +174,7 @@ def train(
 
         stream, y = open_stream(x), load_targets(y)
         if stream is not None and shuffle_buffer is None and stream.nbytes <= BUFFER_BYTES:
-            x, stream = stream.rows(0, stream.shape[0]), None  # it is small: an array as any other
+            x, stream = stream.rows(0, stream.shape[0]), None  # small enough to be an ordinary array
     x = inputs.check_features(x) if stream is None else stream
     hidden = inputs.check_hidden(hidden)
     activations = inputs.check_activations(activation, len(hidden), ACTIVATIONS)
@@ -185,7 +186,7 @@ def train(
     inputs.check_choice(progress, "progress", ("auto", True, False))
     inputs.check_choice(sparse, "sparse", ("auto", True, False))
     if sparse is False and inputs.is_csr(x):
-        raise ValueError("sparse=False needs an array; x is a sparse matrix, which is never made dense")
+        raise ValueError("sparse=False needs an array, but x is a sparse matrix, which is never made dense")
     input_scale = inputs.check_input_scale(input_scale, x.shape[1])
     regularisation = check_regularisation(len(hidden), dropout, input_dropout, l1, l2, clip_norm, max_norm)
     dropout, input_dropout, l1, l2, clip_norm, max_norm = regularisation
@@ -203,19 +204,19 @@ def train(
     loss = _default_loss(y) if loss is None else loss
     inputs.check_choice(loss, "loss", LOSSES)
     if label_smoothing and loss != "cross_entropy":
-        raise ValueError(f"label_smoothing needs the loss cross_entropy, got {loss!r}")
+        raise ValueError(f"label_smoothing needs loss='cross_entropy', got {loss!r}")
     classes, targets, n_out = _check_y(y, x.shape[0], loss, classes)
     targets = _weighted(targets, classes, x.shape[0], sample_weight, class_weight)
     scores = check_metrics(metrics, None if classes is None else len(classes))
     if scores and stream is not None:
-        raise ValueError("metrics need the training set in memory, which a memmap or a folder is not")
+        raise ValueError("metrics need the training set in memory, but x is a memmap or a folder that is read in parts")
 
     checkpoints, resumed, entropy = None, None, seed
     if checkpoint is not None:
         from fastmlp.checkpoints import Checkpoints, pack_state, unpack_state
         from fastmlp.identity import identity
 
-        here = locals()  # as they were given, or as they have been checked
+        here = locals()  # as given, or as checked
         arguments = {name: here[name] for name in inspect.signature(train).parameters}
         arguments |= {"activation": activations, "metrics": list(scores), "y": [targets.labels, targets.values]}
         checkpoints = Checkpoints(checkpoint, identity(arguments))
@@ -233,7 +234,7 @@ def train(
     model.threads, model.delta, model.feature_names = threads, delta, columns
     names = [f"{part}_{name}" for name in scores for part in ("train", "validation")]
     model.history = {name: [] for name in (*HISTORY, *names)}
-    if validation is not None:  # bad data is refused before training, not after the first epoch
+    if validation is not None:  # refuse bad data before training, not after the first epoch
         n_validation = model._check_features(validation[0], "validation x").shape[0]
         model._encode(validation[1], n_validation, "validation y")
         if len(validation) == 3 and validation[2] is not None:
@@ -273,7 +274,7 @@ def train(
                     checkpoints.save(model, {**state, "finished": finished}, {**arrays, **more})
     except KeyboardInterrupt:
         model.interrupted = True
-    finally:  # after an error too: its model, or one that a callback has kept, can go on
+    finally:  # after an error too: the model, which a callback may have kept, can be trained further
         course.take_back()
         model._pause = course.pause(batch_size)
     _call(callbacks, "on_train_end", model)
@@ -281,7 +282,7 @@ def train(
 
 
 def _epoch(course: Course, validation, scores, train_set) -> None:
-    """An epoch, with all that the history is to have of it."""
+    """Train one epoch, evaluate the model, and record both in the history."""
     model, record = course.model, course.epoch()
     evaluated = Metrics(float("nan"), float("nan")) if validation is None else model.evaluate(*validation)
     record["validation_loss"], record["validation_accuracy"] = evaluated
@@ -292,6 +293,7 @@ def _epoch(course: Course, validation, scores, train_set) -> None:
 
 
 def check_optimizer(optimizer) -> Optimizer:
+    """Return the optimizer for the argument `optimizer`, a name or an optimizer."""
     if isinstance(optimizer, str):
         inputs.check_choice(optimizer, "optimizer", OPTIMIZERS)
         return OPTIMIZERS[optimizer]()
@@ -301,7 +303,7 @@ def check_optimizer(optimizer) -> Optimizer:
 
 
 def check_learning_rate(learning_rate, optimizer: Optimizer):
-    """A number, a schedule, or a function of the step."""
+    """Return the learning rate: a number, a schedule, or a function of the step number."""
     if learning_rate is None:
         return optimizer.learning_rate
     if isinstance(learning_rate, type) or not (hasattr(learning_rate, "rate") or callable(learning_rate)):
@@ -310,6 +312,7 @@ def check_learning_rate(learning_rate, optimizer: Optimizer):
 
 
 def _default_loss(y) -> str:
+    """Return the loss that suits the targets."""
     y = inputs.as_array(y, "y")
     if y.dtype.kind == "f":
         return "mse"
@@ -317,10 +320,10 @@ def _default_loss(y) -> str:
 
 
 def _check_y(y, n_samples: int, loss: str, classes):
-    """Classes (None where targets are not labels), encoded targets, and the number of outputs."""
+    """Return the classes (None if targets are not labels), the encoded targets, and the number of outputs."""
     if loss in BY_ELEMENTS:
         if classes is not None:
-            raise ValueError(f"classes are for labels; the loss {loss!r} has none")
+            raise ValueError(f"classes needs labels, which the loss {loss!r} does not have")
         y = inputs.check_by_elements(loss)(y, n_samples)
         return None, inputs.encode_targets(y), y.shape[1]
     labels = inputs.check_labels(y, n_samples)
@@ -329,7 +332,7 @@ def _check_y(y, n_samples: int, loss: str, classes):
 
 
 def _weighted(targets, classes, n_samples: int, sample_weight, class_weight):
-    """Targets with the samples' weights."""
+    """Return the targets with weights for the samples."""
     if sample_weight is None and class_weight is None:
         return targets
     weights = np.ones(n_samples, np.float32)
@@ -337,21 +340,21 @@ def _weighted(targets, classes, n_samples: int, sample_weight, class_weight):
         weights = inputs.check_sample_weight(sample_weight, n_samples)
     if class_weight is not None:
         if classes is None:
-            raise ValueError("class_weight is for labels; these targets are none")
+            raise ValueError("class_weight needs labels, which these targets are not")
         by_class = inputs.class_weights(class_weight, classes, targets.labels)
         weights = inputs.check_sample_weight(weights * by_class[targets.labels], n_samples, "class_weight")
     return targets._replace(weights=weights)
 
 
 def _check_validation(validation, x, y, weights, rng):
-    """The samples to train on, None for all, and the validation set: (x, y), with weights if there are any, or None."""
+    """Return the samples to train on (None: all) and the validation set: (x, y), (x, y, sample_weight) or None."""
     n = x.shape[0]
     if validation is None:
         return None, None
     if isinstance(validation, (float, np.floating)):
         if not 0 < validation < 1 or not 0 < round(n * validation) < n:
             raise ValueError(
-                f"validation, as a fraction, must be in (0, 1) and leave samples on both sides, got {validation!r}"
+                f"validation, as a fraction, must be in (0, 1) and leave samples in both parts, got {validation!r}"
             )
         if hasattr(x, "windows"):
             raise ValueError("validation, as a fraction, needs x in memory; pass (x, y)")
@@ -370,7 +373,7 @@ def _check_validation(validation, x, y, weights, rng):
 
 
 def _initial(init, widths, rng) -> tuple[Parameters, bool]:
-    """Parameters to start from, a copy of those given, and whether there are biases."""
+    """Return the initial parameters, copied if they were given, and whether there are biases."""
     if isinstance(init, str):
         inputs.check_choice(init, "init", INITS)
         return initial_parameters(widths, init, rng), init != "notebook"
@@ -394,7 +397,7 @@ def _initial(init, widths, rng) -> tuple[Parameters, bool]:
         )
     if any(array.dtype.kind not in "buif" for pair in pairs for array in map(np.asarray, pair)):
         raise TypeError("init must hold numbers")
-    with np.errstate(over="ignore"):  # what is infinite in float32 is refused below
+    with np.errstate(over="ignore"):  # infinities are refused below
         parameters.set(*zip(*pairs))
     if not np.isfinite(parameters.buffer).all():
         raise ValueError("init must hold finite numbers, got NaN or infinity")
@@ -402,6 +405,7 @@ def _initial(init, widths, rng) -> tuple[Parameters, bool]:
 
 
 def _check_callbacks(callbacks) -> list:
+    """Return the callbacks as a list; a single one is accepted too."""
     callbacks = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     for callback in callbacks:
         if not callable(callback) and not any(hasattr(callback, event) for event in _EVENTS):
@@ -415,7 +419,7 @@ _EVENTS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
 def _call(callbacks, event: str, model: MLP) -> bool:
-    """Tell all callbacks; whether one of them returned True."""
+    """Call a method of all callbacks, and return whether any of them returned True."""
     results = []
     for callback in callbacks:
         if hasattr(callback, event):

@@ -1,4 +1,4 @@
-"""Lists of a model's arrays: what is assigned to an element is checked and copied into the model."""
+"""Lists of a model's arrays; values assigned to an element are checked and copied into the model."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Views(list):
     ----------
     arrays : iterable of ndarray of float32
     name : str
-        What error messages call the list.
+        Name of the list in error messages.
     lock : SharedLock
-        Held while something is written.
+        Held while values are written.
     """
 
     def __init__(self, arrays: Iterable[np.ndarray], name: str, lock: SharedLock):
         super().__init__(arrays)
         self.name, self._lock = name, lock
 
-    def __reduce__(self):  # copies and pickles are lists of arrays, and belong to no model
+    def __reduce__(self):  # copies and pickles are plain lists of arrays
         return list, (list(self),)
 
     def __setitem__(self, index, value) -> None:
@@ -45,7 +45,7 @@ class Views(list):
         self._write([(i, self[i], each) for i, each in zip(indices, values)])
 
     def _write(self, pairs: list[tuple[int, np.ndarray, Any]]) -> None:
-        """Copy values into views, once all of them have been checked."""
+        """Check all values, then copy them into the views."""
         checked = [(view, self._check(index, view, value)) for index, view, value in pairs]
         with self._lock.writing():
             for view, array in checked:
@@ -61,7 +61,7 @@ class Views(list):
             raise TypeError(f"{wanted}, got dtype {array.dtype}")
         if array.shape != view.shape:
             raise ValueError(f"{wanted}, got shape {array.shape}")
-        with np.errstate(over="ignore"):  # what becomes infinite is refused below
+        with np.errstate(over="ignore"):  # infinities are refused below
             array = np.array(array, np.float32)
         if not np.isfinite(array).all():
             raise ValueError(f"{wanted}, got NaN, infinity or a number too large for float32")

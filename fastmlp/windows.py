@@ -1,4 +1,4 @@
-"""CSR matrices whose input scale has an offset: what is zero in them is not zero to the network."""
+"""CSR matrices whose input scale has an offset, so that zeros are not zero after scaling."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from fastmlp.inputs import InputScale, row_dtype, take_targets
 from fastmlp.kernels.context import Targets
 from fastmlp.parameters import Parameters
 
-# The sum of x * factor loses the digits of offset * factor against that of (x - offset) * factor.
+# Summing x * factor instead of (x - offset) * factor loses as many digits as offset * factor has before the point.
 MOST_DEVIATIONS = 16.0
 WINDOW_BYTES = 1 << 26
-_ROWS_AT_ONCE = 1 << 16  # of weights in float64
+_ROWS_AT_ONCE = 1 << 16  # rows of weights converted to float64 at a time
 
 
 def folds(scale: InputScale) -> bool:
-    """Whether float32 has enough digits for a bias with the offset in it."""
+    """Return whether the offset can be folded into the bias without losing too many digits of float32."""
     return bool(np.abs(scale.offset * scale.factor).max() <= MOST_DEVIATIONS)
 
 
 def shifted_bias(parameters: Parameters, scale: InputScale) -> np.ndarray:
-    """The first bias b for x * factor instead of (x - offset) * factor: b - (offset * factor) @ W, (n_out,) float64."""
+    """Return the first bias for x * factor instead of (x - offset) * factor: b - (offset * factor) @ W, float64."""
     weight, shift = parameters.weights[0], scale.offset * scale.factor
     bias = parameters.biases[0].astype(np.float64)
     for start in range(0, len(shift), _ROWS_AT_ONCE):
@@ -33,7 +33,7 @@ def shifted_bias(parameters: Parameters, scale: InputScale) -> np.ndarray:
 
 
 class DenseWindows:
-    """Samples of a CSR matrix as dense arrays, a part of them at a time.
+    """Samples of a CSR matrix as dense arrays, one window at a time.
 
     Parameters
     ----------
@@ -48,25 +48,32 @@ class DenseWindows:
         self.row_bytes = x.shape[1] * row_dtype(x.dtype).itemsize
 
     def size(self, batch_size: int, whole_batches: bool) -> int:
-        """Samples of a window: as many batches as WINDOW_BYTES have room for; or fewer than one, if batches need not be
-        whole."""
+        """Return the number of samples per window: as many batches as fit into WINDOW_BYTES.
+
+        It is less than a batch if that does not fit and `whole_batches` is False.
+
+        Raises
+        ------
+        ValueError
+            If a whole batch does not fit into memory.
+        """
         rows = max(1, WINDOW_BYTES // self.row_bytes)
         if rows >= batch_size:
             return rows // batch_size * batch_size
         if not whole_batches:
             return rows
-        # the window, and the kernels' copy of a batch in float32
+        # the window and the float32 copy of a batch in the kernels
         needed = batch_size * (self.row_bytes + 4 * self.x.shape[1])
         if needed > _memory():
             raise ValueError(
-                "x is a sparse matrix whose input_scale has an offset, and so its batches are made dense: "
+                "x is a sparse matrix whose input_scale has an offset, so its batches have to be made dense: "
                 f"{batch_size} samples of {self.x.shape[1]} features take {needed / 1e9:.3g} GB, more than there is; "
-                "try a smaller batch_size, or an input_scale without an offset"
+                "use a smaller batch_size, or an input_scale without an offset"
             )
         return batch_size
 
     def take(self, samples: np.ndarray, n_outputs: int) -> tuple[np.ndarray, Targets | None]:
-        """Some samples (n, n_features), dense, and their targets."""
+        """Return some samples as a dense array (n, n_features), and their targets."""
         part = self.x[samples]
         dense = np.zeros(part.shape, row_dtype(part.dtype))
         dense[np.repeat(np.arange(len(samples)), np.diff(part.indptr)), part.indices] = part.data
@@ -74,7 +81,7 @@ class DenseWindows:
 
 
 def _memory() -> float:
-    """The machine's memory in bytes; infinite where it is not known."""
+    """Return the size of the machine's memory in bytes, or infinity if it is unknown."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):

@@ -1,15 +1,29 @@
-"""What the kernel tests share: matrices in panels amid NaN, and one tolerance for sums of products."""
+"""What tests share: matrices in panels amid NaN, one tolerance for sums of products, optional libraries."""
 
-from unittest.mock import patch
+import importlib
+import os
+from types import ModuleType
 
 import numpy as np
+import pytest
 import scipy.sparse
 
 from fastmlp.kernels.dense import Matrix
 from fastmlp.kernels.processors import NARROW, PANEL, ROWS
 from fastmlp.parameters import aligned_zeros, round_up
+from fastmlp.run import INPUT_PATHS
+
+# Libraries whose tests must not be skipped, separated by commas.
+REQUIRED = frozenset(filter(None, os.environ.get("FASTMLP_REQUIRE", "").split(",")))
 
 EPS = np.finfo(np.float32).eps
+
+
+def import_or_skip(name: str) -> ModuleType:
+    """Import a library; skip the test if it is absent, unless FASTMLP_REQUIRE lists its package."""
+    if name.partition(".")[0] in REQUIRED:
+        return importlib.import_module(name)
+    return pytest.importorskip(name)
 
 
 def close(got, x, w, bias=0.0):
@@ -77,15 +91,10 @@ WAYS = ["tiles", "groups", "words", "nonzeros", "csr"]
 
 def set_way(run, way, x, input_scale, targets=None):
     """Give a run the same data in such a form that the first layer takes a certain way, whatever its batch size."""
-    with patch("fastmlp.run.MIN_GROUPS_BATCH", 1):
-        if way == "nonzeros":
-            with patch("fastmlp.inputs.coded_rows", lambda *_: None):
-                run.set_data(x, input_scale, targets, sparse=True)
-        elif way in ("words", "csr"):
-            run.set_data(scipy.sparse.csr_matrix(x), input_scale, targets, repeated=way == "words")
-        else:
-            run.set_data(x, input_scale, targets, sparse=way == "groups")
-    assert run.way == {"words": "groups", "csr": "nonzeros"}.get(way, way)
+    path = {"tiles": "dense", "groups": "grouped sparse", "words": "grouped sparse"}.get(way, "sparse")
+    data = scipy.sparse.csr_matrix(x) if way in ("words", "csr") else x
+    run.set_data(data, input_scale, targets, input_path=path)
+    assert run.way == INPUT_PATHS[path]
 
 
 class Script:

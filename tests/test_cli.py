@@ -317,16 +317,21 @@ def test_predict_and_evaluate_refuse_bad_models_in_one_line(digits, tmp_path, ca
 @pytest.mark.parametrize(
     "option",
     [
-        "--hidden=10000000000", "--hidden=99999999999999999999", "--batch-size=99999999999999999999999",
+        "--hidden=10000000000", "--hidden=99999999999999999999",
         "--learning-rate=1e999", "--label-smoothing=nan", "--input-scale=inf", "--seed=-1", "--warm-up=-1",
         "--threads=-9999999999999999999999", "--time-budget=nan", "--l1=inf", "--max-norm=0", "--metrics=",
     ],
 )  # fmt: skip
 def test_absurd_numbers_end_in_one_line(option, capsys):
-    status = main(["train", "--epochs", "1", "--quiet", "--hidden", "4", option])
+    assert main(["train", "--epochs", "1", "--quiet", "--hidden", "4", option]) == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == status
-    assert status == 0 or error.startswith("fastmlp train: error: ")
+    assert error.count("\n") == 1
+    assert error.startswith("fastmlp train: error: ")
+
+
+def test_a_batch_may_be_larger_than_the_training_set(capsys):
+    assert main(["train", "--epochs", "1", "--quiet", "--hidden", "4", "--batch-size=99999999999999999999999"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def run_module(*arguments, **options):

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import import_or_skip
 from networks import ALL_ACTIVATIONS, ALL_LOSSES, REGRESSIONS, InputScale, outputs, random_model
 
 import fastmlp
@@ -12,7 +13,7 @@ X = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
 
 @pytest.fixture
 def torch():
-    torch = pytest.importorskip("torch")
+    torch = import_or_skip("torch")
     torch.manual_seed(0)
     return torch
 

@@ -3,6 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers import import_or_skip
 from networks import outputs
 
 import fastmlp
@@ -17,10 +18,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 def keras(tmp_path_factory):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
-    pytest.importorskip(os.environ["KERAS_BACKEND"])
+    import_or_skip(os.environ["KERAS_BACKEND"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        keras = pytest.importorskip("keras")
+        keras = import_or_skip("keras")
     keras.utils.set_random_seed(0)
     return keras
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from helpers import import_or_skip
 
 import fastmlp
 
-torch = pytest.importorskip("torch")
+torch = import_or_skip("torch")
 nn, utils = torch.nn, torch.nn.utils
-prune = pytest.importorskip("torch.nn.utils.prune")
+prune = import_or_skip("torch.nn.utils.prune")
 
 X = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
 

@@ -10,6 +10,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numba.core import config
 from numba.core.dispatcher import Dispatcher
+from scipy.sparse import csr_matrix
 
 import fastmlp
 from fastmlp import inputs, kernels, reference
@@ -23,6 +24,8 @@ from fastmlp.kernels.sparse import LIST, sparse_strips
 from fastmlp.parameters import initial_parameters
 from fastmlp.run import Run, padded_outputs
 
+RNG = np.random.default_rng(0)
+OFFSET = inputs.InputScale(np.ones(3), np.ones(3))
 HIDDEN = [(), (33,), (65, 20, 1)]
 SGDS = [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.1), fastmlp.SGD(0.5, nesterov=True), fastmlp.Adam(eps=1e-3)]
 
@@ -74,6 +77,24 @@ def check_steps(x, y, batch_size, hidden, loss, way, sgd):
         for got, want in zip(run.parameters.weights + run.parameters.biases, weights + biases):
             np.testing.assert_allclose(got, want, rtol=1e-3, atol=2e-5)
             want[:] = got
+
+
+@pytest.mark.parametrize(
+    ("x", "scale", "path", "message"),
+    [
+        (np.zeros((4, 3), np.uint8), "auto", "tiles", "input_path must be one of"),
+        (csr_matrix((4, 3), dtype=np.float32), "auto", "dense", "input_path='dense' can't read this x"),
+        (RNG.random((100, 5)), "auto", "grouped sparse", "input_path='grouped sparse' can't read this x"),
+        (RNG.random((4, 3)), [1.0, 2.0, 3.0], "grouped sparse", "input_path='grouped sparse' can't read this x"),
+        (RNG.random((4, 3)), OFFSET, "sparse", "input_path='sparse' can't read this x"),
+        (csr_matrix(RNG.random((4, 3))), OFFSET, "sparse", "input_path='sparse' can't read this x"),
+    ],
+)
+def test_a_path_that_the_data_rule_out_is_refused(x, scale, path, message):
+    parameters = initial_parameters((x.shape[1], 4), "he", np.random.default_rng(0))
+    run = Run(parameters, (), "cross_entropy", 2, optimizer=fastmlp.SGD())
+    with pytest.raises(ValueError, match=message):
+        run.set_data(inputs.check_features(x), inputs.check_input_scale(scale, x.shape[1]), input_path=path)
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(3, 1), (17, 16), (20, 7), (33, 8), (50, 49), (50, 50), (260, 129)])

@@ -2,12 +2,13 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import import_or_skip
 from networks import ALL_ACTIVATIONS, ALL_LOSSES, REGRESSIONS, InputScale, outputs, random_model
 
 import fastmlp
 
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+onnx = import_or_skip("onnx")
+onnxruntime = import_or_skip("onnxruntime")
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((150, 7)).astype(np.float32)

@@ -100,8 +100,8 @@ def test_the_version_is_that_of_the_installed_package():
     assert installed == fastmlp.__version__
 
 
-def test_all_names_are_sorted_once_and_documented():
-    assert len(set(fastmlp.__all__)) == len(fastmlp.__all__)
+def test_all_names_are_listed_once_in_order_and_documented():
+    assert fastmlp.__all__ == sorted(set(fastmlp.__all__))
     assert all(getattr(fastmlp, name).__doc__ for name in fastmlp.__all__)
 
 

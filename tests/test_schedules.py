@@ -79,9 +79,9 @@ def test_what_a_function_gives_is_checked(rate):
     [
         (lambda: fastmlp.Exponential(0), "Exponential: start must be"),
         (lambda: fastmlp.Exponential(1, -1), "Exponential: factor must be"),
-        (lambda: fastmlp.OneCycle(-1), "OneCycle: peak must be"),
-        (lambda: fastmlp.OneCycle(1, 1), "OneCycle: rising must be less than 1"),
-        (lambda: fastmlp.Warmup(0), "Warmup: then must be"),
+        (lambda: fastmlp.OneCycle(-1), "OneCycle: max_lr must be"),
+        (lambda: fastmlp.OneCycle(1, 1), "OneCycle: pct_start must be less than 1"),
+        (lambda: fastmlp.Warmup(0), "Warmup: schedule must be"),
         (lambda: fastmlp.Warmup(1, 0), "Warmup: epochs must be"),
     ],
 )
@@ -100,7 +100,7 @@ def test_settings_of_the_later_schedules_are_checked(make, message):
     ],
 )
 def test_the_rate_falls_where_a_metric_does_not_get_better(metric, values, rates):
-    schedule = fastmlp.ReduceOnPlateau(1.0, 0.5, 1, metric, smallest=0.2)
+    schedule = fastmlp.ReduceOnPlateau(1.0, 0.5, 1, metric, min_lr=0.2)
     x, y = np.random.default_rng(0).random((20, 3)), np.arange(20) % 2
     for _ in range(2):  # a schedule can be used again
         model = fastmlp.train(

@@ -87,7 +87,7 @@ def test_rows_are_the_arrays_over_the_borders_of_files_and_chunks(tmp_path, leng
 @pytest.mark.parametrize(("first", "last"), [(-1, 3), (2, 1), (0, 21), (21, 21)])
 def test_rows_that_are_not_there_are_refused(tmp_path, first, last):
     stream = open_stream(memmap(tmp_path / "x", numbered(20)))
-    with pytest.raises(ValueError, match=f"rows of x must be from 0 to 20, got {first} to {last}"):
+    with pytest.raises(ValueError, match=f"rows of x must be between 0 and 20, got {first} to {last}"):
         stream.rows(first, last)
 
 
@@ -436,7 +436,7 @@ def test_files_that_are_gone_or_changed_are_named(tmp_path):
         list(stream.windows(rng(), True, 4, 16))
     for changed in (numbered(19), numbered(20, 4), numbered(20, dtype=np.uint8), np.asfortranarray(numbered(20))):
         np.save(path, changed)
-        with pytest.raises(ValueError, match=r"x must stay as it was.*001\.npy was changed"):
+        with pytest.raises(ValueError, match=r"x must not change while it is read, but .*001\.npy did"):
             list(stream.windows(rng(), True, 4, 16))
     assert not running()
 

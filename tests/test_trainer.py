@@ -240,7 +240,7 @@ def test_early_stopping_takes_metrics_that_rise():
     model = fastmlp.train(
         X, LABELS, epochs=50, seed=0, metrics="top_2", validation=(X[:20], LABELS[:20]), callbacks=stop
     )
-    assert stop.rises
+    assert stop.higher_is_better
     assert model.history["validation_top_2"][stop.best_epoch - 1] == max(model.history["validation_top_2"])
 
 
@@ -254,7 +254,7 @@ BAD = [
     ({"clip_norm": 0}, ValueError, "clip_norm must be a finite number greater than 0"),
     ({"max_norm": True}, TypeError, "max_norm"),
     ({"label_smoothing": 1}, ValueError, "label_smoothing"),
-    ({"label_smoothing": 0.1, "loss": "softmax_mse"}, ValueError, "label_smoothing needs the loss cross_entropy"),
+    ({"label_smoothing": 0.1, "loss": "softmax_mse"}, ValueError, "label_smoothing needs loss='cross_entropy'"),
     ({"delta": 0}, ValueError, "delta"),
     ({"sample_weight": WEIGHTS[:5]}, ValueError, "sample_weight must have one number for each of 203 samples"),
     ({"sample_weight": -WEIGHTS}, ValueError, "sample_weight must hold finite numbers of at least 0"),
@@ -265,13 +265,13 @@ BAD = [
     ({"class_weight": 3}, TypeError, "class_weight must be"),
     ({"class_weight": {9: 1.0}}, ValueError, "class_weight holds 9, which is not among the classes"),
     ({"class_weight": {0: -1.0}}, ValueError, "class_weight of 0 must be"),
-    ({"class_weight": "balanced", "y": VALUES}, ValueError, "class_weight is for labels"),
+    ({"class_weight": "balanced", "y": VALUES}, ValueError, "class_weight needs labels"),
     ({"classes": [0, 1]}, ValueError, r"y holds labels that.*\[2\]"),
     ({"classes": [0]}, ValueError, "classes must hold at least two"),
-    ({"classes": [0, 1], "y": VALUES}, ValueError, "classes are for labels"),
+    ({"classes": [0, 1], "y": VALUES}, ValueError, "classes needs labels"),
     ({"metrics": "top_0"}, ValueError, "metrics must be names"),
-    ({"metrics": "r2"}, ValueError, "metrics: 'r2' is of a regression"),
-    ({"metrics": "top_3", "y": VALUES}, ValueError, "metrics: 'top_3' needs classes"),
+    ({"metrics": "r2"}, ValueError, "metrics: 'r2' needs a regression"),
+    ({"metrics": "top_3", "y": VALUES}, ValueError, "metrics: 'top_3' needs class labels"),
     ({"metrics": [3]}, TypeError, "metrics must be names"),
     ({"loss": "poisson", "y": -VALUES}, ValueError, "y must hold numbers of at least 0"),
     ({"loss": "binary_cross_entropy", "y": VALUES}, ValueError, "y must hold 0 and 1"),

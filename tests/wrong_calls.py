@@ -6,6 +6,7 @@ Calls are functions of a world: a classifier `model`, a `regression`, `several` 
 import numpy as np
 import pytest
 import scipy.sparse
+from helpers import import_or_skip
 
 import fastmlp
 from fastmlp import callbacks, reference
@@ -66,7 +67,7 @@ for name in ("dropout", "input_dropout", "label_smoothing"):
         wrong_train(ValueError, f"{name} must be a number of at least 0 and less than 1", **{name: bad})
     wrong_train(TypeError, f"{name} must be", **{name: "half"})
 wrong_train(ValueError, r"dropout must be one number, or one per hidden layer \(1\)", dropout=[0.1, 0.2])
-wrong_train(ValueError, "label_smoothing needs the loss cross_entropy", label_smoothing=0.1, loss="softmax_mse")
+wrong_train(ValueError, "label_smoothing needs loss='cross_entropy'", label_smoothing=0.1, loss="softmax_mse")
 wrong_train(ValueError, "delta must be a finite number greater than 0", delta=0, y=VALUES, loss="huber")
 wrong_train(TypeError, "delta must be", delta=None, y=VALUES, loss="huber")
 for name, choices in (("loss", "'mse'"), ("optimizer", "'adam'"), ("activation", "'relu'"), ("init", "'he'"),
@@ -117,7 +118,7 @@ for bad, error in (
     ([None], TypeError),
 ):
     wrong_train(error, "metrics", metrics=bad)
-wrong_train(ValueError, "metrics: 'top_3' needs classes", metrics="top_3", y=VALUES)
+wrong_train(ValueError, "metrics: 'top_3' needs class labels", metrics="top_3", y=VALUES)
 for bad in (np.ones(3), -np.ones(24), np.zeros(24), np.full(24, NAN), np.ones((24, 1)), 3.0):
     wrong_train(ValueError, "sample_weight must", sample_weight=bad)
 wrong_train(TypeError, "sample_weight must", sample_weight=["a"] * 24)
@@ -129,9 +130,9 @@ for bad, error in (
     ({0: "a"}, TypeError),
 ):
     wrong_train(error, "class_weight", class_weight=bad)
-wrong_train(ValueError, "class_weight is for labels", class_weight="balanced", y=VALUES)
+wrong_train(ValueError, "class_weight needs labels", class_weight="balanced", y=VALUES)
 wrong_train(ValueError, "classes must hold at least two", classes=[1])
-wrong_train(ValueError, "classes are for labels", classes=[0, 1], y=VALUES)
+wrong_train(ValueError, "classes needs labels", classes=[0, 1], y=VALUES)
 wrong_train(ValueError, "y holds labels", classes=[0, 1])
 wrong_train(TypeError, "classes must hold labels", classes=[0.5, 1.5, 2.5])
 wrong_train(TypeError, "checkpoint must be the path of a folder", checkpoint=3)
@@ -311,11 +312,11 @@ for kind, arguments, error, match in (
     ("Step", {"start": 0.1, "every": 2.5}, TypeError, "Step: every"),
     ("Step", {"start": 0.1, "every": 2, "factor": 0}, ValueError, "Step: factor"),
     ("Exponential", {"start": 0.1, "factor": -1}, ValueError, "Exponential: factor"),
-    ("OneCycle", {"peak": 0}, ValueError, "OneCycle: peak"),
-    ("OneCycle", {"peak": 0.1, "rising": 1}, ValueError, "OneCycle: rising"),
-    ("OneCycle", {"peak": 0.1, "divide": None}, TypeError, "OneCycle: divide"),
-    ("Warmup", {"then": 0.1, "epochs": 0}, ValueError, "Warmup: epochs"),
-    ("Warmup", {"then": "cosine"}, TypeError, "Warmup: then"),
+    ("OneCycle", {"max_lr": 0}, ValueError, "OneCycle: max_lr"),
+    ("OneCycle", {"max_lr": 0.1, "pct_start": 1}, ValueError, "OneCycle: pct_start"),
+    ("OneCycle", {"max_lr": 0.1, "div_factor": None}, TypeError, "OneCycle: div_factor"),
+    ("Warmup", {"schedule": 0.1, "epochs": 0}, ValueError, "Warmup: epochs"),
+    ("Warmup", {"schedule": "cosine"}, TypeError, "Warmup: schedule"),
     ("ReduceOnPlateau", {"start": 0.1, "factor": 1}, ValueError, "ReduceOnPlateau: factor"),
     ("ReduceOnPlateau", {"start": 0.1, "patience": -1}, ValueError, "ReduceOnPlateau: patience"),
     ("ReduceOnPlateau", {"start": 0.1, "threshold": "1%"}, TypeError, "ReduceOnPlateau: threshold"),
@@ -329,9 +330,9 @@ wrong_train(ValueError, "'validation_loss' has no value", learning_rate=fastmlp.
 for kind, arguments, error, match in (
     ("EarlyStopping", {"patience": -1}, ValueError, "patience must be an integer"),
     ("EarlyStopping", {"patience": 1.5}, TypeError, "patience must be an integer"),
-    ("EarlyStopping", {"min_delta": -1}, ValueError, "min_delta must be a number"),
-    ("EarlyStopping", {"min_delta": "1%"}, TypeError, "min_delta must be a number"),
-    ("EarlyStopping", {"min_delta": NAN}, ValueError, "min_delta must be a number"),
+    ("EarlyStopping", {"min_delta": -1}, ValueError, "min_delta must be a finite number >= 0"),
+    ("EarlyStopping", {"min_delta": "1%"}, TypeError, "min_delta must be a finite number >= 0"),
+    ("EarlyStopping", {"min_delta": NAN}, ValueError, "min_delta must be a finite number >= 0"),
     ("TimeBudget", {"seconds": 0}, ValueError, "seconds must be a finite number"),
     ("TimeBudget", {"seconds": "1 h"}, TypeError, "seconds must be a finite number"),
     ("TimeBudget", {}, TypeError, "seconds"),
@@ -382,7 +383,7 @@ def with_library(where, module, call, error, match, fails=None):
     """Add a call that needs another library, which it is given."""
 
     def run(world):
-        return call(world, pytest.importorskip(module))
+        return call(world, import_or_skip(module))
 
     wrong(where, run, error, match, fails)
 

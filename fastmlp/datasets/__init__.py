@@ -1,4 +1,4 @@
-"""Data sets: MNIST, which comes with the package, and readers of files."""
+"""Data sets: MNIST, which comes with the package, and readers of IDX and NPY files."""
 
 from fastmlp.datasets.idx import load_idx
 from fastmlp.datasets.mnist_digits import MNIST, load_mnist

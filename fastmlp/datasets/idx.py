@@ -1,5 +1,8 @@
-"""IDX files, the format of MNIST: big-endian; two zero bytes, a type byte, the number of dimensions, then one 32-bit
-size per dimension, then the data in C order."""
+"""Reader of IDX files, the format of MNIST.
+
+A file holds, in big-endian order: two zero bytes, a type byte, the number of dimensions, one 32-bit size per dimension,
+and the data in C order.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ import zlib
 import numpy as np
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_MOST_COMPRESSED = 1032  # bytes that one byte of deflate's can stand for
+_MOST_COMPRESSED = 1032  # deflate compresses by at most this factor
 
 
 def load_idx(path: str | os.PathLike) -> np.ndarray:
-    """Read an IDX file, compressed with gzip if its name ends in ``.gz``.
+    """Read an IDX file, which is compressed with gzip if its name ends in ``.gz``.
 
     Parameters
     ----------
@@ -24,17 +27,17 @@ def load_idx(path: str | os.PathLike) -> np.ndarray:
     Returns
     -------
     ndarray
-        In native byte order.
+        The data, in native byte order.
 
     Raises
     ------
     ValueError
-        If it is not an IDX file, or is cut short.
+        If the file is not an IDX file, or is truncated.
     """
     try:
         return _read(path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{os.fspath(path)} is not a whole gzip file: {error}") from None
+        raise ValueError(f"{os.fspath(path)} is not a complete gzip file: {error}") from None
 
 
 def _read(path) -> np.ndarray:
@@ -49,8 +52,8 @@ def _read(path) -> np.ndarray:
             raise ValueError(f"{name} is cut short: it should hold {head[3]} sizes")
         shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
         n_bytes = math.prod(shape) * np.dtype(_DTYPES[head[2]]).itemsize
-        size = os.path.getsize(path) if os.path.isfile(path) else math.inf  # of a pipe nothing is known
-        if n_bytes > size * (_MOST_COMPRESSED if compressed else 1):  # before memory is asked for
+        size = os.path.getsize(path) if os.path.isfile(path) else math.inf  # unknown for a pipe
+        if n_bytes > size * (_MOST_COMPRESSED if compressed else 1):  # before memory is allocated
             raise ValueError(f"{name} is cut short: it should hold {n_bytes} bytes of data")
         try:
             array = np.empty(shape, _DTYPES[head[2]])
@@ -58,5 +61,5 @@ def _read(path) -> np.ndarray:
             raise ValueError(f"{name} is not an IDX file that fits into memory: its shape is {shape}") from None
         if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
             raise ValueError(f"{name} is cut short: it should hold {array.nbytes} bytes of data")
-        file.read(1)  # gzip compares its checksum at the end of the file
+        file.read(1)  # at the end of the file gzip verifies its checksum
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,4 +1,4 @@
-"""MNIST's handwritten digits.  The files, with their attribution, are in ``mnist/``."""
+"""The handwritten digits of MNIST; the files and their attribution are in ``mnist/``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from fastmlp.datasets.idx import load_idx
 FOLDER = Path(__file__).parent / "mnist"
 
 MNIST = namedtuple("MNIST", "x_train y_train x_test y_test")
-MNIST.__doc__ = (
-    """Images (n, 784) uint8, a row of 28 x 28 pixels each from 0 (background) to 255, and labels (n,) uint8."""
-)
+MNIST.__doc__ = """Images (n, 784) uint8, rows of 28 x 28 pixels from 0 (background) to 255, and labels (n,) uint8."""
 
 
 def load_mnist() -> MNIST:
-    """The MNIST database of handwritten digits (LeCun, Cortes and Burges), from files in the package.
+    """Load the MNIST database of handwritten digits (LeCun, Cortes and Burges) from files in the package.
 
     Returns
     -------
