@@ -6,7 +6,7 @@ All have PyTorch's definitions and defaults, but that weight decay leaves biases
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,11 +27,19 @@ class Optimizer:
         Numbers of state for every parameter.
     learning_rate : float
         The default of `fastmlp.train`.
+    decoupled : bool
+        Whether weight decay is apart from the gradient, so that it is no penalty on the loss.
     """
 
     rule: ClassVar[int]
     slots: ClassVar[int]
     learning_rate: ClassVar[float]
+    decoupled: ClassVar[bool] = False
+
+    @classmethod
+    def from_solver(cls, estimator: Any, weight_decay: float, eps: float) -> Optimizer:
+        """The optimizer that a solver of `fastmlp.MLPClassifier` is; `eps` fits the scale of our gradients."""
+        return cls(eps=eps, weight_decay=weight_decay)  # type: ignore[call-arg]
 
     def settings(self) -> dict[int, float]:
         """The kernels' settings, by their places."""
@@ -70,6 +78,11 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
 
     learning_rate: ClassVar[float] = 0.1
+
+    @classmethod
+    def from_solver(cls, estimator: Any, weight_decay: float, eps: float) -> Optimizer:
+        nesterov = bool(estimator.nesterovs_momentum and estimator.momentum)
+        return cls(estimator.momentum, nesterov, weight_decay)
 
     def __post_init__(self):
         self._check("momentum", "weight_decay")
@@ -117,6 +130,11 @@ class Adam(Optimizer):
     slots: ClassVar[int] = 2
     learning_rate: ClassVar[float] = 0.001
 
+    @classmethod
+    def from_solver(cls, estimator: Any, weight_decay: float, eps: float) -> Optimizer:
+        decay = estimator.alpha if cls.decoupled else weight_decay
+        return cls((estimator.beta_1, estimator.beta_2), eps, decay)
+
     def __post_init__(self):
         name = type(self).__name__
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
@@ -147,6 +165,7 @@ class AdamW(Adam):
     weight_decay: float = 0.01
 
     rule: ClassVar[int] = ADAMW
+    decoupled: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -213,4 +232,13 @@ class Adagrad(Optimizer):
         return {RATE_DECAY: self.lr_decay, EPSILON: self.eps, WEIGHT_DECAY: self.weight_decay}
 
 
-OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad}
+# The table: names in `fastmlp.train` and of the estimators' solvers.  To add one: a code and the arithmetic in
+# `fastmlp.kernels.optimizers`, a class and its name here and in `fastmlp.__init__`, and the same in NumPy in
+# `fastmlp.reference`.
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+}

@@ -51,7 +51,9 @@ def activation_forward(z, activation):
         return np.logaddexp(0, z)
     if activation == "hard_sigmoid":
         return np.clip(z / 6 + 0.5, 0, 1)
-    return forward_and_slope(z, activation)[0] if keeps_slope(activation) else z
+    if activation == "identity":
+        return z
+    return forward_and_slope(z, activation)[0]
 
 
 def keeps_slope(activation):
@@ -70,10 +72,12 @@ def forward_and_slope(z, activation):
     if activation == "gelu":
         share = ((1 + _erf(z / math.sqrt(2))) / 2).astype(z.dtype)
         return z * share, share + z * np.exp(-z * z / 2) / z.dtype.type(math.sqrt(2 * math.pi))
-    scale = z.dtype.type(math.sqrt(2 / math.pi))
-    t = np.tanh(scale * (z + z.dtype.type(0.044715) * z**3))
-    inner = scale * (1 + z.dtype.type(3 * 0.044715) * z * z)
-    return z * (1 + t) / 2, (1 + t) / 2 + z * (1 - t * t) * inner / 2
+    if activation == "gelu_tanh":
+        scale = z.dtype.type(math.sqrt(2 / math.pi))
+        t = np.tanh(scale * (z + z.dtype.type(0.044715) * z**3))
+        inner = scale * (1 + z.dtype.type(3 * 0.044715) * z * z)
+        return z * (1 + t) / 2, (1 + t) / 2 + z * (1 - t * t) * inner / 2
+    raise ValueError(f"unknown activation {activation!r}")
 
 
 def activation_backward(dout, out, activation):
@@ -96,7 +100,9 @@ def activation_backward(dout, out, activation):
         return dout * ((out > 0) & (out < 1)) / 6
     if activation == "slope":  # which forward kept, and is in the place of the output
         return dout * out
-    return dout
+    if activation == "identity":
+        return dout
+    raise ValueError(f"unknown activation {activation!r}")
 
 
 def gather(data, samples, scale, dtype=np.float32):
@@ -172,6 +178,8 @@ def adaptive_update(parameter, state, gradient, rule):
     """Adam, AdamW, RMSprop and Adagrad in place, as PyTorch defines them; `state` holds Adam's mean of gradients, or
     RMSprop's velocity, and the mean of squares, or is Adagrad's sum of squares"""
     dtype = parameter.dtype.type
+    if rule.rule not in OPTIMIZERS or rule.rule == "sgd":
+        raise ValueError(f"unknown update rule {rule.rule!r}")
     mean, squares = (state, state) if rule.rule == "adagrad" else state
     if rule.rule == "adamw":
         parameter *= dtype(1 - rule.learning_rate * rule.weight_decay)

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.batches import SHUFFLES, split
 from fastmlp.course import BUFFER_BYTES, ArrayData, Course, StreamData
+from fastmlp.docstrings import either, quoted, with_names
+from fastmlp.initializers import INITS
 from fastmlp.kernels import context as places
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
+from fastmlp.losses import BY_ELEMENTS, LOSSES
 from fastmlp.metrics import check_metrics
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
-from fastmlp.parameters import INITS, Parameters, initial_parameters
+from fastmlp.parameters import Parameters, initial_parameters
 from fastmlp.progress import HISTORY, ProgressBar
 from fastmlp.regularisation import check_regularisation
 from fastmlp.run import Run
@@ -75,8 +77,7 @@ def train(
     hidden : sequence of int
         Widths of the hidden layers; ``()`` is a linear model.
     activation : str or sequence of str
-        "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh",
-        "gelu", "gelu_tanh", "silu" or "identity": one name, or one per hidden layer.
+        {activations}: one name, or one per hidden layer.
     loss : str, optional
         "cross_entropy" (softmax; the default where `y` holds labels); "binary_cross_entropy" (the default where `y` has
         columns of integers, 0 and 1); "mse" (the default where `y` holds floats), "mae", "huber" and "poisson" (outputs
@@ -84,12 +85,11 @@ def train(
         (squared error through softmax, summed over the classes, through the diagonal of its Jacobian), "notebook" (the
         same with the softmax over the batch).
     optimizer : str or Optimizer
-        "sgd", "adam", "adamw", "rmsprop" or "adagrad", or one with its settings, such as
+        {optimizers}, or one with its settings, such as
         ``fastmlp.SGD(momentum=0.9, nesterov=True, weight_decay=1e-4)``; see `fastmlp.optimizers`.
     learning_rate : float or schedule, optional
         A number, a schedule such as ``fastmlp.LinearDecay(0.8)``, see `fastmlp.schedules`, or a function of the number
-        of the step.  By default 0.1 for SGD, and what PyTorch has for the others: 0.001 for Adam and AdamW, 0.01 for
-        RMSprop and Adagrad.
+        of the step.  The optimizer's own by default: {rates}.
     batch_size : int
         Samples of a step.  The short batch at the end of an epoch is trained on, with its own size.
     epochs : int
@@ -278,6 +278,14 @@ def train(
     return model
 
 
+train.__doc__ = with_names(
+    train.__doc__,
+    activations=either(map(quoted, ACTIVATIONS)),
+    optimizers=either(map(quoted, OPTIMIZERS)),
+    rates=", ".join(f"{kind.learning_rate:g} for {kind.__name__}" for kind in OPTIMIZERS.values()),
+)
+
+
 def _epoch(course: Course, validation, scores, train_set) -> None:
     """An epoch, with all that the history is to have of it."""
     model, record = course.model, course.epoch()
@@ -371,7 +379,7 @@ def _initial(init, widths, rng) -> tuple[Parameters, bool]:
     """Parameters to start from, a copy of those given, and whether there are biases."""
     if isinstance(init, str):
         inputs.check_choice(init, "init", INITS)
-        return initial_parameters(widths, init, rng), init != "notebook"
+        return initial_parameters(widths, init, rng), INITS[init].has_bias
     has_bias = getattr(init, "has_bias", True)
     if hasattr(init, "weights") and hasattr(init, "biases"):
         pairs = list(zip(init.weights, init.biases))

@@ -18,7 +18,8 @@ from fastmlp.kernels.vector import (
     sub,
 )
 
-PLAIN, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP, ADAGRAD, STORE = range(8)
+# The codes; `fastmlp.optimizers` has their names.  An unknown code makes parameters NaN, so that training stops.
+PLAIN, MOMENTUM, NESTEROV, STORE, ADAM, ADAMW, RMSPROP, ADAGRAD = range(8)
 
 # rule: one of the codes above; the rest float32.  `momentum` is Adam's first beta, `beta` the second, or RMSprop's
 # alpha.  What changes from step to step: the learning rate; step_size, the rate over Adam's first correction of the
@@ -28,6 +29,22 @@ Rule = namedtuple(
     "rule learning_rate momentum weight_decay beta epsilon step_size correction",
     defaults=(np.float32(0), np.float32(0), np.float32(0), np.float32(1)),
 )
+
+
+@inlined
+def step_sizes(rule, rate, t, momentum, beta, decay):
+    """A Rule's learning_rate, step_size and correction in the t-th update since training began, counted from 1
+
+    `decay` is what changes the rate from step to step: Adagrad's.
+    """
+    rate, one = np.float64(rate), np.float64(1)
+    if rule == ADAM or rule == ADAMW:  # noqa: SIM109, Numba
+        return rate, rate / (one - momentum**t), one / np.sqrt(one - beta**t)
+    if rule == ADAGRAD:
+        return rate, rate / (one + (t - 1) * decay), one
+    if rule == RMSPROP or rule <= NESTEROV:
+        return rate, rate, one
+    return rate, np.float64(np.nan), one
 
 
 @inlined
@@ -88,10 +105,17 @@ def adaptive_update(parameters, state, at, gradient, start, columns, rule):
     `state` holds Adam's mean of gradients, or RMSprop's velocity, and behind it the mean of squares; Adagrad's sum of
     squares is all of it.
     """
+    if rule.rule == ADAGRAD:
+        squares = np.int64(0)
+    elif rule.rule == ADAM or rule.rule == ADAMW or rule.rule == RMSPROP:
+        squares = parameters.size
+    else:  # whose state may be of any size
+        for c in range(0, columns, NARROW):
+            store(splat(np.float32(np.nan)), parameters, at + c)
+        return
     one, decay, epsilon = np.float32(1), splat(rule.weight_decay), splat(rule.epsilon)
     beta, rest, step_size = splat(rule.beta), splat(one - rule.beta), splat(-rule.step_size)
     is_adam = rule.rule == ADAM or rule.rule == ADAMW
-    squares = np.int64(0) if rule.rule == ADAGRAD else parameters.size
     for c in range(0, columns, NARROW):
         weight, g = load(parameters, at + c), load(gradient, start + c)
         if rule.rule == ADAMW:
