@@ -73,6 +73,10 @@ def _half_of(graph, z: str, sign: str) -> str:
     return graph.add("Mul", z, graph.add("Mul", graph.add("Add", sign, graph.constant(1.0)), graph.constant(0.5)))
 
 
+def _tanh_of_softplus(graph, z: str) -> str:
+    return graph.add("Tanh", graph.add("Softplus", z))
+
+
 _SELU = {"alpha": float(kernels.SELU_ALPHA), "gamma": float(kernels.SELU_SCALE)}
 
 ACTIVATIONS = {
@@ -105,6 +109,9 @@ ACTIVATIONS = {
     ),
     "silu": Activation(
         kernels.SILU, torch=("SiLU", {}), onnx=_times(_operator("Sigmoid")), keras="silu", keeps_slope=True
+    ),
+    "mish": Activation(
+        kernels.MISH, torch=("Mish", {}), onnx=_times(_tanh_of_softplus), keras="mish", keeps_slope=True
     ),
     "softplus": Activation(
         kernels.SOFTPLUS,

@@ -58,17 +58,20 @@ def activation_forward(z, activation):
 
 def keeps_slope(activation):
     """Whether the derivative is no function of the output"""
-    return activation in ("gelu", "gelu_tanh", "silu")
+    return activation in ("gelu", "gelu_tanh", "silu", "mish")
 
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def forward_and_slope(z, activation):
-    """GELU (Hendrycks and Gimpel 2016) exactly, or by tanh, and SiLU; and their derivatives"""
+    """GELU (Hendrycks and Gimpel 2016) exactly, or by tanh, SiLU, and Mish (Misra 2019); and their derivatives"""
     if activation == "silu":
         share = 1 / (1 + np.exp(-z))
         return z * share, share * (1 + z * (1 - share))
+    if activation == "mish":
+        t = np.tanh(np.logaddexp(0, z))
+        return z * t, t + z * (1 - t * t) / (1 + np.exp(-z))
     if activation == "gelu":
         share = ((1 + _erf(z / math.sqrt(2))) / 2).astype(z.dtype)
         return z * share, share + z * np.exp(-z * z / 2) / z.dtype.type(math.sqrt(2 * math.pi))
@@ -720,7 +723,7 @@ def initial_state(parameter, slots):
 
 ACTIVATIONS = (
     "identity", "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh", "gelu", "gelu_tanh",
-    "silu",
+    "silu", "mish",
 )  # fmt: skip
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
 INITS = (

@@ -26,7 +26,7 @@ from fastmlp.kernels.vector import (
 
 # The codes; `fastmlp.activations` has their names.  An unknown code gives NaN, so that training stops.
 IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU, ELU, SELU, SOFTPLUS, HARD_SIGMOID, SLOPE = range(10)
-GELU, GELU_TANH, SILU = range(10, 13)  # these keep their slope
+GELU, GELU_TANH, SILU, MISH = range(10, 14)  # these keep their slope
 
 LEAK = np.float32(0.01)
 GELU_SCALE, GELU_CUBE = np.float32((2 / np.pi) ** 0.5), np.float32(0.044715)
@@ -95,7 +95,7 @@ def keeps_slope(activation):
 
 @inlined
 def forward_and_slope(z, activation):
-    """GELU (Hendrycks and Gimpel 2016) exactly, x Phi(x), or by tanh, and SiLU, x sigmoid(x); and their derivatives"""
+    """GELU (Hendrycks and Gimpel 2016) exactly, x Phi(x), or by tanh; SiLU, x sigmoid(x); and Mish; with derivatives"""
     zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
     if activation == SILU:
         e = exp(sub(zero, z))
@@ -112,6 +112,15 @@ def forward_and_slope(z, activation):
         share = div(one, add(one, e))
         inner = mul(twice, fma(splat(np.float32(3) * GELU_CUBE), square, one))
         return mul(z, share), fma(mul(z, share), mul(mul(e, share), inner), share)
+    if activation == MISH:
+        # Misra 2019: tanh(softplus(z)) = t / (t + 2) with t = e (e + 2), e = exp(z), or for z > 0, where that would
+        # overflow, (1 + 2 e) / (1 + 2 e + 2 e e) with e = exp(-z)
+        two = splat(np.float32(2))
+        e = exp(sub(zero, maximum(z, sub(zero, z))))
+        small, large = mul(e, add(e, two)), fma(two, e, one)
+        t = where_positive(z, div(large, fma(two, mul(e, e), large)), div(small, add(small, two)))
+        share = div(where_positive(z, one, e), add(one, e))
+        return mul(z, t), fma(mul(z, share), sub(one, mul(t, t)), t)
     return splat(np.float32(np.nan)), splat(np.float32(np.nan))
 
 
