@@ -12,7 +12,7 @@ import numpy as np
 
 from fastmlp.inputs import check_field, check_share
 from fastmlp.kernels.context import BETA, EPSILON, MOMENTUM, RATE_DECAY, WEIGHT_DECAY
-from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW, NESTEROV, PLAIN, RMSPROP
+from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW, NADAM, NESTEROV, PLAIN, RMSPROP
 from fastmlp.kernels.optimizers import MOMENTUM as WITH_MOMENTUM
 
 
@@ -169,6 +169,35 @@ class AdamW(Adam):
 
 
 @dataclass(frozen=True)
+class NAdam(Adam):
+    """Adam with Nesterov's momentum (Dozat 2016).
+
+    With m, v and g of Adam and ``u_t = b1 * (1 - 0.96**(t * momentum_decay) / 2)``, in step t
+    ``W -= learning_rate * d / (sqrt(v / (1 - b2**t)) + eps)``, where ``p_t = u_1 * ... * u_t`` and
+    ``d = (1 - u_t) / (1 - p_t) * g + u_{t+1} / (1 - p_{t+1}) * m``.
+
+    Parameters
+    ----------
+    betas : (float, float), each at least 0 and less than 1
+    eps : float, greater than 0
+    weight_decay : float, at least 0
+    momentum_decay : float, at least 0
+    """
+
+    momentum_decay: float = 0.004
+
+    rule: ClassVar[int] = NADAM
+    learning_rate: ClassVar[float] = 0.002
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check("momentum_decay")
+
+    def settings(self) -> dict[int, float]:
+        return {**super().settings(), RATE_DECAY: self.momentum_decay}
+
+
+@dataclass(frozen=True)
 class RMSprop(Optimizer):
     """RMSprop (Hinton 2012, lecture 6).
 
@@ -241,4 +270,5 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamw": AdamW,
     "rmsprop": RMSprop,
     "adagrad": Adagrad,
+    "nadam": NAdam,
 }

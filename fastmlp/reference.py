@@ -178,7 +178,7 @@ def sgd_update(parameter, velocity, gradient, rule):
 
 
 def adaptive_update(parameter, state, gradient, rule):
-    """Adam, AdamW, RMSprop and Adagrad in place, as PyTorch defines them; `state` holds Adam's mean of gradients, or
+    """Adam, AdamW, NAdam, RMSprop and Adagrad in place, as in PyTorch; `state` holds Adam's mean of gradients, or
     RMSprop's velocity, and the mean of squares, or is Adagrad's sum of squares"""
     dtype = parameter.dtype.type
     if rule.rule not in OPTIMIZERS or rule.rule == "sgd":
@@ -193,6 +193,11 @@ def adaptive_update(parameter, state, gradient, rule):
     else:
         squares *= dtype(rule.beta)
         squares += dtype(1 - rule.beta) * gradient * gradient
+    if rule.rule == "nadam":
+        mean += dtype(1 - rule.momentum) * (gradient - mean)
+        step = dtype(rule.learning_rate) * gradient + dtype(rule.step_size) * mean
+        parameter -= step / (np.sqrt(squares) * dtype(rule.correction) + dtype(rule.epsilon))
+        return
     if rule.rule in ("adam", "adamw"):
         mean += dtype(1 - rule.momentum) * (gradient - mean)
         step = mean / (np.sqrt(squares) * dtype(rule.correction) + dtype(rule.epsilon))
@@ -212,6 +217,11 @@ def set_rate(rule, rate, t, rate_decay=0.0):
         step_size, correction = rate / (1 - rule.momentum**t), 1 / np.sqrt(1 - rule.beta**t)
     elif rule.rule == "adagrad":
         step_size = rate / (1 + (t - 1) * rate_decay)
+    elif rule.rule == "nadam":  # whose learning_rate is that of the gradient, and step_size that of the mean
+        momenta = rule.momentum * (1 - 0.5 * 0.96 ** (np.arange(1, t + 2) * rate_decay))
+        products = np.cumprod(momenta)
+        step_size, correction = rate * momenta[-1] / (1 - products[-1]), 1 / np.sqrt(1 - rule.beta**t)
+        rate = rate * (1 - momenta[-2]) / (1 - products[-2])
     return rule._replace(learning_rate=rate, step_size=step_size, correction=correction)
 
 
@@ -705,9 +715,10 @@ def rule_of(optimizer):
         settings = {"weight_decay": 0.01} if optimizer == "adamw" else {}
     else:
         kind, settings = type(optimizer).__name__.lower(), vars(optimizer)
-    rate_decay, default_rate = settings.get("lr_decay", 0), {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}.get(kind, 0.01)
+    rate_decay = settings.get("momentum_decay", 0.004) if kind == "nadam" else settings.get("lr_decay", 0)
+    default_rate = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "nadam": 0.002}.get(kind, 0.01)
     momentum, beta = settings.get("momentum", 0), settings.get("alpha", 0.99)
-    if kind in ("adam", "adamw"):
+    if kind in ("adam", "adamw", "nadam"):
         momentum, beta = settings.get("betas", (0.9, 0.999))
     epsilon = settings.get("eps", 1e-10 if kind == "adagrad" else 1e-8)
     slots = 1 if kind in ("sgd", "adagrad") else 2
@@ -725,7 +736,7 @@ ACTIVATIONS = (
     "identity", "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh", "gelu", "gelu_tanh",
     "silu", "mish",
 )  # fmt: skip
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam")
 INITS = (
     "he", "he_uniform", "lecun", "lecun_uniform", "glorot", "glorot_normal", "orthogonal", "zeros", "notebook",
 )  # fmt: skip
