@@ -20,7 +20,7 @@ _MODULES = {
     **dict.fromkeys(["MLP", "Metrics"], "model"),
     "DivergenceError": "course",
     "train": "train",
-    **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "RMSprop"], "optimizers"),
+    **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "RMSprop"], "optimizers"),
     **dict.fromkeys(
         ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
     ),
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from fastmlp.files import load
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
-    from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+    from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
     from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
     from fastmlp.train import train
 
@@ -85,6 +85,7 @@ __all__ = [
     "LinearDecay",
     "MLP",
     "Metrics",
+    "NAdam",
     "OneCycle",
     "RMSprop",
     "ReduceOnPlateau",

@@ -12,39 +12,26 @@ from typing import Any
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.activations import ACTIVATIONS, FROM_SKLEARN
 from fastmlp.keras_layers import keras_layers
+from fastmlp.losses import OUTPUTS, output_of
 from fastmlp.model import MLP
 from fastmlp.optional import require
 from fastmlp.stack import Layer, build, look_up, refusal
 
-# Modules of PyTorch: class, settings, and the activation; `to_torch` takes the first with a name.  Flatten is for what
-# comes before the first layer, where rows of features are flat already; Dropout does nothing in prediction.
+# Modules of PyTorch: class, settings, and the activation.  Flatten is for what comes before the first layer, where rows
+# of features are flat already; Dropout does nothing in prediction.
 _TORCH: list[tuple[str, dict[str, Any], str]] = [
-    ("Identity", {}, "identity"),
+    *((*row.torch, name) for name, row in ACTIVATIONS.items()),
     ("Flatten", {"start_dim": 1, "end_dim": -1}, "identity"),
     ("Dropout", {}, "identity"),
     ("AlphaDropout", {}, "identity"),
-    ("ReLU", {}, "relu"),
-    ("LeakyReLU", {"negative_slope": 0.01}, "leaky_relu"),
-    ("ELU", {"alpha": 1.0}, "elu"),
-    ("SELU", {}, "selu"),
-    ("Softplus", {"beta": 1.0, "threshold": 20.0}, "softplus"),  # beyond 20 it is z, to float32's precision
-    ("Sigmoid", {}, "sigmoid"),
-    ("Hardsigmoid", {}, "hard_sigmoid"),
-    ("Tanh", {}, "tanh"),
-    ("GELU", {"approximate": "none"}, "gelu"),
-    ("GELU", {"approximate": "tanh"}, "gelu_tanh"),
-    ("SiLU", {}, "silu"),
     ("Softmax", {"dim": 1}, "softmax"),
     ("Softmax", {"dim": -1}, "softmax"),
     ("LogSoftmax", {"dim": 1}, "softmax"),
     ("LogSoftmax", {"dim": -1}, "softmax"),
     ("Exp", {}, "exp"),
 ]
-_HIDDEN = sorted({name for _, _, name in _TORCH} - {"softmax", "exp"})
-
-# scikit-learn's names that are not fastmlp's.
-_SKLEARN = {"logistic": "sigmoid"}
 
 
 def from_torch(module_or_state_dict, *, classes=None, input_scale="auto", activation="relu") -> MLP:
@@ -181,7 +168,7 @@ def _state_dict_layers(state: Mapping, activation) -> Iterator[Layer]:
     if len({tuple(part for part in name if not part.isdigit()) for name in parts}) == 1:
         # all are numbers in one stack; files may have sorted them as strings, 10 before 2
         names.sort(key=lambda name: [int(part) for part in name.split(".") if part.isdigit()])
-    activations = inputs.check_activations(activation, max(len(names) - 1, 0), _HIDDEN)
+    activations = inputs.check_activations(activation, max(len(names) - 1, 0), ACTIVATIONS)
     for name, after in zip(names, [*activations, "identity"]):
         bias = arrays.get(f"{name}bias")
         yield f"{name}weight", (arrays[f"{name}weight"].T, bias)
@@ -256,7 +243,7 @@ def from_sklearn(mlp, *, input_scale="auto") -> MLP:
     for index, (weight, bias, name) in enumerate(zip(mlp.coefs_, mlp.intercepts_, activations)):
         layers += [
             (f"layer {index}", (weight, bias)),
-            (f"activation of layer {index}, {name}", _SKLEARN.get(name, name)),
+            (f"activation of layer {index}, {name}", FROM_SKLEARN.get(name, name)),
         ]
     return build(layers, classes, input_scale)
 
@@ -287,13 +274,6 @@ def to_torch(model: MLP):
         raise TypeError(f"model must be a fastmlp.MLP, got {model!r}")
     torch = require("torch", "torch")
     nn = torch.nn
-    outputs: dict[str, Any] = {
-        "cross_entropy": lambda: nn.Softmax(dim=1),
-        "softmax_mse": lambda: nn.Softmax(dim=1),
-        "notebook": lambda: nn.Softmax(dim=0),
-        "binary_cross_entropy": nn.Sigmoid,
-        "poisson": _exp_module,
-    }
     weights, biases = [*model.weights], [*model.biases]
     weights[0], biases[0] = _first_layer(model)
     layers: list[Any] = []
@@ -305,18 +285,21 @@ def to_torch(model: MLP):
             linear.bias = nn.Parameter(torch.tensor(bias))
         layers.append(linear)
         if index < len(model.activations):
-            name = model.activations[index]
-            kind, settings = next((kind, settings) for kind, settings, known in _TORCH if known == name)
-            layers.append(getattr(nn, kind)(**settings))
-    if model.loss in outputs:
-        layers.append(outputs[model.loss]())
+            layers.append(_torch_module(nn, ACTIVATIONS[model.activations[index]].torch))
+    output = OUTPUTS[output_of(model.loss)].torch
+    if output is not None:
+        layers.append(_torch_module(nn, output))
     return nn.Sequential(*layers)
 
 
-def _exp_module():
-    from fastmlp.torch_modules import Exp
+def _torch_module(nn, row: tuple[str, dict[str, Any]]):
+    """The module of a class's name and settings."""
+    kind, settings = row
+    if hasattr(nn, kind):
+        return getattr(nn, kind)(**settings)
+    from fastmlp import torch_modules
 
-    return Exp()
+    return getattr(torch_modules, kind)(**settings)
 
 
 def _first_layer(model: MLP) -> tuple[np.ndarray, np.ndarray]:

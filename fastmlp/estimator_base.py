@@ -16,8 +16,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastmlp import course, inputs
+from fastmlp.activations import FROM_SKLEARN
+from fastmlp.losses import LOSSES
 from fastmlp.model import MLP
-from fastmlp.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.train import train
 
 DTYPES = (np.float64, np.float32, np.uint8)  # taken as they are; all else becomes the first of them
@@ -41,7 +43,7 @@ def scale_of(loss: str, n_outputs: int) -> Scale:
     """See `Scale`; the losses that scikit-learn has not are taken as they are."""
     if loss == "squared_error":
         return Scale("mse", n_outputs / 2, 0.5)
-    if loss in ("poisson", "binary_cross_entropy"):
+    if LOSSES[loss].sums_in_sklearn:
         return Scale(loss, n_outputs, n_outputs)
     return Scale(loss)
 
@@ -282,7 +284,8 @@ class BaseMLP(BaseEstimator):
         total = float(n_samples if weights is None else weights.sum())
         scale = scale_of(self._loss, widths[-1])
         optimizer = self._optimizer(scale, total / n_samples * batch_size)
-        penalty = 0.0 if self.solver == "adamw" else self.alpha / 2 * math.ceil(n_samples / batch_size) / total
+        decoupled = OPTIMIZERS[self.solver].decoupled
+        penalty = 0.0 if decoupled else self.alpha / 2 * math.ceil(n_samples / batch_size) / total
         constant = self._constant(targets, weights)
 
         def loss_of(model: MLP, loss: float) -> float:
@@ -346,8 +349,8 @@ class BaseMLP(BaseEstimator):
 
     def _activation(self):
         if isinstance(self.activation, str):
-            return "sigmoid" if self.activation == "logistic" else self.activation
-        return ["sigmoid" if name == "logistic" else name for name in self.activation]
+            return FROM_SKLEARN.get(self.activation, self.activation)
+        return [FROM_SKLEARN.get(name, name) if isinstance(name, str) else name for name in self.activation]
 
     def _initial(self, widths, random) -> Any:
         """What to start from: by default weights and biases from scikit-learn's distribution, drawn as it does."""
@@ -405,21 +408,13 @@ class BaseMLP(BaseEstimator):
         invariant to the gradient's scale, if epsilon has it too.
         """
         decay, epsilon = self.alpha / weight / scale.gradient, self.epsilon / scale.gradient
-        if self.solver != "adamw" and decay > float(np.finfo(np.float32).max):
+        kind = OPTIMIZERS[self.solver]
+        if not kind.decoupled and decay > float(np.finfo(np.float32).max):
             raise ValueError(
                 f"sample_weight must be larger: weights decay by alpha / (the sample weights of a batch), "
                 f"{self.alpha:g} / {weight:g}, which is infinite in float32"
             )
-        betas = self.beta_1, self.beta_2
-        if self.solver == "sgd":
-            return SGD(self.momentum, bool(self.nesterovs_momentum and self.momentum), decay)
-        if self.solver == "adam":
-            return Adam(betas, epsilon, decay)
-        if self.solver == "adamw":
-            return AdamW(betas, epsilon, self.alpha)
-        if self.solver == "rmsprop":
-            return RMSprop(eps=epsilon, weight_decay=decay)
-        return Adagrad(eps=epsilon, weight_decay=decay)
+        return kind.from_solver(self, decay, epsilon)
 
     def _constant(self, targets, weights) -> float:
         """What a loss of scikit-learn has that depends on the targets alone."""

@@ -13,17 +13,19 @@ from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from fastmlp import inputs
-from fastmlp.estimator_base import BaseMLP
+from fastmlp.estimator_base import BaseMLP, scale_of
+from fastmlp.losses import LOSSES, OUTPUTS, output_of
 from fastmlp.model import MLP
+from fastmlp.optimizers import OPTIMIZERS
 
-CLASSIFIER_LOSSES = ("cross_entropy", "binary_cross_entropy", "softmax_mse")
-REGRESSOR_LOSSES = ("squared_error", "poisson", "mse", "mae", "huber")
+CLASSIFIER_LOSSES = tuple(name for name, row in LOSSES.items() if row.has_accuracy and row.output != "batch_softmax")
+REGRESSOR_LOSSES = ("squared_error", *(name for name, row in LOSSES.items() if not row.has_accuracy))
 
 # What both classes' arguments, attributes and notes are.
 _PARAMETERS = """
     activation : {"identity", "logistic", "tanh", "relu", ...} or sequence of str, default="relu"
         Of the hidden layers; "logistic" is the sigmoid.  All others of `fastmlp.train` too, and one per hidden layer.
-    solver : {"sgd", "adam", "adamw", "rmsprop", "adagrad"}, default="adam"
+    solver : {solvers}, default="adam"
         The optimizer.  "lbfgs" is not there.
     alpha : float, default=0.0001
         Strength of the L2 penalty on weights, ``alpha / 2 * (W**2).sum()`` over the weight of the batch's samples; of
@@ -125,12 +127,17 @@ _NOTES = """
 """
 
 
+def choices(names) -> str:
+    """Names as a docstring lists what an argument can be."""
+    return "{" + ", ".join(f'"{name}"' for name in names) + "}"
+
+
 def _document(text: str, **words: str) -> str:
     """A docstring with what both classes have."""
     shared = {"PARAMETERS": _PARAMETERS, "ATTRIBUTES": _ATTRIBUTES, "NOTES": _NOTES}
     for name, part in shared.items():
         text = text.replace(f"    <{name}>\n", part.lstrip("\n"))
-    for name, word in words.items():
+    for name, word in {"solvers": choices(OPTIMIZERS), **words}.items():
         text = text.replace(f"{{{name}}}", word)
     return text
 
@@ -151,7 +158,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     hidden_layer_sizes : int or sequence of int, default=(100,)
         Widths of the hidden layers; ``()`` is a linear model.
     <PARAMETERS>
-    loss : {"cross_entropy", "binary_cross_entropy", "softmax_mse"} or None, default=None
+    loss : {losses} or None, default=None
         None is the binary cross-entropy for two classes, with one output, and for several labels at once; else the
         cross-entropy.  The other losses have an output for each class.
     class_weight : dict, "balanced" or None, default=None
@@ -178,6 +185,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     """,
         score="the accuracy on the validation set",
         activations='"softmax" or "logistic".',
+        losses=choices(CLASSIFIER_LOSSES),
     )
 
     _y_checks: ClassVar[dict[str, Any]] = {}
@@ -234,7 +242,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return {"label_smoothing": self.label_smoothing}
 
     def _out_activation(self) -> str:
-        return "logistic" if self._loss == "binary_cross_entropy" else "softmax"
+        return OUTPUTS[output_of(self._loss)].sklearn
 
     def _check_y(self, y, first: bool, incremental: bool) -> np.ndarray:
         """Labels as numbers from 0 on, (n_samples,); or 0 and 1 for each of several labels, (n_samples, n_labels)."""
@@ -393,7 +401,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson", "mse", "mae", "huber"}, default="squared_error"
+    loss : {losses}, default="squared_error"
         "squared_error" and "poisson" are scikit-learn's: half the squares, and the deviance, of which gradients are
         sums over the outputs; the outputs of "poisson" are logarithms.  The others are means over the outputs, as in
         `fastmlp.train`.
@@ -421,6 +429,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     """,
         score="R2 on the validation set",
         activations='"identity", or "exp" of the loss "poisson".',
+        losses=choices(REGRESSOR_LOSSES),
     )
 
     _y_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
@@ -472,7 +481,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return {"delta": self.delta}
 
     def _out_activation(self) -> str:
-        return "exp" if self._loss == "poisson" else "identity"
+        return OUTPUTS[output_of(scale_of(self._loss, 1).loss)].sklearn
 
     def _check_y(self, y, first: bool, incremental: bool) -> np.ndarray:
         """Targets (n_samples, n_outputs)"""
@@ -482,7 +491,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _targets(self, y: np.ndarray, sample_weight, incremental: bool):
         """Targets for `fastmlp.train`, and weights."""
-        check = inputs.check_counts if self._loss == "poisson" else inputs.check_targets
+        check = inputs.check_by_elements(scale_of(self._loss, 1).loss)
         return check(y, len(y)), sample_weight
 
     def _constant(self, targets: np.ndarray, weights) -> float:

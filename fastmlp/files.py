@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.atomic_write import replace_file, rescue_file
 from fastmlp.inputs import InputScale, check_input_scale, check_positive
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
+from fastmlp.losses import BY_ELEMENTS, LOSSES
 from fastmlp.model import MLP
 from fastmlp.parameters import Parameters
 
@@ -159,7 +159,7 @@ def _model(header: dict, tensors: dict) -> MLP:
     activations = _list_of(header, "activations", str)
     if len(activations) != len(widths) - 2:
         raise ValueError(f"{len(activations)} activations do not fit the widths {tuple(widths)}")
-    for name, known in [(header["loss"], LOSSES), *((name, ACTIVATIONS) for name in activations)]:
+    for name, known in [(header["loss"], [*LOSSES]), *((name, [*ACTIVATIONS]) for name in activations)]:
         if name not in known:
             raise ValueError(f"unknown name {name!r}")
     scale = header["input_scale"]

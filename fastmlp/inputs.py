@@ -14,6 +14,7 @@ from fastmlp.kernels.context import Targets
 from fastmlp.kernels.gather import CACHE_LINE, CODED, CSR, KINDS, WORDS, Rows
 from fastmlp.kernels.processors import NARROW
 from fastmlp.kernels.sparse import GROUP, HASH, encode, make_words
+from fastmlp.losses import LOSSES
 from fastmlp.parameters import round_up
 
 _LABELS_AT_ONCE = 1 << 20
@@ -632,9 +633,15 @@ def class_weights(class_weight, classes: np.ndarray, labels: np.ndarray) -> np.n
     return weights
 
 
+_TARGET_CHECKS = {"fractions": check_multilabel, "counts": check_counts, "numbers": check_targets}
+
+
 def check_by_elements(loss: str):
     """What checks the targets of a loss that has one for each output."""
-    return {"binary_cross_entropy": check_multilabel, "poisson": check_counts}.get(loss, check_targets)
+    kind = LOSSES[loss].targets
+    if kind not in _TARGET_CHECKS:
+        raise ValueError(f"targets of the loss {loss!r} must be one of {', '.join(_TARGET_CHECKS)}, got {kind!r}")
+    return _TARGET_CHECKS[kind]
 
 
 def check_classes(classes) -> np.ndarray:

@@ -5,29 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.stack import Layer, look_up, refusal
 
 # Classes of keras.layers, their settings, and the activation.
 _LAYERS: list[tuple[str, dict[str, Any], str]] = [
+    *((*row.keras_layer, name) for name, row in ACTIVATIONS.items() if row.keras_layer is not None),
     ("InputLayer", {}, "identity"),
-    ("Identity", {}, "identity"),
     ("Flatten", {"data_format": "channels_last"}, "identity"),  # which takes numbers in the order of memory
     ("Dropout", {}, "identity"),
     ("AlphaDropout", {}, "identity"),
     ("GaussianDropout", {}, "identity"),
     ("GaussianNoise", {}, "identity"),
-    ("ReLU", {"negative_slope": 0.0, "max_value": None, "threshold": 0.0}, "relu"),
-    ("LeakyReLU", {"negative_slope": 0.01}, "leaky_relu"),
-    ("ELU", {"alpha": 1.0}, "elu"),
     ("Softmax", {"axis": -1}, "softmax"),
     ("Softmax", {"axis": 1}, "softmax"),
 ]
-# Functions of keras.activations; its leaky_relu has a slope of 0.2.
+# Functions of keras.activations.
 _FUNCTIONS = {
-    "linear": "identity", "relu": "relu", "elu": "elu", "selu": "selu", "softplus": "softplus", "sigmoid": "sigmoid",
-    "hard_sigmoid": "hard_sigmoid", "tanh": "tanh", "gelu": "gelu", "silu": "silu", "softmax": "softmax",
-    "log_softmax": "softmax", "exponential": "exp",
-}  # fmt: skip
+    **{row.keras: name for name, row in ACTIVATIONS.items() if row.keras is not None},
+    "softmax": "softmax",
+    "log_softmax": "softmax",
+    "exponential": "exp",
+}
 
 
 def keras_layers(model, keras, prefix: str = "") -> Iterator[Layer]:
@@ -66,7 +65,7 @@ def _activation(where: str, activation, keras) -> str:
         known = getattr(keras.layers, kind, None) is type(activation)
         return look_up(where, activation, kind if known else "", _LAYERS, "Dense, Dropout and activations")
     for name, ours in _FUNCTIONS.items():
-        if activation is getattr(keras.activations, name):
+        if activation is getattr(keras.activations, name, None):  # some are in later versions of Keras alone
             return ours
     if activation is keras.activations.leaky_relu:
         slope = "fastmlp has 0.01 only, which is keras.layers.LeakyReLU(negative_slope=0.01)"

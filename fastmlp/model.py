@@ -17,6 +17,7 @@ from fastmlp.kernels.dense import Matrix
 from fastmlp.kernels.gather import KINDS
 from fastmlp.kernels.losses import batch_softmax, softmax
 from fastmlp.kernels.processors import NARROW, PANEL
+from fastmlp.losses import LOSSES, output_of
 from fastmlp.parameters import Parameters
 from fastmlp.run import Run, SingleRow, padded_outputs
 from fastmlp.threads import resolve
@@ -125,7 +126,12 @@ class MLP:
     @property
     def has_accuracy(self) -> bool:
         """Whether predictions can be correct: True for one or several labels per sample, False for a regression."""
-        return self.classes is not None or self.loss == "binary_cross_entropy"
+        return LOSSES[self.loss].has_accuracy
+
+    @property
+    def _over_batch(self) -> bool:
+        """Whether the softmax normalizes each class over the samples, so that it takes all of them at once."""
+        return output_of(self.loss) == "batch_softmax"
 
     def __repr__(self) -> str:
         return f"<fastmlp.MLP {'-'.join(map(str, self.widths))}, {self.loss}>"
@@ -199,12 +205,15 @@ class MLP:
         if not self.has_accuracy:
             raise ValueError("predict_proba needs a classifier; this model is a regression, use predict")
         flat, outputs = self._outputs(x)
-        if self.classes is None:
+        output = output_of(self.loss)
+        if output == "sigmoid":
             activate(flat, SIGMOID)
-        elif self.loss == "notebook":
+        elif output == "batch_softmax":
             batch_softmax(flat, _matrix(flat, outputs))
-        else:
+        elif output == "softmax":
             softmax(flat, _matrix(flat, outputs), 0, len(outputs))
+        else:
+            raise ValueError(f"the loss {self.loss!r} must have probabilities, got the output {output!r}")
         return outputs.copy()
 
     def predict(self, x) -> np.ndarray:
@@ -225,20 +234,25 @@ class MLP:
         ValueError, TypeError
             If `x` is not such an array.
         """
-        outputs = None if self.loss == "notebook" else self._single_outputs(x)
+        outputs = None if self._over_batch else self._single_outputs(x)
         return self._decide(*self._outputs(x)) if outputs is None else self._decide(outputs, outputs)
 
     def _decide(self, flat: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Return labels, or outputs of a regression, from the results of `_outputs`, which are overwritten."""
-        if self.loss == "binary_cross_entropy":
+        output = output_of(self.loss)
+        if output == "sigmoid":
             return (outputs > 0).astype(np.int64)
-        if self.loss == "poisson":
+        if output == "exp":
             with np.errstate(over="ignore"):
                 return np.exp(outputs)
-        if self.classes is None:
+        if output == "identity":
             return outputs.copy()
-        if self.loss == "notebook":  # each class is normalized over the samples
+        if output == "batch_softmax":
             batch_softmax(flat, _matrix(flat, outputs))
+        elif output != "softmax":
+            raise ValueError(f"the loss {self.loss!r} has the unknown output {output!r}")
+        if self.classes is None:
+            raise ValueError(f"a model with the loss {self.loss!r} must have classes, got None")
         return self.classes[outputs.argmax(axis=1)]
 
     def evaluate(self, x, y, sample_weight=None) -> Metrics:
@@ -268,7 +282,7 @@ class MLP:
         if sample_weight is not None:
             targets = targets._replace(weights=inputs.check_sample_weight(sample_weight, x.shape[0]))
             total_weight = float(targets.weights.sum(dtype=np.float64))
-        whole = self.loss == "notebook"  # its softmax needs all samples at once
+        whole = self._over_batch
         run = self._run(x, x.shape[0] if whole else min(x.shape[0], CHUNK))
         total = np.zeros(3)
         with self._unchanged(x.shape[0]):

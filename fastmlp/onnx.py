@@ -6,10 +6,11 @@ import os
 
 import numpy as np
 
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.atomic_write import replace_file
 from fastmlp.convert import offset_and_scale
 from fastmlp.inputs import check_choice
-from fastmlp.kernels.activations import LEAK, SELU_ALPHA, SELU_SCALE
+from fastmlp.losses import output_of
 from fastmlp.model import MLP
 from fastmlp.optional import require
 
@@ -117,26 +118,30 @@ def _logits(graph: _Graph, model: MLP, dtype: str) -> str:
         weight_name, bias_name = graph.constant(weight, f"weight_{layer}"), graph.constant(bias, f"bias_{layer}")
         h = graph.add("Gemm", h, weight_name, bias_name)
         if layer < len(model.activations):
-            h = ACTIVATIONS[model.activations[layer]](graph, h)
+            h = ACTIVATIONS[model.activations[layer]].onnx(graph, h)
     return h
 
 
 def _outputs(graph: _Graph, logits: str, model: MLP) -> dict[str, tuple[str, list]]:
     """Adds the outputs to the graph; returns their names with types and shapes."""
-    shape = ["n", model.widths[-1]]
-    if model.loss == "binary_cross_entropy":
+    shape, output = ["n", model.widths[-1]], output_of(model.loss)
+    if output == "sigmoid":
         graph.add("Sigmoid", logits, name="probabilities")
         positive = graph.add("Greater", logits, graph.constant(0.0))  # as `predict` has it
         graph.add("Cast", positive, to=graph.onnx.TensorProto.INT64, name="label")
         return {"label": ("INT64", shape), "probabilities": ("FLOAT", shape)}
-    if model.classes is None:
-        graph.add("Exp" if model.loss == "poisson" else "Identity", logits, name="prediction")
+    if output in ("exp", "identity"):
+        graph.add("Exp" if output == "exp" else "Identity", logits, name="prediction")
         return {"prediction": ("FLOAT", shape)}
-    if model.loss == "notebook":
+    if output == "batch_softmax":
         index = graph.add("ArgMax", _batch_softmax(graph, logits), axis=1, keepdims=0)
-    else:
+    elif output == "softmax":
         graph.add("Softmax", logits, axis=1, name="probabilities")
         index = graph.add("ArgMax", logits, axis=1, keepdims=0)
+    else:
+        raise ValueError(f"ONNX files have no output {output!r}, which the loss {model.loss!r} has")
+    if model.classes is None:
+        raise ValueError(f"a model with the loss {model.loss!r} must have classes, got None")
     text = model.classes.dtype.kind in "US"
     classes = model.classes if text else model.classes.astype(np.int64)
     if not text and classes.min() < 0 <= model.classes.min():
@@ -152,43 +157,3 @@ def _batch_softmax(graph: _Graph, logits: str) -> str:
     e = graph.add("Exp", graph.add("Max", below, graph.constant(-87.0)))
     axes = graph.constant(np.array([0], np.int64))
     return graph.add("Div", e, graph.add("ReduceSum", e, axes, keepdims=1), name="probabilities")
-
-
-def _gelu(graph: _Graph, z: str) -> str:
-    """z * (1 + erf(z / sqrt(2))) / 2"""
-    erf = graph.add("Erf", graph.add("Mul", z, graph.constant(0.5**0.5)))
-    return _half_of(graph, z, erf)
-
-
-def _gelu_tanh(graph: _Graph, z: str) -> str:
-    """z * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 z ** 3))) / 2"""
-    cube = graph.add("Mul", graph.add("Mul", z, z), z)
-    inner = graph.add("Add", z, graph.add("Mul", cube, graph.constant(0.044715)))
-    return _half_of(graph, z, graph.add("Tanh", graph.add("Mul", inner, graph.constant((2 / np.pi) ** 0.5))))
-
-
-def _half_of(graph: _Graph, z: str, sign: str) -> str:
-    """z * (1 + sign) / 2"""
-    share = graph.add("Mul", graph.add("Add", sign, graph.constant(1.0)), graph.constant(0.5))
-    return graph.add("Mul", z, share)
-
-
-def _operator(name: str, **attributes):
-    return lambda graph, z: graph.add(name, z, **attributes)
-
-
-# Functions that add an activation to a graph, and return the name of its output.
-ACTIVATIONS = {
-    "identity": lambda graph, z: z,
-    "relu": _operator("Relu"),
-    "leaky_relu": _operator("LeakyRelu", alpha=float(LEAK)),
-    "elu": _operator("Elu", alpha=1.0),
-    "selu": _operator("Selu", alpha=float(SELU_ALPHA), gamma=float(SELU_SCALE)),
-    "softplus": _operator("Softplus"),
-    "sigmoid": _operator("Sigmoid"),
-    "hard_sigmoid": _operator("HardSigmoid", alpha=1 / 6, beta=0.5),
-    "tanh": _operator("Tanh"),
-    "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
-    "silu": lambda graph, z: graph.add("Mul", z, graph.add("Sigmoid", z)),
-}

@@ -6,13 +6,13 @@ All have the definitions and defaults of PyTorch, except that weight decay does 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastmlp.inputs import check_field, check_share
 from fastmlp.kernels.context import BETA, EPSILON, MOMENTUM, RATE_DECAY, WEIGHT_DECAY
-from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW, NESTEROV, PLAIN, RMSPROP
+from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW, NADAM, NESTEROV, PLAIN, RMSPROP
 from fastmlp.kernels.optimizers import MOMENTUM as WITH_MOMENTUM
 
 
@@ -27,11 +27,19 @@ class Optimizer:
         Number of values of state per parameter.
     learning_rate : float
         Default learning rate.
+    decoupled : bool
+        Whether weight decay is apart from the gradient, so that it is no penalty on the loss.
     """
 
     rule: ClassVar[int]
     slots: ClassVar[int]
     learning_rate: ClassVar[float]
+    decoupled: ClassVar[bool] = False
+
+    @classmethod
+    def from_solver(cls, estimator: Any, weight_decay: float, eps: float) -> Optimizer:
+        """The optimizer that a solver of `fastmlp.MLPClassifier` is; `eps` fits the scale of our gradients."""
+        return cls(eps=eps, weight_decay=weight_decay)  # type: ignore[call-arg]
 
     def settings(self) -> dict[int, float]:
         """Return the settings for the kernels, by position."""
@@ -70,6 +78,11 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
 
     learning_rate: ClassVar[float] = 0.1
+
+    @classmethod
+    def from_solver(cls, estimator: Any, weight_decay: float, eps: float) -> Optimizer:
+        nesterov = bool(estimator.nesterovs_momentum and estimator.momentum)
+        return cls(estimator.momentum, nesterov, weight_decay)
 
     def __post_init__(self):
         self._check("momentum", "weight_decay")
@@ -117,6 +130,11 @@ class Adam(Optimizer):
     slots: ClassVar[int] = 2
     learning_rate: ClassVar[float] = 0.001
 
+    @classmethod
+    def from_solver(cls, estimator: Any, weight_decay: float, eps: float) -> Optimizer:
+        decay = estimator.alpha if cls.decoupled else weight_decay
+        return cls((estimator.beta_1, estimator.beta_2), eps, decay)
+
     def __post_init__(self):
         name = type(self).__name__
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
@@ -147,6 +165,36 @@ class AdamW(Adam):
     weight_decay: float = 0.01
 
     rule: ClassVar[int] = ADAMW
+    decoupled: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class NAdam(Adam):
+    """Adam with Nesterov's momentum (Dozat 2016).
+
+    With m, v and g of Adam and ``u_t = b1 * (1 - 0.96**(t * momentum_decay) / 2)``, in step t
+    ``W -= learning_rate * d / (sqrt(v / (1 - b2**t)) + eps)``, where ``p_t = u_1 * ... * u_t`` and
+    ``d = (1 - u_t) / (1 - p_t) * g + u_{t+1} / (1 - p_{t+1}) * m``.
+
+    Parameters
+    ----------
+    betas : (float, float), each at least 0 and less than 1
+    eps : float, greater than 0
+    weight_decay : float, at least 0
+    momentum_decay : float, at least 0
+    """
+
+    momentum_decay: float = 0.004
+
+    rule: ClassVar[int] = NADAM
+    learning_rate: ClassVar[float] = 0.002
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check("momentum_decay")
+
+    def settings(self) -> dict[int, float]:
+        return {**super().settings(), RATE_DECAY: self.momentum_decay}
 
 
 @dataclass(frozen=True)
@@ -213,4 +261,14 @@ class Adagrad(Optimizer):
         return {RATE_DECAY: self.lr_decay, EPSILON: self.eps, WEIGHT_DECAY: self.weight_decay}
 
 
-OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad}
+# The table: names in `fastmlp.train` and of the estimators' solvers.  To add one: a code and the arithmetic in
+# `fastmlp.kernels.optimizers`, a class and its name here and in `fastmlp.__init__`, and the same in NumPy in
+# `fastmlp.reference`.
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "nadam": NAdam,
+}

@@ -7,6 +7,7 @@ import mmap
 
 import numpy as np
 
+from fastmlp.initializers import INITS
 from fastmlp.kernels.processors import NARROW, PANEL
 from fastmlp.locks import Lock, SharedLock
 from fastmlp.views import Views
@@ -104,37 +105,9 @@ def _from_buffer(widths, buffer: np.ndarray) -> Parameters:
     return parameters
 
 
-def _normal(variance):
-    return lambda n_in, n_out, rng: rng.standard_normal((n_in, n_out)) * np.sqrt(variance(n_in, n_out))
-
-
-def _uniform(square):
-    return lambda n_in, n_out, rng: rng.uniform(-1, 1, (n_in, n_out)) * np.sqrt(square(n_in, n_out))
-
-
-def _orthogonal(n_in, n_out, rng):
-    q, r = np.linalg.qr(rng.standard_normal((max(n_in, n_out), min(n_in, n_out))))
-    q *= np.sign(np.diag(r))  # without which they are not drawn evenly (Mezzadri 2007)
-    return q if n_in >= n_out else q.T
-
-
-# Weights drawn at random: functions of n_in, n_out and a generator.
-INITS = {
-    "he": _normal(lambda n_in, n_out: 2 / n_in),  # He et al. 2015, eq. 10
-    "he_uniform": _uniform(lambda n_in, n_out: 6 / n_in),
-    "glorot": _uniform(lambda n_in, n_out: 6 / (n_in + n_out)),  # Glorot and Bengio 2010, eq. 16
-    "glorot_normal": _normal(lambda n_in, n_out: 2 / (n_in + n_out)),
-    "lecun": _normal(lambda n_in, n_out: 1 / n_in),  # LeCun et al. 1998, eq. 16
-    "lecun_uniform": _uniform(lambda n_in, n_out: 3 / n_in),
-    "orthogonal": _orthogonal,  # Saxe et al. 2014
-    "zeros": lambda n_in, n_out, rng: np.zeros((n_in, n_out)),
-    "notebook": lambda n_in, n_out, rng: rng.uniform(-1, 1, (n_in, n_out)) * (1 / np.sqrt(n_in * n_out)),
-}
-
-
 def initial_parameters(widths, init: str, rng: np.random.Generator | np.random.RandomState) -> Parameters:
     """Parameters drawn at random, by one of INITS; biases are zero."""
     parameters = Parameters(widths)
     for (n_in, n_out), weight in zip(parameters.layer_shapes(), parameters.weights):
-        weight[:] = INITS[init](n_in, n_out, rng)
+        weight[:] = INITS[init].draw(n_in, n_out, rng)
     return parameters

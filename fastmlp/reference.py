@@ -51,29 +51,36 @@ def activation_forward(z, activation):
         return np.logaddexp(0, z)
     if activation == "hard_sigmoid":
         return np.clip(z / 6 + 0.5, 0, 1)
-    return forward_and_slope(z, activation)[0] if keeps_slope(activation) else z
+    if activation == "identity":
+        return z
+    return forward_and_slope(z, activation)[0]
 
 
 def keeps_slope(activation):
     """Whether the derivative is no function of the output"""
-    return activation in ("gelu", "gelu_tanh", "silu")
+    return activation in ("gelu", "gelu_tanh", "silu", "mish")
 
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def forward_and_slope(z, activation):
-    """GELU (Hendrycks and Gimpel 2016) exactly, or by tanh, and SiLU; and their derivatives"""
+    """GELU (Hendrycks and Gimpel 2016) exactly, or by tanh, SiLU, and Mish (Misra 2019); and their derivatives"""
     if activation == "silu":
         share = 1 / (1 + np.exp(-z))
         return z * share, share * (1 + z * (1 - share))
+    if activation == "mish":
+        t = np.tanh(np.logaddexp(0, z))
+        return z * t, t + z * (1 - t * t) / (1 + np.exp(-z))
     if activation == "gelu":
         share = ((1 + _erf(z / math.sqrt(2))) / 2).astype(z.dtype)
         return z * share, share + z * np.exp(-z * z / 2) / z.dtype.type(math.sqrt(2 * math.pi))
-    scale = z.dtype.type(math.sqrt(2 / math.pi))
-    t = np.tanh(scale * (z + z.dtype.type(0.044715) * z**3))
-    inner = scale * (1 + z.dtype.type(3 * 0.044715) * z * z)
-    return z * (1 + t) / 2, (1 + t) / 2 + z * (1 - t * t) * inner / 2
+    if activation == "gelu_tanh":
+        scale = z.dtype.type(math.sqrt(2 / math.pi))
+        t = np.tanh(scale * (z + z.dtype.type(0.044715) * z**3))
+        inner = scale * (1 + z.dtype.type(3 * 0.044715) * z * z)
+        return z * (1 + t) / 2, (1 + t) / 2 + z * (1 - t * t) * inner / 2
+    raise ValueError(f"unknown activation {activation!r}")
 
 
 def activation_backward(dout, out, activation):
@@ -96,7 +103,9 @@ def activation_backward(dout, out, activation):
         return dout * ((out > 0) & (out < 1)) / 6
     if activation == "slope":  # which forward kept, and is in the place of the output
         return dout * out
-    return dout
+    if activation == "identity":
+        return dout
+    raise ValueError(f"unknown activation {activation!r}")
 
 
 def gather(data, samples, scale, dtype=np.float32):
@@ -169,9 +178,11 @@ def sgd_update(parameter, velocity, gradient, rule):
 
 
 def adaptive_update(parameter, state, gradient, rule):
-    """Adam, AdamW, RMSprop and Adagrad in place, as PyTorch defines them; `state` holds Adam's mean of gradients, or
+    """Adam, AdamW, NAdam, RMSprop and Adagrad in place, as in PyTorch; `state` holds Adam's mean of gradients, or
     RMSprop's velocity, and the mean of squares, or is Adagrad's sum of squares"""
     dtype = parameter.dtype.type
+    if rule.rule not in OPTIMIZERS or rule.rule == "sgd":
+        raise ValueError(f"unknown update rule {rule.rule!r}")
     mean, squares = (state, state) if rule.rule == "adagrad" else state
     if rule.rule == "adamw":
         parameter *= dtype(1 - rule.learning_rate * rule.weight_decay)
@@ -182,6 +193,11 @@ def adaptive_update(parameter, state, gradient, rule):
     else:
         squares *= dtype(rule.beta)
         squares += dtype(1 - rule.beta) * gradient * gradient
+    if rule.rule == "nadam":
+        mean += dtype(1 - rule.momentum) * (gradient - mean)
+        step = dtype(rule.learning_rate) * gradient + dtype(rule.step_size) * mean
+        parameter -= step / (np.sqrt(squares) * dtype(rule.correction) + dtype(rule.epsilon))
+        return
     if rule.rule in ("adam", "adamw"):
         mean += dtype(1 - rule.momentum) * (gradient - mean)
         step = mean / (np.sqrt(squares) * dtype(rule.correction) + dtype(rule.epsilon))
@@ -201,6 +217,11 @@ def set_rate(rule, rate, t, rate_decay=0.0):
         step_size, correction = rate / (1 - rule.momentum**t), 1 / np.sqrt(1 - rule.beta**t)
     elif rule.rule == "adagrad":
         step_size = rate / (1 + (t - 1) * rate_decay)
+    elif rule.rule == "nadam":  # whose learning_rate is that of the gradient, and step_size that of the mean
+        momenta = rule.momentum * (1 - 0.5 * 0.96 ** (np.arange(1, t + 2) * rate_decay))
+        products = np.cumprod(momenta)
+        step_size, correction = rate * momenta[-1] / (1 - products[-1]), 1 / np.sqrt(1 - rule.beta**t)
+        rate = rate * (1 - momenta[-2]) / (1 - products[-2])
     return rule._replace(learning_rate=rate, step_size=step_size, correction=correction)
 
 
@@ -694,9 +715,10 @@ def rule_of(optimizer):
         settings = {"weight_decay": 0.01} if optimizer == "adamw" else {}
     else:
         kind, settings = type(optimizer).__name__.lower(), vars(optimizer)
-    rate_decay, default_rate = settings.get("lr_decay", 0), {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}.get(kind, 0.01)
+    rate_decay = settings.get("momentum_decay", 0.004) if kind == "nadam" else settings.get("lr_decay", 0)
+    default_rate = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "nadam": 0.002}.get(kind, 0.01)
     momentum, beta = settings.get("momentum", 0), settings.get("alpha", 0.99)
-    if kind in ("adam", "adamw"):
+    if kind in ("adam", "adamw", "nadam"):
         momentum, beta = settings.get("betas", (0.9, 0.999))
     epsilon = settings.get("eps", 1e-10 if kind == "adagrad" else 1e-8)
     slots = 1 if kind in ("sgd", "adagrad") else 2
@@ -712,9 +734,9 @@ def initial_state(parameter, slots):
 
 ACTIVATIONS = (
     "identity", "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh", "gelu", "gelu_tanh",
-    "silu",
+    "silu", "mish",
 )  # fmt: skip
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam")
 INITS = (
     "he", "he_uniform", "lecun", "lecun_uniform", "glorot", "glorot_normal", "orthogonal", "zeros", "notebook",
 )  # fmt: skip

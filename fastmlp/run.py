@@ -14,11 +14,12 @@ from fastmlp.kernels import context as places
 from fastmlp.kernels import epoch, regions
 from fastmlp.kernels.context import EVALUATE, PREDICT, TRAIN
 from fastmlp.kernels.gather import CSR
-from fastmlp.kernels.losses import LOSSES, NOTEBOOK
+from fastmlp.kernels.losses import NOTEBOOK
 from fastmlp.kernels.network import SLOPE_AT, TABLE_COLUMNS
 from fastmlp.kernels.optimizers import STORE
 from fastmlp.kernels.processors import NARROW, STRIP, WIDE
 from fastmlp.kernels.sparse import GROUP
+from fastmlp.losses import CODES
 from fastmlp.optimizers import SGD, Optimizer
 from fastmlp.pace import Pace
 from fastmlp.packing_check import packs_correctly
@@ -90,7 +91,7 @@ class Run:
             "regularisation": regularisation, "settings": settings, "seed": seed,
         }  # fmt: skip
         trains, restraint = optimizer is not None, regularisation or Regularisation()
-        self.parameters, self.loss, self.batch_size, self.threads = parameters, LOSSES[loss], batch_size, threads
+        self.parameters, self.loss, self.batch_size, self.threads = parameters, CODES[loss], batch_size, threads
         optimizer = optimizer or SGD()
         slots = optimizer.slots + restraint.stores
         self.network = network_for(

@@ -11,14 +11,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.losses import LOSSES, loss_of
 from fastmlp.model import MLP
 from fastmlp.parameters import Parameters
 
 Dense = tuple[np.ndarray, "np.ndarray | None"]
 Layer = tuple[str, "str | Dense"]
-
-# What the activation of the last layer says of the loss.
-_LOSSES = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson", "identity": "mse"}
 
 
 def refusal(where: str, reason: str) -> ValueError:
@@ -103,11 +101,13 @@ def _two_outputs(weight: np.ndarray, bias: np.ndarray | None) -> Dense:
 
 def _output(last: str, name: str, n_outputs: int, classes) -> tuple[str, np.ndarray | None]:
     """The loss, and the labels in the order of the outputs."""
-    if name not in _LOSSES:
+    loss = loss_of(name)
+    if loss is None:
         raise refusal(last, f"outputs can have softmax or sigmoid, not {name}")
-    loss = "cross_entropy" if name == "identity" and classes is not None else _LOSSES[name]
+    if name == "identity" and classes is not None:
+        loss = "cross_entropy"
     wanted = 2 if name != "softmax" and n_outputs == 1 else n_outputs
-    if loss != "cross_entropy":
+    if not LOSSES[loss].has_labels:
         if classes is not None:
             hint = f", or {wanted} for one output" if wanted > n_outputs and name == "sigmoid" else ""
             raise ValueError(f"classes must be None for outputs with {name}{hint}, got {classes!r}")

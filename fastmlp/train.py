@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from fastmlp import inputs
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.batches import SHUFFLES, split
 from fastmlp.course import BUFFER_BYTES, ArrayData, Course, StreamData
+from fastmlp.docstrings import either, quoted, with_names
+from fastmlp.initializers import INITS
 from fastmlp.kernels import context as places
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
+from fastmlp.losses import BY_ELEMENTS, LOSSES
 from fastmlp.metrics import check_metrics
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
-from fastmlp.parameters import INITS, Parameters, initial_parameters
+from fastmlp.parameters import Parameters, initial_parameters
 from fastmlp.progress import HISTORY, ProgressBar
 from fastmlp.regularisation import check_regularisation
 from fastmlp.run import Run
@@ -75,8 +77,7 @@ def train(
     hidden : sequence of int
         Widths of the hidden layers; ``()`` makes a linear model.
     activation : str or sequence of str
-        "relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "hard_sigmoid", "tanh",
-        "gelu", "gelu_tanh", "silu" or "identity": one name, or one per hidden layer.
+        {activations}: one name, or one per hidden layer.
     loss : str, optional
         For labels: "cross_entropy" (with softmax; the default), "softmax_mse" (squared error after softmax, summed over
         the classes, differentiated through the diagonal of its Jacobian) or "notebook" (the same, but the softmax is
@@ -84,12 +85,11 @@ def train(
         integers, 0 and 1.  For a regression: "mse" (the default if `y` holds floats), "mae", "huber" or "poisson",
         whose outputs are the logarithm of the mean.  The last five are means over samples and outputs.
     optimizer : str or Optimizer
-        "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an optimizer with its settings, such as
+        {optimizers}, or an optimizer with its settings, such as
         ``fastmlp.SGD(momentum=0.9, nesterov=True, weight_decay=1e-4)``; see `fastmlp.optimizers`.
     learning_rate : float or schedule, optional
         A number, a schedule such as ``fastmlp.LinearDecay(0.8)`` (see `fastmlp.schedules`), or a function of the step
-        number.  The default is 0.1 for SGD and PyTorch's default otherwise: 0.001 for Adam and AdamW, 0.01 for RMSprop
-        and Adagrad.
+        number.  The optimizer's own by default: {rates}.
     batch_size : int
         Number of samples per step.  A shorter batch at the end of an epoch is trained on too.
     epochs : int
@@ -281,6 +281,14 @@ def train(
     return model
 
 
+train.__doc__ = with_names(
+    train.__doc__,
+    activations=either(map(quoted, ACTIVATIONS)),
+    optimizers=either(map(quoted, OPTIMIZERS)),
+    rates=", ".join(f"{kind.learning_rate:g} for {kind.__name__}" for kind in OPTIMIZERS.values()),
+)
+
+
 def _epoch(course: Course, validation, scores, train_set) -> None:
     """Train one epoch, evaluate the model, and record both in the history."""
     model, record = course.model, course.epoch()
@@ -376,7 +384,7 @@ def _initial(init, widths, rng) -> tuple[Parameters, bool]:
     """Return the initial parameters, copied if they were given, and whether there are biases."""
     if isinstance(init, str):
         inputs.check_choice(init, "init", INITS)
-        return initial_parameters(widths, init, rng), init != "notebook"
+        return initial_parameters(widths, init, rng), INITS[init].has_bias
     has_bias = getattr(init, "has_bias", True)
     if hasattr(init, "weights") and hasattr(init, "biases"):
         pairs = list(zip(init.weights, init.biases))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.kernels import network as kernels
 from fastmlp.kernels import processors
-from fastmlp.kernels.activations import ACTIVATIONS, GELU, IDENTITY, SLOPE
+from fastmlp.kernels.activations import IDENTITY, SLOPE
 from fastmlp.kernels.nonzeros import FEATURES, Nonzeros
 from fastmlp.kernels.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
 from fastmlp.parameters import Parameters, paged_zeros, round_up
@@ -52,12 +53,12 @@ def _table(widths, activations, has_bias: bool, dropout, trains: bool) -> np.nda
     table = np.zeros((len(widths) - 1, kernels.TABLE_COLUMNS), np.int64)
     table[:, kernels.N_IN] = widths[:-1]
     table[:, kernels.N_OUT] = widths[1:]
-    table[:, kernels.ACTIVATION] = [ACTIVATIONS[name] for name in activations]
+    table[:, kernels.ACTIVATION] = [ACTIVATIONS[name].code for name in activations]
     table[:, kernels.FORWARD_CODE] = table[:, kernels.BACKWARD_CODE] = table[:, kernels.ACTIVATION]
     table[:, kernels.HAS_BIAS] = has_bias
     table[: len(dropout), kernels.DROPPED] = [dropped(share) for share in dropout]
     if trains:
-        keeps = (table[:, kernels.ACTIVATION] >= GELU) | (table[:, kernels.DROPPED] > 0)
+        keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (table[:, kernels.DROPPED] > 0)
         table[keeps, kernels.FORWARD_CODE], table[keeps, kernels.BACKWARD_CODE] = IDENTITY, SLOPE
     return table
 

@@ -10,9 +10,9 @@ import scipy.sparse
 from hypothesis import strategies as st
 
 import fastmlp
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
-from fastmlp.parameters import INITS
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.initializers import INITS
+from fastmlp.losses import BY_ELEMENTS, LOSSES
 
 CONTENTS = ["normal", "bytes", "few values", "mostly zero", "constant columns", "zero rows and columns"]
 EXTREMES = ["denormal", "huge", "tiny and huge"]

@@ -3,14 +3,15 @@ import pytest
 from numba.core import config
 
 from fastmlp import reference
+from fastmlp.activations import ACTIVATIONS, CODES
 from fastmlp.kernels import vector as v
 from fastmlp.kernels.activations import (
-    ACTIVATIONS,
     SLOPE,
     activate,
     activation_backward,
     activation_forward,
     forward_and_slope,
+    keeps_slope,
 )
 from fastmlp.kernels.jit import kernel
 
@@ -34,7 +35,7 @@ def apply(z, activation):
     z = np.resize(np.asarray(z, np.float32), -(-len(z) // N) * N)
     out = np.full_like(z, np.nan)
     with np.errstate(all="ignore"):  # NumPy warns where it stands in for compiled code
-        forward(out, z, ACTIVATIONS[activation])
+        forward(out, z, CODES[activation])
     return z, out
 
 
@@ -82,8 +83,27 @@ def test_tanh_is_odd_and_does_not_fall():
     assert np.abs(out).max() <= 1
 
 
-OF_OUTPUT = [name for name in ACTIVATIONS if not reference.keeps_slope(name)]
-WITH_SLOPE = [name for name in ACTIVATIONS if reference.keeps_slope(name)]
+OF_OUTPUT = [name for name, row in ACTIVATIONS.items() if not row.keeps_slope]
+WITH_SLOPE = [name for name, row in ACTIVATIONS.items() if row.keeps_slope]
+
+
+def test_kernels_and_reference_agree_with_the_table():
+    assert set(ACTIVATIONS) == set(reference.ACTIVATIONS)
+    assert len({*CODES.values(), SLOPE}) == len(ACTIVATIONS) + 1
+    for name, row in ACTIVATIONS.items():
+        assert keeps_slope(row.code) == reference.keeps_slope(name) == row.keeps_slope, name
+
+
+@pytest.mark.parametrize("code", [max(CODES.values()) + 1, -1])
+def test_an_unknown_code_gives_nan(code):
+    z, out, slope = np.ones((3, 2 * N), np.float32)
+    forward(out, z, code)
+    assert np.isnan(out).all()
+    backward(out, np.ones_like(z), z, code)
+    assert np.isnan(out).all()
+    both(out, slope, z, code)
+    assert np.isnan(out).all()
+    assert np.isnan(slope).all()
 
 
 @kernel
@@ -98,7 +118,7 @@ def both(out, slope, z, activation):
 def test_slopes_that_are_kept_are_the_references(activation):
     z = np.linspace(-12, 12, 1600).astype(np.float32)
     out, slope = np.full_like(z, np.nan), np.full_like(z, np.nan)
-    both(out, slope, z, ACTIVATIONS[activation])
+    both(out, slope, z, CODES[activation])
     want = reference.forward_and_slope(z.astype(np.float64), activation)
     np.testing.assert_allclose(out, want[0], rtol=6 * EPS, atol=EPS)
     np.testing.assert_allclose(slope, want[1], rtol=6 * EPS, atol=3 * EPS)  # sums that cancel
@@ -122,7 +142,7 @@ def test_the_way_back_multiplies_by_a_slope_that_was_kept():
 def test_whole_arrays_are_activated(activation):
     z = np.linspace(-3, 3, 64).astype(np.float32)
     want = apply(z, activation)[1]
-    activate(z, ACTIVATIONS[activation])
+    activate(z, CODES[activation])
     np.testing.assert_array_equal(z, want)
 
 
@@ -131,14 +151,14 @@ def test_backward_is_the_references(activation):
     rng = np.random.default_rng(0)
     out = reference.activation_forward(np.linspace(-6, 6, 160), activation).astype(np.float32)
     dout, dz = rng.standard_normal(160).astype(np.float32), np.full(160, np.nan, np.float32)
-    backward(dz, dout, out, ACTIVATIONS[activation])
+    backward(dz, dout, out, CODES[activation])
     want = reference.activation_backward(dout.astype(np.float64), out.astype(np.float64), activation)
     np.testing.assert_allclose(dz, want, rtol=3 * EPS, atol=2 * EPS)
 
 
 def test_the_gradient_of_relu_at_zero_is_zero():
     dz, out = np.full(N, np.nan, np.float32), np.resize(np.float32([0, -0.0, 1e-45, 1]), N)
-    backward(dz, np.full(N, 7, np.float32), out, ACTIVATIONS["relu"])
+    backward(dz, np.full(N, 7, np.float32), out, CODES["relu"])
     np.testing.assert_array_equal(dz, np.resize([0, 0, 7, 7], N))
 
 

@@ -7,6 +7,7 @@ from helpers import import_or_skip
 from networks import ALL_ACTIVATIONS, ALL_LOSSES, REGRESSIONS, InputScale, outputs, random_model
 
 import fastmlp
+from fastmlp.activations import ACTIVATIONS
 
 X = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
 
@@ -30,26 +31,11 @@ def close(got, want):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=2e-6)
 
 
-ACTIVATION_MODULES = {
-    "identity": lambda nn: nn.Identity(),
-    "relu": lambda nn: nn.ReLU(),
-    "leaky_relu": lambda nn: nn.LeakyReLU(),
-    "elu": lambda nn: nn.ELU(),
-    "selu": lambda nn: nn.SELU(),
-    "softplus": lambda nn: nn.Softplus(),
-    "sigmoid": lambda nn: nn.Sigmoid(),
-    "hard_sigmoid": lambda nn: nn.Hardsigmoid(),
-    "tanh": lambda nn: nn.Tanh(),
-    "gelu": lambda nn: nn.GELU(),
-    "gelu_tanh": lambda nn: nn.GELU("tanh"),
-    "silu": lambda nn: nn.SiLU(),
-}
-
-
 @pytest.mark.parametrize("activation", ALL_ACTIVATIONS)
 def test_every_activation_from_torch(torch, activation):
     nn = torch.nn
-    module = nn.Sequential(nn.Linear(4, 9), ACTIVATION_MODULES[activation](nn), nn.Linear(9, 3))
+    name, arguments = ACTIVATIONS[activation].torch
+    module = nn.Sequential(nn.Linear(4, 9), getattr(nn, name)(**arguments), nn.Linear(9, 3))
     model = fastmlp.from_torch(module)
     assert (model.activations, model.loss, model.classes) == ((activation,), "mse", None)
     close(outputs(model, 3 * X), torch_outputs(module, 3 * X))

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from numba.core import config
 
 from fastmlp import reference
+from fastmlp.activations import CODES as ACTIVATIONS
 from fastmlp.kernels import dense
-from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule
 from fastmlp.kernels.processors import PANEL, ROWS, WIDE
 from fastmlp.parameters import Parameters

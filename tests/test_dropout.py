@@ -3,8 +3,8 @@ import pytest
 from helpers import WAYS, Memory, normal, set_way
 
 from fastmlp import inputs, reference
+from fastmlp.activations import CODES as ACTIVATIONS
 from fastmlp.kernels import dropout as kernels
-from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.dense import tiles
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.processors import NARROW, ROWS, WIDE

@@ -88,7 +88,7 @@ def test_warmup_compiles_everything(tmp_path):
     code = """
 import numpy as np, scipy.sparse, fastmlp
 from fastmlp.kernels import jit
-from fastmlp.kernels.losses import LOSSES
+from fastmlp.losses import LOSSES
 from fastmlp.warmup import warmup
 files = lambda: sorted(jit.CACHE_FOLDER.rglob("*.nb?"))
 warmup()

@@ -3,16 +3,17 @@ import pytest
 from helpers import Memory, normal
 
 from fastmlp import reference
-from fastmlp.kernels import losses
+from fastmlp.kernels import losses, regions
+from fastmlp.losses import BY_ELEMENTS, CODES, LOSSES
 
-ELEMENTS = list(losses.BY_ELEMENTS)
+ELEMENTS = list(BY_ELEMENTS)
 SHAPES = [(1, 2), (15, 3), (16, 10), (17, 16), (33, 17), (20, 33), (9, 65), (5, 100)]
 
 
 def by_rows(name, *more):
     """A loss as a function of everything up to the rows first..last-1."""
     if name in ELEMENTS:
-        more = losses.LOSSES[name], np.float32(more[0] if more else 1)
+        more = CODES[name], np.float32(more[0] if more else 1)
         return lambda *arguments: losses.by_elements(*arguments, *more)
     more = (np.float32(more[0] if more else 0),) if name == "cross_entropy" else ()
     return lambda *arguments: getattr(losses, name)(*arguments, *more)
@@ -198,3 +199,21 @@ def test_rows_outside_of_the_share_are_left_alone(name, first, last):
     np.testing.assert_array_equal(np.flatnonzero(changed), np.arange(first, last))
     written = np.flatnonzero(work.array[rows : rows + 35] != 7)
     np.testing.assert_array_equal(written, np.arange(first, last))
+
+
+def test_kernels_and_reference_agree_with_the_table():
+    assert set(LOSSES) == set(reference.LOSSES)
+    assert set(BY_ELEMENTS) == set(reference.BY_ELEMENTS)
+    assert {CODES[name] for name in BY_ELEMENTS} == set(losses.BY_ELEMENTS)
+    assert len(set(CODES.values())) == len(LOSSES)
+    assert set(CODES.values()) == set(regions.LOSS_ENTRIES)
+
+
+def test_an_unknown_loss_of_elements_gives_nan():
+    rng, work = np.random.default_rng(0), Memory(10_000)
+    out = work.panels(normal(rng, 3, 5))
+    targets, rows = np.zeros(15 + 16, np.float32), work.take(3 * 16)
+    unknown = max(CODES.values()) + 1
+    losses.by_elements(work.array, out, targets, np.arange(3), 0, rows, 16, 0, 3, unknown, np.float32(1))
+    assert np.isnan(work.read(out)).all()
+    assert np.isnan(work.array[rows : rows + 3]).all()

@@ -17,10 +17,10 @@ from fastmlp import inputs, kernels, reference
 from fastmlp.kernels import context as places
 from fastmlp.kernels import epoch, regions
 from fastmlp.kernels.dense import ceil_div, strips, tiles
-from fastmlp.kernels.losses import BY_ELEMENTS, LOSSES
 from fastmlp.kernels.network import SCRATCH, output_of, share
 from fastmlp.kernels.processors import NARROW, PANEL
 from fastmlp.kernels.sparse import LIST, sparse_strips
+from fastmlp.losses import BY_ELEMENTS, LOSSES
 from fastmlp.parameters import initial_parameters
 from fastmlp.run import Run, padded_outputs
 

@@ -5,8 +5,8 @@ from helpers import Memory, normal
 from numba.core import config
 
 from fastmlp import inputs, reference
+from fastmlp.activations import CODES as ACTIVATIONS
 from fastmlp.kernels import dense, nonzeros, sparse
-from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.gather import gather
 from fastmlp.kernels.optimizers import MOMENTUM, PLAIN, Rule
 from fastmlp.kernels.processors import PANEL, ROWS, STRIP, WIDE

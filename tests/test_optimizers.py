@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp import reference
+from fastmlp.kernels import optimizers as kernels
+from fastmlp.optimizers import OPTIMIZERS, Adam
 
 
 @pytest.mark.parametrize("name", ["momentum", "weight_decay"])
@@ -35,7 +38,7 @@ def test_settings_do_not_change():
         optimizer.momentum = 0.5
 
 
-ADAPTIVE = [fastmlp.Adam, fastmlp.AdamW, fastmlp.RMSprop, fastmlp.Adagrad]
+ADAPTIVE = [kind for name, kind in OPTIMIZERS.items() if name != "sgd"]
 
 
 @pytest.mark.parametrize("optimizer", ADAPTIVE)
@@ -67,15 +70,63 @@ def test_settings_are_checked(make, error, message):
         make()
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_names_stand_for_the_defaults_with_their_rates(name):
     x, y = np.random.default_rng(0).random((60, 5)), np.arange(60) % 3
-    optimizer = {"sgd": fastmlp.SGD, "adam": fastmlp.Adam, "adamw": fastmlp.AdamW}.get(name)
-    optimizer = optimizer or {"rmsprop": fastmlp.RMSprop, "adagrad": fastmlp.Adagrad}[name]
-    rate = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}.get(name, 0.01)
+    optimizer, rate = OPTIMIZERS[name], OPTIMIZERS[name].learning_rate
+    assert getattr(fastmlp, optimizer.__name__) is optimizer
     models = [
         fastmlp.train(x, y, hidden=(7,), optimizer=name, seed=0),
         fastmlp.train(x, y, hidden=(7,), optimizer=optimizer(), seed=0, learning_rate=rate),
     ]
     for a, b in zip(models[0].weights, models[1].weights):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_and_defaults_are_pytorchs(name):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 4)).astype(np.float32), rng.standard_normal((30, 2)).astype(np.float32)
+    init = [(rng.standard_normal((4, 2)).astype(np.float32), np.zeros(2, np.float32))]
+    kind, n_steps = OPTIMIZERS[name], 12
+    rate = kind.learning_rate
+    model = fastmlp.train(
+        x, y, hidden=(), optimizer=kind(weight_decay=0.0), epochs=n_steps, batch_size=30, shuffle=False, init=init,
+    )  # fmt: skip
+    weight = torch.tensor(init[0][0], requires_grad=True)
+    bias = torch.zeros(2, requires_grad=True)
+    theirs = getattr(torch.optim, kind.__name__)([weight, bias], lr=rate, weight_decay=0.0)
+    for _ in range(n_steps):
+        theirs.zero_grad()
+        torch.nn.functional.mse_loss(torch.tensor(x) @ weight + bias, torch.tensor(y)).backward()
+        theirs.step()
+    np.testing.assert_allclose(model.weights[0], weight.detach().numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.biases[0], bias.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_reference_agrees_with_the_table():
+    assert set(OPTIMIZERS) == set(reference.OPTIMIZERS)
+    for name, kind in OPTIMIZERS.items():
+        by_name, by_class = reference.rule_of(name), reference.rule_of(kind())
+        assert by_name == by_class
+        assert by_name[3] == kind.learning_rate
+
+
+class Unheard(Adam):
+    """An optimizer that the kernels do not know."""
+
+    rule = max(kind().rule for kind in OPTIMIZERS.values()) + 1
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 1.0}])
+def test_an_optimizer_that_kernels_do_not_know_does_not_train(options):
+    x, y = np.random.default_rng(0).random((60, 5)), np.arange(60) % 3
+    with pytest.raises(fastmlp.DivergenceError):
+        fastmlp.train(x, y, hidden=(7,), optimizer=Unheard(), batch_size=60, epochs=1, **options)
+
+
+def test_codes_are_different():
+    rules = [fastmlp.SGD(0.9), fastmlp.SGD(0.9, nesterov=True), *(kind() for kind in OPTIMIZERS.values())]
+    codes = [optimizer.rule for optimizer in rules]
+    assert len({*codes, kernels.STORE}) == len(codes) + 1

@@ -8,17 +8,14 @@ import fastmlp
 from fastmlp import reference
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.optimizers import (
-    ADAGRAD,
-    ADAM,
-    ADAMW,
     MOMENTUM,
     NESTEROV,
     PLAIN,
-    RMSPROP,
     Rule,
     optimizer_update,
 )
 from fastmlp.kernels.processors import NARROW
+from fastmlp.optimizers import OPTIMIZERS
 
 KINDS = {"plain": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV}
 N = int(NARROW)
@@ -86,11 +83,16 @@ def test_nan_in_the_gradient_shows_in_its_parameter_alone(kind):
     np.testing.assert_array_equal(np.isnan(parameters), np.arange(N) == 3)
 
 
+SETTINGS = {
+    "adam": {"betas": (0.8, 0.95)},
+    "adamw": {"betas": (0.8, 0.95)},
+    "rmsprop": {"alpha": 0.9, "momentum": 0.5},
+    "adagrad": {"lr_decay": 0.1},
+}
 ADAPTIVE = {
-    "adam": (ADAM, fastmlp.Adam((0.8, 0.95), weight_decay=0.1)),
-    "adamw": (ADAMW, fastmlp.AdamW((0.8, 0.95))),
-    "rmsprop": (RMSPROP, fastmlp.RMSprop(0.9, momentum=0.5, weight_decay=0.1)),
-    "adagrad": (ADAGRAD, fastmlp.Adagrad(lr_decay=0.1, weight_decay=0.1)),
+    name: (kind().rule, kind(**{"weight_decay": 0.1, **SETTINGS.get(name, {})}))
+    for name, kind in OPTIMIZERS.items()
+    if name != "sgd"
 }
 
 

@@ -4,8 +4,8 @@ from helpers import SIZES, Memory, normal
 from numba.core import config
 
 from fastmlp import reference
+from fastmlp.activations import CODES as ACTIVATIONS
 from fastmlp.kernels import dense, rows
-from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.optimizers import MOMENTUM, PLAIN, Rule
 from fastmlp.kernels.processors import PANEL, ROWS, WIDE
 from fastmlp.kernels.sparse import sparse_strips

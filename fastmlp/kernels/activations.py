@@ -24,12 +24,9 @@ from fastmlp.kernels.vector import (
     where_positive,
 )
 
-IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU, ELU, SELU, SOFTPLUS, HARD_SIGMOID, GELU, GELU_TANH, SILU, SLOPE = range(13)
-ACTIVATIONS = {
-    "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENTITY, "leaky_relu": LEAKY_RELU, "elu": ELU,
-    "selu": SELU, "softplus": SOFTPLUS, "hard_sigmoid": HARD_SIGMOID,
-    "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU,
-}  # fmt: skip
+# The codes; `fastmlp.activations` has their names.  An unknown code gives NaN, so that training stops.
+IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU, ELU, SELU, SOFTPLUS, HARD_SIGMOID, SLOPE = range(10)
+GELU, GELU_TANH, SILU, MISH = range(10, 14)  # these keep their slope
 
 LEAK = np.float32(0.01)
 GELU_SCALE, GELU_CUBE = np.float32((2 / np.pi) ** 0.5), np.float32(0.044715)
@@ -93,12 +90,12 @@ def rarer_forward(z, activation):
 @inlined
 def keeps_slope(activation):
     """Whether the derivative is no function of the output."""
-    return activation >= GELU
+    return activation > SLOPE
 
 
 @inlined
 def forward_and_slope(z, activation):
-    """GELU (Hendrycks and Gimpel 2016) exactly, x Phi(x), or by tanh, and SiLU, x sigmoid(x); and their derivatives"""
+    """GELU (Hendrycks and Gimpel 2016) exactly, x Phi(x), or by tanh; SiLU, x sigmoid(x); and Mish; with derivatives"""
     zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
     if activation == SILU:
         e = exp(sub(zero, z))
@@ -108,12 +105,23 @@ def forward_and_slope(z, activation):
         share = mul(half, add(one, erf(mul(splat(np.float32(0.5**0.5)), z))))
         density = mul(splat(np.float32((2 * np.pi) ** -0.5)), exp(mul(splat(np.float32(-0.5)), mul(z, z))))
         return mul(z, share), fma(z, density, share)
-    # (1 + tanh(u)) / 2 is the sigmoid of 2 u, in which nothing cancels
-    square, twice = mul(z, z), splat(np.float32(2) * GELU_SCALE)
-    e = exp(sub(zero, mul(twice, mul(z, fma(splat(GELU_CUBE), square, one)))))
-    share = div(one, add(one, e))
-    inner = mul(twice, fma(splat(np.float32(3) * GELU_CUBE), square, one))
-    return mul(z, share), fma(mul(z, share), mul(mul(e, share), inner), share)
+    if activation == GELU_TANH:
+        # (1 + tanh(u)) / 2 is the sigmoid of 2 u, in which nothing cancels
+        square, twice = mul(z, z), splat(np.float32(2) * GELU_SCALE)
+        e = exp(sub(zero, mul(twice, mul(z, fma(splat(GELU_CUBE), square, one)))))
+        share = div(one, add(one, e))
+        inner = mul(twice, fma(splat(np.float32(3) * GELU_CUBE), square, one))
+        return mul(z, share), fma(mul(z, share), mul(mul(e, share), inner), share)
+    if activation == MISH:
+        # Misra 2019: tanh(softplus(z)) = t / (t + 2) with t = e (e + 2), e = exp(z), or for z > 0, where that would
+        # overflow, (1 + 2 e) / (1 + 2 e + 2 e e) with e = exp(-z)
+        two = splat(np.float32(2))
+        e = exp(sub(zero, maximum(z, sub(zero, z))))
+        small, large = mul(e, add(e, two)), fma(two, e, one)
+        t = where_positive(z, div(large, fma(two, mul(e, e), large)), div(small, add(small, two)))
+        share = div(where_positive(z, one, e), add(one, e))
+        return mul(z, t), fma(mul(z, share), sub(one, mul(t, t)), t)
+    return splat(np.float32(np.nan)), splat(np.float32(np.nan))
 
 
 @inlined
@@ -138,8 +146,10 @@ def rarer_backward(dout, out, activation):
         return mul(dout, sub(zero, expm1_negative(sub(zero, out))))
     if activation == SLOPE:
         return mul(dout, out)
-    inside = where_positive(out, where_positive(sub(one, out), one, zero), zero)
-    return mul(mul(splat(np.float32(1 / 6)), inside), dout)
+    if activation == HARD_SIGMOID:
+        inside = where_positive(out, where_positive(sub(one, out), one, zero), zero)
+        return mul(mul(splat(np.float32(1 / 6)), inside), dout)
+    return splat(np.float32(np.nan))
 
 
 @kernel

@@ -37,7 +37,7 @@ from fastmlp.kernels.jit import inlined, kernel, merged, parallel
 from fastmlp.kernels.losses import LOSS as LOSS_OF_ROW
 from fastmlp.kernels.losses import MSE, NOTEBOOK, PREDICTED
 from fastmlp.kernels.network import TABLE_COLUMNS, output_of
-from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW
+from fastmlp.kernels.optimizers import step_sizes
 from fastmlp.kernels.processors import NARROW
 from fastmlp.kernels.regions import BACKWARD, FORWARD, INPUT, OUTPUT, SQUARES
 from fastmlp.kernels.regions import UPDATE as UPDATE_STORED
@@ -82,14 +82,9 @@ def side_by_side(address, kind, layer, context_address, threads):
 @inlined
 def set_rate(settings, rule, rate, t):
     """The learning rate of the t-th update since training began, counted from 1, and what else follows from it"""
-    one = np.float64(1)
-    step_size, correction = np.float64(rate), one
-    if rule == ADAM or rule == ADAMW:  # noqa: SIM109
-        step_size /= one - np.float64(settings[MOMENTUM]) ** t
-        correction = one / np.sqrt(one - np.float64(settings[BETA]) ** t)
-    elif rule == ADAGRAD:
-        step_size /= one + (t - 1) * np.float64(settings[RATE_DECAY])
-    settings[LEARNING_RATE], settings[STEP_SIZE], settings[CORRECTION] = rate, step_size, correction
+    settings[LEARNING_RATE], settings[STEP_SIZE], settings[CORRECTION] = step_sizes(
+        rule, rate, t, np.float64(settings[MOMENTUM]), np.float64(settings[BETA]), np.float64(settings[RATE_DECAY])
+    )
 
 
 @merged

@@ -26,7 +26,7 @@ from fastmlp.kernels.vector import (
 )
 
 # Kinds of rows.  CODED: bytes that a table translates, for the kernels of `sparse`; CSR: compressed sparse rows; WORDS:
-# the same, coded, as the words of `fastmlp.kernels.sparse.make_words`.
+# the same, coded, as the words of `fastmlp.kernels.sparse.make_words`.  Rows of an unknown kind are read as NaN.
 UINT8, FLOAT32, FLOAT64, CODED, CSR, WORDS = range(6)
 KINDS = {np.dtype(np.uint8): UINT8, np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64}
 
@@ -44,7 +44,9 @@ def load_element(rows, at):
         return np.float32(rows.data[at])
     if rows.kind == FLOAT32:
         return get_float32(rows.data, at)
-    return get_float64(rows.data, at)
+    if rows.kind == FLOAT64:
+        return get_float64(rows.data, at)
+    return np.float32(np.nan)
 
 
 @kernel
@@ -71,9 +73,12 @@ def gather(workspace, inp, rows, samples, start, first, last):
             elif rows.kind == FLOAT32:
                 for c in range(0, columns, NARROW):
                     store(mul(scale, load_float32(rows.data, at + (k + c) * 4)), workspace, to + c)
-            else:
+            elif rows.kind == FLOAT64:
                 for c in range(0, columns, NARROW):
                     store(mul(scale, load_float64(rows.data, at + (k + c) * 8)), workspace, to + c)
+            else:
+                for c in range(0, columns, NARROW):
+                    store(splat(np.float32(np.nan)), workspace, to + c)
 
 
 @kernel
@@ -87,6 +92,11 @@ def gather_standardized(workspace, inp, rows, scale, samples, start, first, last
 
     All in float64, and rounded once: in float32, numbers that are large beside their deviation would lose their digits.
     """
+    if rows.kind > FLOAT64:
+        for i in range(first, last):
+            for c in range(0, inp.columns, NARROW):
+                store(splat(np.float32(np.nan)), workspace, place(inp, i, c))
+        return
     for i in range(first, last):
         at = samples[start + i] * rows.stride
         whole = at + ceil_div(inp.columns, NARROW) * NARROW * rows.itemsize <= rows.data.size

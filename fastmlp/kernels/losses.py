@@ -27,13 +27,10 @@ from fastmlp.kernels.vector import (
     where_positive,
 )
 
+# The codes; `fastmlp.losses` has their names.  Those from MSE on are sums over outputs that have a target each, instead
+# of a label.
 CROSS_ENTROPY, SOFTMAX_MSE, NOTEBOOK, MSE, MAE, HUBER, POISSON, BINARY_CROSS_ENTROPY = range(8)
-LOSSES = {
-    "cross_entropy": CROSS_ENTROPY, "softmax_mse": SOFTMAX_MSE, "notebook": NOTEBOOK, "mse": MSE, "mae": MAE,
-    "huber": HUBER, "poisson": POISSON, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
-}  # fmt: skip
-# Those from MSE on are sums over outputs that have a target each, instead of a label.
-BY_ELEMENTS = {name: code for name, code in LOSSES.items() if code >= MSE}
+BY_ELEMENTS = (MSE, MAE, HUBER, POISSON, BINARY_CROSS_ENTROPY)
 
 LOSS, PREDICTED, SUM = range(3)
 
@@ -197,7 +194,7 @@ def magnitude_of(x):
 
 @inlined
 def element_loss(out, target, loss, delta):
-    """The loss of one vector of outputs, and its derivative."""
+    """The loss of one vector of outputs, and its derivative; NaN for an unknown code."""
     zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
     difference = sub(out, target)
     if loss == MSE:
@@ -216,9 +213,11 @@ def element_loss(out, target, loss, delta):
     if loss == POISSON:
         mean = exp(out)
         return sub(mean, mul(target, out)), sub(mean, target)
-    e = exp(sub(zero, magnitude_of(out)))
-    share = div(where_positive(out, one, e), add(one, e))  # the sigmoid, without a difference that cancels
-    return add(sub(maximum(zero, out), mul(out, target)), log(add(one, e))), sub(share, target)
+    if loss == BINARY_CROSS_ENTROPY:
+        e = exp(sub(zero, magnitude_of(out)))
+        share = div(where_positive(out, one, e), add(one, e))  # the sigmoid, without a difference that cancels
+        return add(sub(maximum(zero, out), mul(out, target)), log(add(one, e))), sub(share, target)
+    return splat(np.float32(np.nan)), splat(np.float32(np.nan))
 
 
 @kernel

@@ -14,7 +14,7 @@ import numpy as np
 from fastmlp.kernels.activations import activation_forward
 from fastmlp.kernels.addresses import address_of, doubles_at, floats_at, int32s_at, int64s_at, prefetch_at
 from fastmlp.kernels.dense import CACHE_LINE, ceil_div, column_start
-from fastmlp.kernels.gather import FLOAT32, UINT8, load_element
+from fastmlp.kernels.gather import FLOAT32, FLOAT64, UINT8, load_element
 from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.optimizers import PLAIN, optimizer_update
 from fastmlp.kernels.packing import append_nonzeros
@@ -62,10 +62,13 @@ def find_nonzeros(entries, rows, samples, start, first, last):
             for k in range(0, whole, NARROW):
                 x = mul(scale, load_float32(rows.data, at + k * 4))
                 to = append_nonzeros(x, entries.feature, entries.value, to, k)
-        else:
+        elif rows.kind == FLOAT64:
             for k in range(0, whole, NARROW):
                 x = mul(scale, load_float64(rows.data, at + k * 8))
                 to = append_nonzeros(x, entries.feature, entries.value, to, k)
+        else:
+            for k in range(0, whole, NARROW):
+                to = append_nonzeros(splat(np.float32(np.nan)), entries.feature, entries.value, to, k)
         for k in range(whole, n_features):
             value = rows.scale * load_element(rows, at + k * rows.itemsize)
             if value != 0:

@@ -18,16 +18,49 @@ from fastmlp.kernels.vector import (
     sub,
 )
 
-PLAIN, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP, ADAGRAD, STORE = range(8)
+# The codes; `fastmlp.optimizers` has their names.  An unknown code makes parameters NaN, so that training stops.
+PLAIN, MOMENTUM, NESTEROV, STORE, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(9)
 
 # rule: one of the codes above; the rest float32.  `momentum` is Adam's first beta, `beta` the second, or RMSprop's
 # alpha.  What changes from step to step: the learning rate; step_size, the rate over Adam's first correction of the
-# bias, or the rate that Adagrad has come down to; and `correction`, one over the root of Adam's second.
+# bias, or the rate that Adagrad has come down to; and `correction`, one over the root of Adam's second.  NAdam's
+# learning_rate is that of the gradient, its step_size that of the mean.
 Rule = namedtuple(
     "Rule",
     "rule learning_rate momentum weight_decay beta epsilon step_size correction",
     defaults=(np.float32(0), np.float32(0), np.float32(0), np.float32(1)),
 )
+
+
+@inlined
+def nadam_momentum(momentum, decay, t):
+    """NAdam's momentum in the t-th update, which rises from half of `momentum` to all of it"""
+    return momentum * (np.float64(1) - np.float64(0.5) * np.float64(0.96) ** (t * decay))
+
+
+@inlined
+def step_sizes(rule, rate, t, momentum, beta, decay):
+    """A Rule's learning_rate, step_size and correction in the t-th update since training began, counted from 1
+
+    `decay` is what changes the rate from step to step: Adagrad's, or NAdam's of the momentum.
+    """
+    rate, one = np.float64(rate), np.float64(1)
+    if rule == ADAM or rule == ADAMW:  # noqa: SIM109, Numba
+        return rate, rate / (one - momentum**t), one / np.sqrt(one - beta**t)
+    if rule == ADAGRAD:
+        return rate, rate / (one + (t - 1) * decay), one
+    if rule == NADAM:
+        now, following = nadam_momentum(momentum, decay, t), nadam_momentum(momentum, decay, t + 1)
+        product = one
+        for i in range(1, t + 1):
+            product *= nadam_momentum(momentum, decay, i)
+            if product < 1e-20:  # next to 1 it vanishes from here on
+                break
+        of_gradient, of_mean = (one - now) / (one - product), following / (one - product * following)
+        return rate * of_gradient, rate * of_mean, one / np.sqrt(one - beta**t)
+    if rule == RMSPROP or rule <= NESTEROV:
+        return rate, rate, one
+    return rate, np.float64(np.nan), one
 
 
 @inlined
@@ -82,16 +115,23 @@ def sgd_update(parameters, state, at, gradient, start, columns, rule):
 
 @kernel
 def adaptive_update(parameters, state, at, gradient, start, columns, rule):
-    """The rules ADAM (Kingma and Ba 2015), ADAMW (Loshchilov and Hutter 2019), RMSPROP (Hinton 2012) and ADAGRAD (Duchi
-    et al. 2011), as PyTorch defines them
+    """The rules ADAM (Kingma and Ba 2015), ADAMW (Loshchilov and Hutter 2019), RMSPROP (Hinton 2012), ADAGRAD (Duchi et
+    al. 2011) and NADAM (Dozat 2016), as PyTorch defines them
 
     `state` holds Adam's mean of gradients, or RMSprop's velocity, and behind it the mean of squares; Adagrad's sum of
     squares is all of it.
     """
+    if rule.rule == ADAGRAD:
+        squares = np.int64(0)
+    elif rule.rule == ADAM or rule.rule == ADAMW or rule.rule == RMSPROP or rule.rule == NADAM:
+        squares = parameters.size
+    else:  # whose state may be of any size
+        for c in range(0, columns, NARROW):
+            store(splat(np.float32(np.nan)), parameters, at + c)
+        return
     one, decay, epsilon = np.float32(1), splat(rule.weight_decay), splat(rule.epsilon)
     beta, rest, step_size = splat(rule.beta), splat(one - rule.beta), splat(-rule.step_size)
     is_adam = rule.rule == ADAM or rule.rule == ADAMW
-    squares = np.int64(0) if rule.rule == ADAGRAD else parameters.size
     for c in range(0, columns, NARROW):
         weight, g = load(parameters, at + c), load(gradient, start + c)
         if rule.rule == ADAMW:
@@ -107,6 +147,13 @@ def adaptive_update(parameters, state, at, gradient, start, columns, rule):
             mean = fma(splat(one - rule.momentum), sub(g, mean), mean)
             store(mean, state, at + c)
             step = div(mean, fma(root, splat(rule.correction), epsilon))
+        elif rule.rule == NADAM:
+            mean = load(state, at + c)
+            mean = fma(splat(one - rule.momentum), sub(g, mean), mean)
+            store(mean, state, at + c)
+            step = fma(splat(rule.learning_rate), g, mul(splat(rule.step_size), mean))
+            store(sub(weight, div(step, fma(root, splat(rule.correction), epsilon))), parameters, at + c)
+            continue
         else:
             step = div(g, add(root, epsilon))
             if rule.rule == RMSPROP:

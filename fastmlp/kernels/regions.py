@@ -343,5 +343,5 @@ def stored_update(kind, _, context_address, thread, threads):
 
 LOSS_ENTRIES = {
     CROSS_ENTROPY: cross_entropy_rows, SOFTMAX_MSE: softmax_mse_rows, NOTEBOOK: notebook_rows,
-    **dict.fromkeys(BY_ELEMENTS.values(), elements_rows),
+    **dict.fromkeys(BY_ELEMENTS, elements_rows),
 }  # fmt: skip
