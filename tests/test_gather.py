@@ -51,3 +51,12 @@ def test_rows_outside_of_the_share_are_left_alone(dtype, first, last):
     np.testing.assert_array_equal(got[first:last], reference.gather(data, samples[2:7], scale)[first:last])
     assert np.isnan(np.delete(got, np.s_[first:last], axis=0)).all()
     assert np.isnan(work.array[inp.start + 2 * inp.panel :]).all()
+
+
+def test_rows_of_an_unknown_kind_are_read_as_nan():
+    work, samples = Memory(4_000), np.arange(4)
+    for inside in (True, False):  # whole vectors, and the data's end
+        rows = inputs.rows_of(np.ones((5 if inside else 4, 19), np.float32), 1.0)._replace(kind=99)
+        inp = work.panels(np.zeros((4, 19), np.float32))
+        gather(work.array, inp, rows, samples, 0, 0, 4)
+        assert np.isnan(work.read(inp)).all()

@@ -202,7 +202,7 @@ def test_predictions_are_the_same_bits_however_they_are_computed(hidden):
         assert np.isnan(outputs[19]).all()  # the row behind the last one
         results.append(outputs[:19])
         want = reference.forward(
-            x[:19] / 255, run.parameters.weights, run.parameters.biases, ["tanh"] * len(hidden) + [""]
+            x[:19] / 255, run.parameters.weights, run.parameters.biases, ["tanh"] * len(hidden) + ["identity"]
         )
         np.testing.assert_allclose(outputs[:19], want[-1], rtol=1e-4, atol=1e-5)
     for other in results[1:]:
@@ -214,7 +214,7 @@ def test_evaluation_changes_nothing_and_gives_the_references_loss():
     run = make_run(x, y, sgd=SGDS[1])
     before, packed = arrays_of(run), run.network.parameters.copy()
     total, correct, _ = run.evaluate(50)
-    logits = reference.forward(x / 255, run.parameters.weights, run.parameters.biases, ["tanh", ""])[-1]
+    logits = reference.forward(x / 255, run.parameters.weights, run.parameters.biases, ["tanh", "identity"])[-1]
     losses, predicted, _ = reference.cross_entropy(logits, y)
     assert total == pytest.approx(losses.sum(), rel=1e-5)
     assert correct == (predicted == y).sum()
