@@ -94,7 +94,10 @@ def test_training_that_is_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path
             while not list(folder.glob(".fastmlp-*")) and process.poll() is None and time.monotonic() < end:
                 pass
         else:
-            time.sleep(rng.uniform(0.05, 0.8))
+            end = time.monotonic() + 20
+            while newest(folder) is None and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.01)  # a busy machine may take long to begin
+            time.sleep(rng.uniform(0, 0.4))
         kills += kill(process)
         for part in folder.glob(".fastmlp-*"):
             part.unlink()
