@@ -112,8 +112,9 @@ def train(
     seed : int, optional
         Seed of all random numbers.  The same seed, data and arguments give bitwise the same model.
     threads : int, optional
-        Maximum number of threads; by default as many as the process may use physical cores.  Small steps run on one
-        thread, which is faster.  The result does not depend on the number.
+        Maximum number of threads; by default the physical cores that the process may use, within a container's CPU
+        quota and ``OMP_NUM_THREADS``.  Small steps run on one thread, which is faster.  The result does not depend on
+        the number.
     callbacks : iterable
         Functions of the model, called after every epoch, or objects with any of the methods ``on_train_begin(model)``,
         ``on_epoch_end(model)`` and ``on_train_end(model)``.  Training ends when one returns True after an epoch.

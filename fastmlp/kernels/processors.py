@@ -25,7 +25,6 @@ class Processor(NamedTuple):
     strip    columns that a sparse kernel takes at once, a multiple of `wide`
     panel    columns of a panel, a multiple of `rows` and of `strip`
     packing  how lists are packed, see `fastmlp.kernels.packing`
-    by_element  whether an FMA takes one element of a register as a factor, so that factors are loaded as vectors
     """
 
     lanes: int
@@ -34,7 +33,6 @@ class Processor(NamedTuple):
     strip: int
     panel: int
     packing: str
-    by_element: bool = False
 
 
 PROCESSORS = {
@@ -45,9 +43,8 @@ PROCESSORS = {
     # 16 registers: 12 accumulators, 2 vectors, 1 broadcast.  On Zen 3 (peak 103) 6 x 16 reaches 89 to 99, 4 x 16 85 to
     # 93, and less where an FMA takes 5 cycles (Haswell, Zen 2).
     "avx2": Processor(lanes=8, rows=6, wide=16, strip=32, panel=96, packing="permute"),
-    # 32 registers: 16 accumulators and 4 vectors, 4 of factors.  By llvm-mca 1.99 of 2 FMA a cycle on Neoverse N1, 3.97
-    # of 4 on V2, without spills; 8 x 12 and 6 x 16 spill.
-    "neon": Processor(lanes=4, rows=4, wide=16, strip=32, panel=64, packing="table", by_element=True),
+    # 32 registers: 16 accumulators, 4 vectors, broadcasts.  8 x 12 and 6 x 16 spill (by the machine code).
+    "neon": Processor(lanes=4, rows=4, wide=16, strip=32, panel=64, packing="table"),
     # Anything else: right, and not made to be fast.
     "other": Processor(lanes=4, rows=2, wide=16, strip=16, panel=64, packing="scalar"),
 }
