@@ -49,9 +49,8 @@ def compile_regions(names: list[str], announce: bool = False) -> None:
         with _announced(_total(ours) + HERE_ALREADY, announce), _second_process(theirs):
             for name in ours:
                 _ = getattr(regions, name).address
-    for (
-        name
-    ) in names:  # what the second process has compiled is in the cache; what it could not compile is compiled here
+    # what the second process has compiled is loaded from the cache; what it could not compile is compiled here
+    for name in names:
         _ = getattr(regions, name).address
 
 
