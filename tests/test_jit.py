@@ -24,7 +24,7 @@ out = np.zeros(16, np.float32)
 losses.softmax(out, dense.Matrix(0, 64, 16, 1, 4), 0, 1)
 assert regions.elements_rows.address != 0
 assert config.CACHE_DIR == outside
-print(jit.CACHE_FOLDER, out[0], jit.is_cached())
+print(jit.CACHE_FOLDER, out[0], bool(jit.cached_files()))
 """
 
 # The same for two small ones, which takes no time.
@@ -37,7 +37,7 @@ def halve(x):
 def nothing(x):
     pass
 assert nothing.address != 0
-print(jit.CACHE_FOLDER, halve(0.5), jit.is_cached())
+print(jit.CACHE_FOLDER, halve(0.5), bool(jit.cached_files()))
 """
 
 WHERE = "from fastmlp.kernels import jit; print(jit.CACHE_FOLDER)"

@@ -81,11 +81,6 @@ def cached_files() -> list[Path]:
     return [] if CACHE_FOLDER is None else sorted(CACHE_FOLDER.glob(f"*{SUFFIX}"))
 
 
-def is_cached() -> bool:
-    """Whether any compiled code is in CACHE_FOLDER."""
-    return len(cached_files()) > 0
-
-
 def is_cache_writable() -> bool:
     """Whether compiled code can be kept in CACHE_FOLDER."""
     return CACHE_FOLDER is not None and os.access(CACHE_FOLDER, os.W_OK)

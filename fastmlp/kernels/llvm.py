@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic, make_attribute_wrapper, models, register_model
 
-FLOAT, I8, I16, I32, I64 = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+FLOAT, I8, I32, I64 = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
 class Vector(types.Type):
