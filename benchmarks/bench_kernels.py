@@ -16,7 +16,7 @@ class Kernels:
         ["dense_forward", "dense_backward_input", "dense_update", "dense_forward_row", "dense_backward_row",
          "make_lists", "place_words", "sparse_add", "sparse_update", "find_nonzeros", "copy_nonzeros", "sort_nonzeros",
          "nonzeros_forward", "nonzeros_update", "nonzeros_update_row", "dense_update_adam", "bias_update", "transpose",
-         "make_words", "finish_forward", "prepare_rows", "prepare_entries", "penalise", "update_strip", "limit_norms",
+         "make_words", "finish_forward", "prepare_rows", "prepare_entries", "penalize", "update_strip", "limit_norms",
          "weigh", "activate"],
         SHAPES,
     ]  # fmt: skip
@@ -50,20 +50,20 @@ class Losses:
 
 
 def _layer(batch_size, n_in, n_out):
-    """A first layer with its memory as `fastmlp.run` lays it out, its input, and a rule that changes no weight."""
-    from fastmlp.kernels.optimizers import PLAIN, Rule
-    from fastmlp.parameters import initial_parameters
-    from fastmlp.run import Run
+    """A first layer with its memory as the executor lays it out, its input, and a rule that changes no weight."""
+    from fastmlp.engine.executor import Executor
+    from fastmlp.engine.parameters import initial_parameters
+    from fastmlp.kernels.ops.optimizers import PLAIN, Rule
 
     rng = np.random.default_rng(0)
     x = (rng.integers(1, 256, (batch_size, n_in)) * (rng.random((batch_size, n_in)) < 0.2)).astype(np.uint8)
-    run = Run(initial_parameters((n_in, n_out, 2), "he", rng), ["relu"], "cross_entropy", batch_size)
+    run = Executor(initial_parameters((n_in, n_out, 2), "he", rng), ["relu"], "cross_entropy", batch_size)
     rule = Rule(PLAIN, np.float32(1e-30), np.float32(0), np.float32(0))
     return run, x, np.arange(batch_size), rule
 
 
 def _matrices(run, batch_size):
-    from fastmlp.kernels import network as n
+    from fastmlp.kernels.step import network as n
 
     zero, size = np.int64(0), np.int64(batch_size)
     return n.network_input(run.network, size), n.output_of(run.network, zero, size), n.weight_of(run.network, zero)
@@ -71,14 +71,14 @@ def _matrices(run, batch_size):
 
 def _dense(function):
     def make(batch_size, n_in, n_out):
-        from fastmlp import inputs
-        from fastmlp.kernels import dense, gather
-        from fastmlp.kernels.network import BIAS
+        from fastmlp.data.encoding import rows_of
+        from fastmlp.kernels.ops import dense, gather
+        from fastmlp.kernels.step.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, places = run.network, run.network.places
         inp, out, weight = _matrices(run, batch_size)
-        gather.gather(network.workspace, inp, inputs.rows_of(x, "auto"), samples, 0, 0, batch_size)
+        gather.gather(network.workspace, inp, rows_of(x, "auto"), samples, 0, 0, batch_size)
         bias = int(network.layers[BIAS])
         if function == "dense_forward":
             return lambda: dense.dense_forward(
@@ -91,8 +91,8 @@ def _dense(function):
                 places.scratch, 0, dense.strips(weight), 0, weight.rows,
             )  # fmt: skip
         if function in ("dense_forward_row", "dense_backward_row"):
-            from fastmlp.kernels import rows
-            from fastmlp.kernels.sparse import sparse_strips
+            from fastmlp.kernels.ops import rows
+            from fastmlp.kernels.ops.sparse import sparse_strips
 
             if function == "dense_forward_row":
                 return lambda: rows.dense_forward_row(
@@ -118,13 +118,14 @@ def _sparse(function):
     def make(batch_size, n_in, n_out):
         from scipy.sparse import csr_matrix
 
-        from fastmlp import inputs, workspace
-        from fastmlp.kernels import sparse
+        from fastmlp.data.encoding import coded_rows, coded_words
+        from fastmlp.engine import workspace
+        from fastmlp.kernels.ops import sparse
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, places = run.network, run.network.places
         _, out, weight = _matrices(run, batch_size)
-        rows, table = inputs.coded_rows(x, "auto")
+        rows, table = coded_rows(x, "auto")
         workspace.set_table(network, table)
         lists = workspace.sparse_lists(n_in, batch_size)
 
@@ -135,7 +136,7 @@ def _sparse(function):
         def place_words():
             sparse.place_words(lists, words, samples, 0, batch_size, 0, lists.groups)
 
-        words, _ = inputs.coded_words(csr_matrix(x), 1 / 255)
+        words, _ = coded_words(csr_matrix(x), 1 / 255)
         make_lists()
         strips, blocks = sparse.sparse_strips(out), -(-batch_size // 128)
         wanted = sparse.Wanted(rows, samples, 1, 0, 0, 0)
@@ -163,14 +164,15 @@ def _nonzeros(function):
     def make(batch_size, n_in, n_out):
         from scipy.sparse import csr_matrix
 
-        from fastmlp import inputs, workspace
-        from fastmlp.kernels import nonzeros, sparse
-        from fastmlp.kernels.network import BIAS
+        from fastmlp.data.encoding import rows_of
+        from fastmlp.engine import workspace
+        from fastmlp.kernels.ops import nonzeros, sparse
+        from fastmlp.kernels.step.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, places = run.network, run.network.places
         _, out, weight = _matrices(run, batch_size)
-        rows, entries = inputs.rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
+        rows, entries = rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
         bias, strips = int(network.layers[BIAS]), sparse.sparse_strips(out)
 
         def find_nonzeros():
@@ -202,7 +204,7 @@ def _nonzeros(function):
                     network.workspace, out, entries, network.parameters, weight, rule.learning_rate, strip
                 )
 
-        copied, csr = workspace.nonzeros_for(n_in, batch_size, n_in), inputs.rows_of(csr_matrix(x), 1 / 255)
+        copied, csr = workspace.nonzeros_for(n_in, batch_size, n_in), rows_of(csr_matrix(x), 1 / 255)
         find_nonzeros()
         sort_nonzeros()
         return locals()[function]
@@ -216,13 +218,15 @@ def _more(function):
     def make(batch_size, n_in, n_out):
         from scipy.sparse import csr_matrix
 
-        from fastmlp import inputs, workspace
-        from fastmlp.kernels import dense, dropout, losses, nonzeros, penalties, sparse
-        from fastmlp.kernels.activations import SIGMOID, TANH
-        from fastmlp.kernels.activations import activate as activate_flat
-        from fastmlp.kernels.network import BIAS
-        from fastmlp.kernels.optimizers import ADAM, Rule
-        from fastmlp.kernels.processors import NARROW
+        from fastmlp.data.encoding import rows_of
+        from fastmlp.engine import workspace
+        from fastmlp.kernels.ops import dense, dropout, losses, nonzeros, sparse
+        from fastmlp.kernels.ops.activations import SIGMOID, TANH
+        from fastmlp.kernels.ops.activations import activate as activate_flat
+        from fastmlp.kernels.ops.optimizers import ADAM, Rule
+        from fastmlp.kernels.simd.processors import NARROW
+        from fastmlp.kernels.step import penalties
+        from fastmlp.kernels.step.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, places = run.network, run.network.places
@@ -234,9 +238,9 @@ def _more(function):
         drop = dropout.dropout_of(1, 1, 0, 2**31)
         none, factor = np.zeros(0, np.float32), np.ones(-(-n_in // 64) * 64, np.float32)
         adam = Rule(ADAM, *np.float32([1e-30, 0.9, 0, 0.999, 1e-8, 1e-30, 1]))
-        rows, entries = inputs.rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
+        rows, entries = rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
         nonzeros.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
-        csr = inputs.rows_of(csr_matrix(x), 1 / 255)
+        csr = rows_of(csr_matrix(x), 1 / 255)
         words, starts = np.zeros(x.size, np.int64), np.zeros(batch_size + 1, np.int64)
         codes = np.ones(x.size, np.uint8)[: csr.data.size // csr.itemsize]
         one, clip = np.float32(1e-30), np.float32(0.5)
@@ -284,8 +288,8 @@ def _more(function):
                 at = weight.start + strip // 4 * weight.panel + strip % 4 * 16
                 kernel(parameters, *([] if kernel is penalties.limit_norms else [state]), at, weight.row, n_in, *more)
 
-        def penalise():
-            by_strips(penalties.penalise, np.int64(16), one, one)
+        def penalize():
+            by_strips(penalties.penalize, np.int64(16), one, one)
 
         def update_strip():
             by_strips(penalties.update_strip, clip, adam)
@@ -307,8 +311,8 @@ def _more(function):
 
 
 def _loss(loss, n_outputs):
-    from fastmlp.kernels import losses
-    from fastmlp.kernels.dense import Matrix
+    from fastmlp.kernels.ops import losses
+    from fastmlp.kernels.ops.dense import Matrix
 
     n, rng = 2048, np.random.default_rng(0)
     panels = -(-n_outputs // 64)

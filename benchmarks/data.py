@@ -64,7 +64,7 @@ def dense(x):
 @functools.cache
 def initial(n_in: int, hidden: tuple, n_out: int):
     """Weights and biases that every training starts from."""
-    weights, biases = fastmlp.reference.initialise((n_in, *hidden, n_out), "he", np.random.default_rng(0))
+    weights, biases = fastmlp.reference.initialize((n_in, *hidden, n_out), "he", np.random.default_rng(0))
     return list(zip(weights, biases))
 
 
@@ -167,7 +167,7 @@ def missing(function):
 
 
 def _prepare() -> None:
-    """Make all data, and load what is compiled on one thread: an OpenMP team would not survive the fork."""
+    """Make all data, and load what is compiled on one thread: an OpenMP thread_scope would not survive the fork."""
     for kind in {case.kind for case in CASES.values()}:
         with suppress(ImportError):  # SciPy, which older versions did not need
             x, y = samples(kind)

@@ -41,10 +41,10 @@ def _setting(data, hidden, seed, epochs, batch_size, learning_rate):
     import numpy as np
 
     from fastmlp import reference
-    from fastmlp.course import learning_rates
+    from fastmlp.training.trainer import learning_rates
 
     rng, n = np.random.default_rng(seed), len(data.x_train)
-    weights, biases = reference.initialise((784, *hidden, 10), "he", rng)
+    weights, biases = reference.initialize((784, *hidden, 10), "he", rng)
     steps = -(-n // batch_size)
     rates = [learning_rates(learning_rate, epoch, epochs, steps) for epoch in range(epochs)]
     return weights, biases, [rng.permutation(n) for _ in range(epochs)], rates

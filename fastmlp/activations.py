@@ -1,6 +1,6 @@
 """The table of activations: their names here and elsewhere, and what training with them needs.
 
-To add one: a code and the arithmetic in `fastmlp.kernels.activations`, a row here, and the same in NumPy in
+To add one: a code and the arithmetic in `fastmlp.kernels.ops.activations`, a row here, and the same in NumPy in
 `fastmlp.reference`.
 """
 
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels import activations as kernels
+from fastmlp.kernels.ops import activations as kernels
 
-# Adds an activation to an ONNX graph, see `fastmlp.onnx`: takes the graph and the name of a value, returns another.
+# Adds an activation to an ONNX graph, see `fastmlp.io.onnx`: takes the graph and the name of a value, returns another.
 Onnx = Callable[[Any, str], str]
 
 

@@ -13,10 +13,10 @@ import math
 import os
 import time
 
-from fastmlp import inputs
+from fastmlp import checks
 from fastmlp.deprecation import renamed
-from fastmlp.metrics import higher_is_better as metric_rises
 from fastmlp.model import MLP
+from fastmlp.training.metrics import higher_is_better as metric_rises
 
 
 @renamed(rises="higher_is_better")
@@ -53,7 +53,7 @@ class EarlyStopping:
     ):
         self.metric, self.restore_best = metric, restore_best
         self.higher_is_better = metric_rises(metric) if higher_is_better is None else higher_is_better
-        self.patience = inputs.check_integer(patience, "patience", 0)
+        self.patience = checks.check_integer(patience, "patience", 0)
         if isinstance(min_delta, bool) or not isinstance(min_delta, (int, float)):
             raise TypeError(f"min_delta must be a finite number >= 0, got {min_delta!r}")
         if not 0 <= min_delta < math.inf:
@@ -105,7 +105,7 @@ class TimeBudget:
     """
 
     def __init__(self, seconds: float):
-        self.seconds = inputs.check_positive(seconds, "seconds")
+        self.seconds = checks.check_positive(seconds, "seconds")
 
     def on_train_begin(self, model: MLP) -> None:
         self._start = time.monotonic()

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 import fastmlp
-from fastmlp import inputs
+from fastmlp import checks
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.atomic_write import check_writable
 from fastmlp.datasets import load_npy
-from fastmlp.files import save_somewhere
 from fastmlp.initializers import INITS
+from fastmlp.io.atomic_write import check_writable
+from fastmlp.io.safetensors import save_somewhere
 from fastmlp.losses import OF_LABELS
 from fastmlp.optimizers import OPTIMIZERS
-from fastmlp.progress import summary
+from fastmlp.training.progress import summary
 
 # The recipe of `fastmlp train`: 784-128-10 reaches 98.2% on the test set (mean of four seeds; the lowest 98.1%).
 EPOCHS, BATCH_SIZE, LEARNING_RATE, MOMENTUM = 10, 64, 0.1, 0.9
@@ -103,7 +103,7 @@ def _add_training_options(parser: argparse.ArgumentParser, epochs: int) -> None:
     add = parser.add_argument
     add("--hidden", type=_widths, default=(128,), metavar="N[,N...]", help='widths of the hidden layers; "" for none')
     add("--activation", default="relu", choices=list(ACTIVATIONS), help="of the hidden layers")
-    add("--loss", default="cross_entropy", choices=list(OF_LABELS), help="what is minimised")
+    add("--loss", default="cross_entropy", choices=list(OF_LABELS), help="what is minimized")
     add("--label-smoothing", type=float, default=0.0, help="share of the target that is spread over the classes")
     add("--class-weight", choices=["balanced"], help="weigh the classes by how rare they are")
     add("--optimizer", default="sgd", choices=list(OPTIMIZERS), help="update rule")
@@ -159,7 +159,7 @@ def _training_arguments(options) -> dict:
         settings["momentum"] = options.momentum
     optimizer = OPTIMIZERS[options.optimizer](**settings)
     rate = optimizer.learning_rate if options.learning_rate is None else options.learning_rate
-    schedule = SCHEDULES[options.schedule](inputs.check_positive(rate, "learning_rate"))
+    schedule = SCHEDULES[options.schedule](checks.check_positive(rate, "learning_rate"))
     if options.warm_up:
         schedule = fastmlp.Warmup(schedule, options.warm_up)
     return {
@@ -184,7 +184,7 @@ def _train(options) -> None:
     arguments = _training_arguments(options)
     if options.save:
         check_writable(options.save)
-    from fastmlp.compilation import USUAL, compile_regions
+    from fastmlp.engine.compilation import USUAL, compile_regions
 
     if arguments["batch_size"] > 4 and arguments["loss"] in (None, "cross_entropy"):
         compile_regions(list(USUAL), announce=not options.quiet)
@@ -297,8 +297,9 @@ def _info(options) -> None:
     import llvmlite
     import numba
 
-    from fastmlp import threads
-    from fastmlp.kernels import jit, processors
+    from fastmlp.engine import threads
+    from fastmlp.kernels import jit
+    from fastmlp.kernels.simd import processors
 
     flags = set(jit.CPU_FEATURES.split(","))
     known = [name for name in ("avx512f", "avx512vbmi2", "avx2", "fma", "neon") if f"+{name}" in flags]

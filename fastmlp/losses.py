@@ -1,6 +1,6 @@
 """The table of losses: what their targets and outputs are, and their names elsewhere.
 
-To add one: a code and the arithmetic in `fastmlp.kernels.losses`, a row here, and the same in NumPy in
+To add one: a code and the arithmetic in `fastmlp.kernels.ops.losses`, a row here, and the same in NumPy in
 `fastmlp.reference`.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastmlp.kernels import losses as kernels
+from fastmlp.kernels.ops import losses as kernels
 
 
 class Output(NamedTuple):

@@ -10,18 +10,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp import inputs
-from fastmlp.kernels import context as places
-from fastmlp.kernels.activations import SIGMOID, activate
-from fastmlp.kernels.dense import Matrix
-from fastmlp.kernels.gather import KINDS
-from fastmlp.kernels.losses import batch_softmax, softmax
-from fastmlp.kernels.processors import NARROW, PANEL
+from fastmlp import checks
+from fastmlp.data.arrays import check_features, is_csr
+from fastmlp.data.scaling import check_input_scale
+from fastmlp.data.targets import check_by_elements, check_labels, check_sample_weight, encode_labels, encode_targets
+from fastmlp.engine.executor import Executor, SingleRow, padded_outputs
+from fastmlp.engine.parameters import Parameters
+from fastmlp.engine.threads import resolve
+from fastmlp.engine.workspace import pack
+from fastmlp.kernels.ops.activations import SIGMOID, activate
+from fastmlp.kernels.ops.dense import Matrix
+from fastmlp.kernels.ops.gather import KINDS
+from fastmlp.kernels.ops.losses import batch_softmax, softmax
+from fastmlp.kernels.simd.processors import NARROW, PANEL
+from fastmlp.kernels.step import record as places
 from fastmlp.losses import LOSSES, output_of
-from fastmlp.parameters import Parameters
-from fastmlp.run import Run, SingleRow, padded_outputs
-from fastmlp.threads import resolve
-from fastmlp.workspace import pack
 
 # Samples per step of prediction: their activations in one panel take 32 KB, which fits into the first-level cache.
 CHUNK = 128
@@ -93,8 +96,8 @@ class MLP:
     @input_scale.setter
     def input_scale(self, value) -> None:
         if isinstance(value, str):
-            inputs.check_choice(value, "input_scale", ("auto",))
-        self._input_scale = inputs.check_input_scale(value, self.n_features)
+            checks.check_choice(value, "input_scale", ("auto",))
+        self._input_scale = check_input_scale(value, self.n_features)
         self._singles = {}
 
     @property
@@ -136,21 +139,21 @@ class MLP:
     def __repr__(self) -> str:
         return f"<fastmlp.MLP {'-'.join(map(str, self.widths))}, {self.loss}>"
 
-    def _run(self, x: np.ndarray, batch_size: int) -> Run:
-        """Return a Run of this model for checked features; for few samples it does not copy the weights."""
+    def _run(self, x: np.ndarray, batch_size: int) -> Executor:
+        """Return an Executor of this model for checked features; for few samples it does not copy the weights."""
         packed, threads = x.shape[0] >= CHUNK, resolve(self.threads)
-        return Run(
+        return Executor(
             self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads,
             settings={places.DELTA: self.delta},
         )  # fmt: skip
 
     def _check_features(self, x, name: str = "x") -> np.ndarray:
-        return inputs.check_features(x, self.n_features, name, self.feature_names)
+        return check_features(x, self.n_features, name, self.feature_names)
 
     @staticmethod
     def _sparse(x) -> bool | None:
-        """Return `sparse` for `Run.set_data`: False for few samples, whose weights are not packed; lists do not pay."""
-        return None if inputs.is_csr(x) or x.shape[0] >= CHUNK else False
+        """Return `sparse` for `Executor.set_data`: False for few samples, whose weights are not packed."""
+        return None if is_csr(x) or x.shape[0] >= CHUNK else False
 
     def _single_outputs(self, x) -> np.ndarray | None:
         """Return outputs (1, n_out) for a single sample in an array that needs no conversion, else None."""
@@ -158,7 +161,7 @@ class MLP:
             return None
         single = self._singles.get(x.dtype)
         if single is None:
-            run = Run(self._parameters, self.activations, self.loss, 1, packed=False)
+            run = Executor(self._parameters, self.activations, self.loss, 1, packed=False)
             single = self._singles[x.dtype] = SingleRow(run, x.dtype, self.input_scale)
         return single.predict(x)
 
@@ -280,7 +283,7 @@ class MLP:
         targets = self._encode(y, x.shape[0])
         total_weight = float(x.shape[0])
         if sample_weight is not None:
-            targets = targets._replace(weights=inputs.check_sample_weight(sample_weight, x.shape[0]))
+            targets = targets._replace(weights=check_sample_weight(sample_weight, x.shape[0]))
             total_weight = float(targets.weights.sum(dtype=np.float64))
         whole = self._over_batch
         run = self._run(x, x.shape[0] if whole else min(x.shape[0], CHUNK))
@@ -322,7 +325,7 @@ class MLP:
         DivergenceError
             If the loss or a weight becomes NaN or infinite; model and optimizer are left unchanged.
         """
-        from fastmlp.course import partial_fit
+        from fastmlp.training.trainer import partial_fit
 
         return partial_fit(self, x, y, sample_weight, learning_rate, batch_size)
 
@@ -337,9 +340,9 @@ class MLP:
     def _encode(self, y, n_samples: int, name: str = "y"):
         """Check targets and encode them for the kernels."""
         if self.classes is None:
-            check = inputs.check_by_elements(self.loss)
-            return inputs.encode_targets(check(y, n_samples, self.widths[-1], name))
-        return inputs.encode_labels(inputs.check_labels(y, n_samples, name), self.classes, name)
+            check = check_by_elements(self.loss)
+            return encode_targets(check(y, n_samples, self.widths[-1], name))
+        return encode_labels(check_labels(y, n_samples, name), self.classes, name)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model to a safetensors file; `fastmlp.load` reads it.
@@ -354,19 +357,19 @@ class MLP:
         OSError
             If the file can't be written; an existing file is left as it was.
         """
-        from fastmlp.files import save
+        from fastmlp.io.safetensors import save
 
         save(copy.copy(self), path)  # the copy does not change while it is written
 
     def to_onnx(self, path: str | os.PathLike, dtype: str = "float32") -> None:
-        """Write the model to an ONNX file; see `fastmlp.onnx.to_onnx`."""
-        from fastmlp.onnx import to_onnx
+        """Write the model to an ONNX file; see `fastmlp.io.onnx.to_onnx`."""
+        from fastmlp.io.onnx import to_onnx
 
         to_onnx(copy.copy(self), path, dtype)
 
     def to_torch(self):
         """Return a ``torch.nn.Sequential`` that computes the model's outputs; see `fastmlp.to_torch`."""
-        from fastmlp.convert import to_torch
+        from fastmlp.io.convert import to_torch
 
         return to_torch(copy.copy(self))
 
@@ -377,7 +380,7 @@ def _parts(x, size: int):
     A CSR matrix is not copied, and stays in one part.
     """
     n = x.shape[0]
-    if inputs.is_csr(x):
+    if is_csr(x):
         return [(slice(0, n), x)]
     slices = [slice(start, min(start + size, n)) for start in range(0, n, size)]
     return [(part, x[part]) for part in slices]

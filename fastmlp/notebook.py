@@ -11,14 +11,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastmlp import inputs
-from fastmlp.course import DivergenceError
+from fastmlp import checks
+from fastmlp.data.targets import encode_labels
 from fastmlp.datasets import load_mnist
-from fastmlp.kernels.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR, RECORD_LOSS
+from fastmlp.engine.executor import Executor
+from fastmlp.engine.parameters import initial_parameters
+from fastmlp.engine.threads import resolve
+from fastmlp.kernels.step.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR, RECORD_LOSS
 from fastmlp.model import MLP, Predictor
-from fastmlp.parameters import initial_parameters
-from fastmlp.run import Run
-from fastmlp.threads import resolve
+from fastmlp.training.trainer import DivergenceError
 
 BATCH_SIZE, HIDDEN, LEARNING_RATE, VALIDATION_SIZE, VALIDATE_EVERY = 128, 128, 0.001, 10_000, 100
 
@@ -92,10 +93,10 @@ def reproduce(
     DivergenceError
         If the loss becomes NaN or infinite.
     """
-    iterations = inputs.check_integer(iterations, "iterations", 1)
+    iterations = checks.check_integer(iterations, "iterations", 1)
     if seed is not None:
-        seed = inputs.check_integer(seed, "seed", 0)
-    inputs.check_choice(corrected, "corrected", (True, False))
+        seed = checks.check_integer(seed, "seed", 0)
+    checks.check_choice(corrected, "corrected", (True, False))
     if on_validation is not None and not callable(on_validation):
         raise TypeError(f"on_validation must be a function of the model, got {on_validation!r}")
     n_threads = resolve(threads)
@@ -107,8 +108,8 @@ def reproduce(
     history: dict[str, list] = {"iteration": list(range(iterations)), "train_accuracy": [], "train_loss": []}
     history |= {"validation_iteration": [], "validation_accuracy": []}
     model.history, model.threads = history, threads
-    run = Run(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=n_threads)
-    run.set_data(x, 1.0, inputs.encode_labels(y, np.arange(10, dtype=np.uint8)))
+    run = Executor(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=n_threads)
+    run.set_data(x, 1.0, encode_labels(y, np.arange(10, dtype=np.uint8)))
     validation, done = Predictor(model, x_validation), 0
     while done < iterations:  # up to and including iterations 0, 100, 200, ... and the last
         n_steps = min(1 if done == 0 else VALIDATE_EVERY, iterations - done)

@@ -1,4 +1,4 @@
-"""Optimizers; their arithmetic is in `fastmlp.kernels.optimizers`.
+"""Optimizers; their arithmetic is in `fastmlp.kernels.ops.optimizers`.
 
 All have the definitions and defaults of PyTorch, except that weight decay does not apply to biases.
 """
@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastmlp.inputs import check_field, check_share
-from fastmlp.kernels.context import BETA, EPSILON, MOMENTUM, RATE_DECAY, WEIGHT_DECAY
-from fastmlp.kernels.optimizers import ADAGRAD, ADAM, ADAMW, NADAM, NESTEROV, PLAIN, RMSPROP
-from fastmlp.kernels.optimizers import MOMENTUM as WITH_MOMENTUM
+from fastmlp.checks import check_field, check_share
+from fastmlp.kernels.ops.optimizers import ADAGRAD, ADAM, ADAMW, NADAM, NESTEROV, PLAIN, RMSPROP
+from fastmlp.kernels.ops.optimizers import MOMENTUM as WITH_MOMENTUM
+from fastmlp.kernels.step.record import BETA, EPSILON, MOMENTUM, RATE_DECAY, WEIGHT_DECAY
 
 
 class Optimizer:
@@ -262,7 +262,7 @@ class Adagrad(Optimizer):
 
 
 # The table: names in `fastmlp.train` and of the estimators' solvers.  To add one: a code and the arithmetic in
-# `fastmlp.kernels.optimizers`, a class and its name here and in `fastmlp.__init__`, and the same in NumPy in
+# `fastmlp.kernels.ops.optimizers`, a class and its name here and in `fastmlp.__init__`, and the same in NumPy in
 # `fastmlp.reference`.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,

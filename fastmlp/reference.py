@@ -225,7 +225,7 @@ def set_rate(rule, rate, t, rate_decay=0.0):
     return rule._replace(learning_rate=rate, step_size=step_size, correction=correction)
 
 
-def penalise(weight, gradient, l1, l2):
+def penalize(weight, gradient, l1, l2):
     """gradient += l2 * weight + l1 * sign(weight), in place; returns the sum of the gradient's squares"""
     gradient += l2 * weight + l1 * np.sign(weight)
     return float((gradient * gradient).sum(dtype=np.float64))
@@ -569,8 +569,8 @@ def _stored_update(weights, biases, velocities, gradients, rule, bias_rule, upda
     """Everything updated from its gradient: penalties, clipping, the optimizer, and max-norm, in this order"""
     squares = 0.0
     for weight, bias, (dweight, dbias) in zip(weights, biases, gradients):
-        squares += penalise(weight, dweight, restraint.l1, restraint.l2)
-        squares += penalise(bias, dbias, 0.0, 0.0) if update_biases else 0.0
+        squares += penalize(weight, dweight, restraint.l1, restraint.l2)
+        squares += penalize(bias, dbias, 0.0, 0.0) if update_biases else 0.0
     clip_norm = restraint.clip_norm
     factor = min(1.0, clip_norm / (math.sqrt(squares) + 1e-6)) if clip_norm else 1.0  # as in PyTorch
     for weight, bias, velocity, (dweight, dbias) in zip(weights, biases, velocities, gradients):
@@ -581,7 +581,7 @@ def _stored_update(weights, biases, velocities, gradients, rule, bias_rule, upda
             limit_norms(weight, restraint.max_norm)
 
 
-def initialise(widths, init, rng):
+def initialize(widths, init, rng):
     """Weights (n_in, n_out) and biases (n_out,) in float32
 
     "he": normal with variance 2 / n_in (He et al. 2015); "glorot_normal": 2 / (n_in + n_out) (Glorot and Bengio 2010);
@@ -848,7 +848,7 @@ def train(
         init = list(zip(init.weights, init.biases))
     if isinstance(init, str):
         update_biases = init != "notebook"
-        weights, biases = initialise(widths, init, init_rng)
+        weights, biases = initialize(widths, init, init_rng)
     else:
         weights, biases = zip(*init)
     weights = [np.array(w, dtype, order="C") for w in weights]
@@ -917,7 +917,7 @@ def reproduce(x, y, x_validation, y_validation, iterations=10_000, corrected=Fal
     """
     loss = "softmax_mse" if corrected else "notebook"
     random = np.random.RandomState(42)
-    weights, biases = initialise((784, 128, 10), "notebook", random)
+    weights, biases = initialize((784, 128, 10), "notebook", random)
     model = MLP(weights, biases, ["sigmoid", "identity"], loss, np.arange(10), 1.0, {})
     rule = Rule("plain", np.float32(0.001), 0, 0)
     train_accuracy, train_loss, validation_accuracy = [], [], []

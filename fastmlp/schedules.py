@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.checks import check_field
 from fastmlp.deprecation import renamed
-from fastmlp.inputs import check_field
-from fastmlp.metrics import higher_is_better
+from fastmlp.training.metrics import higher_is_better
 
 
 @dataclass(frozen=True)

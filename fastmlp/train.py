@@ -9,22 +9,35 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import inputs
+from fastmlp import checks
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.batches import SHUFFLES, split
-from fastmlp.course import BUFFER_BYTES, ArrayData, Course, StreamData
+from fastmlp.data.arrays import as_array, check_features, feature_names, is_csr, memmap_of
+from fastmlp.data.order import SHUFFLES, split
+from fastmlp.data.scaling import check_input_scale, standard_scale
+from fastmlp.data.targets import (
+    check_by_elements,
+    check_classes,
+    check_labels,
+    check_not_weightless,
+    check_sample_weight,
+    class_weights,
+    encode_labels,
+    encode_targets,
+    find_classes,
+)
 from fastmlp.docstrings import either, quoted, with_names
+from fastmlp.engine.executor import Executor
+from fastmlp.engine.parameters import Parameters, initial_parameters
+from fastmlp.engine.threads import resolve
 from fastmlp.initializers import INITS
-from fastmlp.kernels import context as places
+from fastmlp.kernels.step import record as places
 from fastmlp.losses import BY_ELEMENTS, LOSSES
-from fastmlp.metrics import check_metrics
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
-from fastmlp.parameters import Parameters, initial_parameters
-from fastmlp.progress import HISTORY, ProgressBar
-from fastmlp.regularisation import check_regularisation
-from fastmlp.run import Run
-from fastmlp.threads import resolve
+from fastmlp.regularization import check_regularization
+from fastmlp.training.metrics import check_metrics
+from fastmlp.training.progress import HISTORY, ProgressBar
+from fastmlp.training.trainer import BUFFER_BYTES, ArrayData, Course, StreamData
 
 
 def train(
@@ -169,41 +182,41 @@ def train(
     DivergenceError
         If the loss or a weight becomes NaN or infinite.
     """
-    stream, columns = None, inputs.feature_names(x)
-    if any(isinstance(data, (str, os.PathLike)) or inputs.memmap_of(data) is not None for data in (x, y)):
-        from fastmlp.streams import load_targets, open_stream
+    stream, columns = None, feature_names(x)
+    if any(isinstance(data, (str, os.PathLike)) or memmap_of(data) is not None for data in (x, y)):
+        from fastmlp.data.streams import load_targets, open_stream
 
         stream, y = open_stream(x), load_targets(y)
         if stream is not None and shuffle_buffer is None and stream.nbytes <= BUFFER_BYTES:
             x, stream = stream.rows(0, stream.shape[0]), None  # small enough to be an ordinary array
-    x = inputs.check_features(x) if stream is None else stream
-    hidden = inputs.check_hidden(hidden)
-    activations = inputs.check_activations(activation, len(hidden), ACTIVATIONS)
+    x = check_features(x) if stream is None else stream
+    hidden = checks.check_hidden(hidden)
+    activations = checks.check_activations(activation, len(hidden), ACTIVATIONS)
     optimizer = check_optimizer(optimizer)
     learning_rate = check_learning_rate(learning_rate, optimizer)
-    batch_size = inputs.check_integer(batch_size, "batch_size", 1)
-    epochs = inputs.check_integer(epochs, "epochs", 1)
-    inputs.check_choice(shuffle, "shuffle", SHUFFLES if stream is None else (True, False))
-    inputs.check_choice(progress, "progress", ("auto", True, False))
-    inputs.check_choice(sparse, "sparse", ("auto", True, False))
-    if sparse is False and inputs.is_csr(x):
+    batch_size = checks.check_integer(batch_size, "batch_size", 1)
+    epochs = checks.check_integer(epochs, "epochs", 1)
+    checks.check_choice(shuffle, "shuffle", SHUFFLES if stream is None else (True, False))
+    checks.check_choice(progress, "progress", ("auto", True, False))
+    checks.check_choice(sparse, "sparse", ("auto", True, False))
+    if sparse is False and is_csr(x):
         raise ValueError("sparse=False needs an array, but x is a sparse matrix, which is never made dense")
-    input_scale = inputs.check_input_scale(input_scale, x.shape[1])
-    regularisation = check_regularisation(len(hidden), dropout, input_dropout, l1, l2, clip_norm, max_norm)
-    dropout, input_dropout, l1, l2, clip_norm, max_norm = regularisation
-    label_smoothing = inputs.check_share(label_smoothing, "label_smoothing")
-    delta = inputs.check_positive(delta, "delta")
+    input_scale = check_input_scale(input_scale, x.shape[1])
+    regularization = check_regularization(len(hidden), dropout, input_dropout, l1, l2, clip_norm, max_norm)
+    dropout, input_dropout, l1, l2, clip_norm, max_norm = regularization
+    label_smoothing = checks.check_share(label_smoothing, "label_smoothing")
+    delta = checks.check_positive(delta, "delta")
     if seed is not None:
-        seed = inputs.check_integer(seed, "seed", 0)
+        seed = checks.check_integer(seed, "seed", 0)
     n_threads = resolve(threads)
     callbacks = _check_callbacks(callbacks)
     if hasattr(learning_rate, "on_epoch_end"):
         callbacks = [*callbacks, learning_rate]
     if shuffle_buffer is not None:
-        shuffle_buffer = inputs.check_integer(shuffle_buffer, "shuffle_buffer", 1)
+        shuffle_buffer = checks.check_integer(shuffle_buffer, "shuffle_buffer", 1)
 
     loss = _default_loss(y) if loss is None else loss
-    inputs.check_choice(loss, "loss", LOSSES)
+    checks.check_choice(loss, "loss", LOSSES)
     if label_smoothing and loss != "cross_entropy":
         raise ValueError(f"label_smoothing needs loss='cross_entropy', got {loss!r}")
     classes, targets, n_out = _check_y(y, x.shape[0], loss, classes)
@@ -214,8 +227,8 @@ def train(
 
     checkpoints, resumed, entropy = None, None, seed
     if checkpoint is not None:
-        from fastmlp.checkpoints import Checkpoints, pack_state, unpack_state
-        from fastmlp.identity import identity
+        from fastmlp.training.checkpoints import Checkpoints, pack_state, unpack_state
+        from fastmlp.training.identity import identity
 
         here = locals()  # as given, or as checked
         arguments = {name: here[name] for name in inspect.signature(train).parameters}
@@ -229,7 +242,7 @@ def train(
 
     samples, validation = _check_validation(validation, x, y, targets.weights, split_rng)
     if isinstance(input_scale, str) and input_scale == "standardize":
-        input_scale = inputs.standard_scale(x, samples)
+        input_scale = standard_scale(x, samples)
     parameters, has_bias = _initial(init, (x.shape[1], *hidden, n_out), init_rng)
     model = MLP(parameters, activations, loss, classes, input_scale, has_bias)
     model.threads, model.delta, model.feature_names = threads, delta, columns
@@ -239,11 +252,11 @@ def train(
         n_validation = model._check_features(validation[0], "validation x").shape[0]
         model._encode(validation[1], n_validation, "validation y")
         if len(validation) == 3 and validation[2] is not None:
-            inputs.check_sample_weight(validation[2], n_validation, "validation sample_weight")
+            check_sample_weight(validation[2], n_validation, "validation sample_weight")
 
-    run = Run(
+    run = Executor(
         parameters, activations, loss, min(batch_size, x.shape[0]), has_bias, optimizer, n_threads,
-        regularisation=regularisation, settings={places.SMOOTHING: label_smoothing, places.DELTA: delta},
+        regularization=regularization, settings={places.SMOOTHING: label_smoothing, places.DELTA: delta},
         seed=int(dropout_rng.integers(0, 2**62)),
     )  # fmt: skip
     run.announces_compiling = progress is not False
@@ -304,7 +317,7 @@ def _epoch(course: Course, validation, scores, train_set) -> None:
 def check_optimizer(optimizer) -> Optimizer:
     """Return the optimizer for the argument `optimizer`, a name or an optimizer."""
     if isinstance(optimizer, str):
-        inputs.check_choice(optimizer, "optimizer", OPTIMIZERS)
+        checks.check_choice(optimizer, "optimizer", OPTIMIZERS)
         return OPTIMIZERS[optimizer]()
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be a name ({', '.join(OPTIMIZERS)}) or fastmlp.SGD(...), got {optimizer!r}")
@@ -316,13 +329,13 @@ def check_learning_rate(learning_rate, optimizer: Optimizer):
     if learning_rate is None:
         return optimizer.learning_rate
     if isinstance(learning_rate, type) or not (hasattr(learning_rate, "rate") or callable(learning_rate)):
-        return inputs.check_positive(learning_rate, "learning_rate")
+        return checks.check_positive(learning_rate, "learning_rate")
     return learning_rate
 
 
 def _default_loss(y) -> str:
     """Return the loss that suits the targets."""
-    y = inputs.as_array(y, "y")
+    y = as_array(y, "y")
     if y.dtype.kind == "f":
         return "mse"
     return "binary_cross_entropy" if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "bui" else "cross_entropy"
@@ -333,11 +346,11 @@ def _check_y(y, n_samples: int, loss: str, classes):
     if loss in BY_ELEMENTS:
         if classes is not None:
             raise ValueError(f"classes needs labels, which the loss {loss!r} does not have")
-        y = inputs.check_by_elements(loss)(y, n_samples)
-        return None, inputs.encode_targets(y), y.shape[1]
-    labels = inputs.check_labels(y, n_samples)
-    found = inputs.find_classes(labels) if classes is None else inputs.check_classes(classes)
-    return found, inputs.encode_labels(labels, found), len(found)
+        y = check_by_elements(loss)(y, n_samples)
+        return None, encode_targets(y), y.shape[1]
+    labels = check_labels(y, n_samples)
+    found = find_classes(labels) if classes is None else check_classes(classes)
+    return found, encode_labels(labels, found), len(found)
 
 
 def _weighted(targets, classes, n_samples: int, sample_weight, class_weight):
@@ -346,12 +359,12 @@ def _weighted(targets, classes, n_samples: int, sample_weight, class_weight):
         return targets
     weights = np.ones(n_samples, np.float32)
     if sample_weight is not None:
-        weights = inputs.check_sample_weight(sample_weight, n_samples)
+        weights = check_sample_weight(sample_weight, n_samples)
     if class_weight is not None:
         if classes is None:
             raise ValueError("class_weight needs labels, which these targets are not")
-        by_class = inputs.class_weights(class_weight, classes, targets.labels)
-        weights = inputs.check_sample_weight(weights * by_class[targets.labels], n_samples, "class_weight")
+        by_class = class_weights(class_weight, classes, targets.labels)
+        weights = check_sample_weight(weights * by_class[targets.labels], n_samples, "class_weight")
     return targets._replace(weights=weights)
 
 
@@ -369,7 +382,7 @@ def _check_validation(validation, x, y, weights, rng):
             raise ValueError("validation, as a fraction, needs x in memory; pass (x, y)")
         samples, held_out = split(n, float(validation), rng)
         for part, purpose in ((samples, "trained on"), (held_out, "held out for validation")):
-            inputs.check_not_weightless(weights, part, purpose)
+            check_not_weightless(weights, part, purpose)
         held = (x[held_out], np.asarray(y)[held_out])
         if weights.size == 0:
             return samples, held
@@ -384,7 +397,7 @@ def _check_validation(validation, x, y, weights, rng):
 def _initial(init, widths, rng) -> tuple[Parameters, bool]:
     """Return the initial parameters, copied if they were given, and whether there are biases."""
     if isinstance(init, str):
-        inputs.check_choice(init, "init", INITS)
+        checks.check_choice(init, "init", INITS)
         return initial_parameters(widths, init, rng), INITS[init].has_bias
     has_bias = getattr(init, "has_bias", True)
     if hasattr(init, "weights") and hasattr(init, "biases"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.compilation import compile_regions
-from fastmlp.inputs import rows_of
-from fastmlp.kernels import jit, regions
-from fastmlp.kernels.sparse import make_words
-from fastmlp.packing_check import packs_correctly
-from fastmlp.threads import resolve
+from fastmlp.data.encoding import rows_of
+from fastmlp.engine.compilation import compile_regions
+from fastmlp.engine.packing_check import packs_correctly
+from fastmlp.engine.threads import resolve
+from fastmlp.kernels import jit
+from fastmlp.kernels.ops.sparse import make_words
+from fastmlp.kernels.step import regions
 from fastmlp.train import train
 
 

@@ -9,9 +9,9 @@ from unittest.mock import patch
 
 import numpy as np
 
-from fastmlp.kernels.sparse import LIST
-from fastmlp.run import Run
-from fastmlp.workspace import PANEL
+from fastmlp.engine.executor import Executor
+from fastmlp.engine.workspace import PANEL
+from fastmlp.kernels.ops.sparse import LIST
 
 ZONE = 1 << 12  # bytes on each side: more than the widest vector, whole panels of a row, and a page
 ALIGNMENT = 1 << 6
@@ -68,7 +68,7 @@ def spoil(run):
 def guarded():
     """Have everything that is allocated for kernels lie between guard zones; they are checked at the end."""
     guards = Guards()
-    made, given = Run.__init__, Run.set_data
+    made, given = Executor.__init__, Executor.set_data
 
     def init(self, *arguments, **options):
         made(self, *arguments, **options)
@@ -82,16 +82,21 @@ def guarded():
         spoil(self)
 
     with ExitStack() as stack:
-        for module in ("parameters", "workspace", "run", "inputs"):
+        for module in (
+            "engine.parameters",
+            "engine.workspace",
+            "engine.executor",
+            "data.encoding",
+            "data.targets",
+        ):
             stack.enter_context(patch(f"fastmlp.{module}.np", _NumPy(guards.zeros)))
         for name in (
-            "parameters.aligned_zeros",
-            "run.aligned_zeros",
-            "parameters.paged_zeros",
-            "workspace.paged_zeros",
+            "engine.parameters.aligned_zeros",
+            "engine.executor.aligned_zeros",
+            "engine.workspace.paged_zeros",
         ):
-            stack.enter_context(patch(f"fastmlp.{name}", getattr(guards, name.split(".")[1])))
-        stack.enter_context(patch.object(Run, "__init__", init))
-        stack.enter_context(patch.object(Run, "set_data", set_data))
+            stack.enter_context(patch(f"fastmlp.{name}", getattr(guards, name.split(".")[-1])))
+        stack.enter_context(patch.object(Executor, "__init__", init))
+        stack.enter_context(patch.object(Executor, "set_data", set_data))
         yield guards
         guards.check()

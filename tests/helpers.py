@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from fastmlp.kernels.dense import Matrix
-from fastmlp.kernels.processors import NARROW, PANEL, ROWS
-from fastmlp.parameters import aligned_zeros, round_up
-from fastmlp.run import INPUT_PATHS
+from fastmlp.engine.executor import INPUT_PATHS
+from fastmlp.kernels.ops.dense import Matrix
+from fastmlp.kernels.simd.processors import NARROW, PANEL, ROWS
+from fastmlp.memory import aligned_zeros, round_up
 
 # Libraries whose tests must not be skipped, separated by commas.
 REQUIRED = frozenset(filter(None, os.environ.get("FASTMLP_REQUIRE", "").split(",")))

@@ -5,10 +5,10 @@ from scipy.special import expit, log_softmax, softmax
 
 from fastmlp import reference
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.inputs import InputScale
+from fastmlp.data.scaling import InputScale
+from fastmlp.engine.parameters import Parameters
 from fastmlp.losses import LOSSES
 from fastmlp.model import MLP
-from fastmlp.parameters import Parameters
 
 OUTPUT = {
     "softmax": lambda z: softmax(z, axis=1),

@@ -84,7 +84,7 @@ def sizes(most):
 
 
 @st.composite
-def regularisations(draw, n_hidden):
+def regularizations(draw, n_hidden):
     """Some of the arguments that restrain a training; most often none."""
     values = {
         "dropout": st.sampled_from([0.3, 0.9]) | st.lists(st.floats(0, 0.9), min_size=n_hidden, max_size=n_hidden),
@@ -152,7 +152,7 @@ def cases(draw, max_samples=2000, max_width=300, max_hidden=6, contents=(*CONTEN
         "init": draw(st.sampled_from(sorted(set(INITS) - {"zeros"}))),
         "input_scale": scale,
         "seed": draw(st.integers(0, 1000)),
-        **draw(regularisations(len(hidden))),
+        **draw(regularizations(len(hidden))),
         **more,
     }
     if loss == "cross_entropy" and draw(st.booleans()):

@@ -4,8 +4,8 @@ from numba.core import config
 
 from fastmlp import reference
 from fastmlp.activations import ACTIVATIONS, CODES
-from fastmlp.kernels import vector as v
-from fastmlp.kernels.activations import (
+from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.ops.activations import (
     SLOPE,
     activate,
     activation_backward,
@@ -13,7 +13,7 @@ from fastmlp.kernels.activations import (
     forward_and_slope,
     keeps_slope,
 )
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.simd import vector as v
 
 N = int(v.NARROW)
 EPS = np.finfo(np.float32).eps

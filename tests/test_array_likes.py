@@ -5,8 +5,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 import fastmlp
-from fastmlp import inputs
-from fastmlp.workspace import nonzeros_for
+from fastmlp.data.arrays import check_features
+from fastmlp.engine.workspace import nonzeros_for
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3)).astype(np.float32)
@@ -216,7 +216,7 @@ def test_one_long_row_takes_no_memory_for_the_others(monkeypatch):
         sizes.append(entries.feature.size)
         return entries
 
-    monkeypatch.setattr("fastmlp.run.nonzeros_for", note)
+    monkeypatch.setattr("fastmlp.engine.executor.nonzeros_for", note)
     n, n_features = 20_000, 50_000
     rows = np.r_[np.zeros(n_features, int), np.arange(1, n)]
     columns = np.r_[np.arange(n_features), np.arange(1, n) % n_features]
@@ -261,5 +261,5 @@ def test_settings_that_are_lost_in_float32_are_refused(make, message):
 def test_features_have_the_dtype_with_all_their_digits():
     for dtypes, want in (("?bhHef", "f4"), ("B", "u1"), ("iIlLqQdg", "f8")):
         for dtype in dtypes:
-            assert inputs.check_features(np.ones((2, 2), dtype)).dtype == want
-            assert inputs.check_features(np.ones((2, 2), np.dtype(dtype).newbyteorder())).dtype == want
+            assert check_features(np.ones((2, 2), dtype)).dtype == want
+            assert check_features(np.ones((2, 2), np.dtype(dtype).newbyteorder())).dtype == want

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fastmlp import reference
-from fastmlp.batches import epoch_order, split
+from fastmlp.data.order import epoch_order, split
 
 SAMPLES = np.arange(5, 42)
 

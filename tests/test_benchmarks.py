@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = [
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="asv needs the repository"),
-    pytest.mark.skipif(config.DISABLE_JIT or config.BOUNDSCHECK, reason="slow without optimised code"),
+    pytest.mark.skipif(config.DISABLE_JIT or config.BOUNDSCHECK, reason="slow without optimized code"),
 ]
 
 

@@ -8,8 +8,8 @@ from numba.core import config
 from test_network import data, make_run
 
 import fastmlp
-from fastmlp.bounds import call_checked
-from fastmlp.kernels import context as places
+from fastmlp.engine.bounds import call_checked
+from fastmlp.kernels.step import record as places
 
 pytestmark = pytest.mark.skipif(
     not config.BOUNDSCHECK or config.DISABLE_JIT, reason="ranges are checked under NUMBA_BOUNDSCHECK=1"
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("array", [places.WORKSPACE, places.PARAMETERS, places.DATA])
 def test_training_raises_what_regions_find(array, threads, monkeypatch):
-    monkeypatch.setattr("fastmlp.threads.MIN_FLOP", 0)
+    monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
     run = make_run(*data(30), batch_size=30, threads=threads)
     hook, size = sys.unraisablehook, run.context[array + 1]
     run.context[array + 1] = 2  # as if it were that short

@@ -7,8 +7,9 @@ import pytest
 from numba.core import config
 
 import fastmlp
-from fastmlp import compilation
-from fastmlp.kernels import jit, regions
+from fastmlp.engine import compilation
+from fastmlp.kernels import jit
+from fastmlp.kernels.step import regions
 
 
 def test_every_region_has_a_time():
@@ -35,8 +36,8 @@ def test_a_second_process_that_can_not_be_started_is_no_error(monkeypatch, tmp_p
 CODE = """
 import io, sys
 import numpy as np, fastmlp
-from fastmlp import compilation
-from fastmlp.kernels import regions
+from fastmlp.engine import compilation
+from fastmlp.kernels.step import regions
 x, y = np.eye(200, 70, dtype=np.float32), np.arange(200) % 3
 
 def said(**arguments):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fastmlp import cpu_limits, threads
+from fastmlp.engine import cpu_limits, threads
 
 
 def write(root, files):
@@ -111,7 +111,7 @@ def test_joblibs_workers_share_the_cores():
     joblib = pytest.importorskip("joblib")
     code = (
         "import joblib\n"
-        "from fastmlp.threads import resolve\n"
+        "from fastmlp.engine.threads import resolve\n"
         f"assert joblib.Parallel(n_jobs=2)(joblib.delayed(resolve)(None) for _ in range(2)) == "
         f"[max(1, {joblib.cpu_count()} // 2)] * 2\n"
     )

@@ -104,7 +104,7 @@ def test_more_than_65536_features_and_empty_rows():
 
 
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
-    monkeypatch.setattr("fastmlp.threads.MIN_FLOP", 0)
+    monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
     wide = sp.random(90, 700, 0.1, "csr", np.float32, random_state=0)
     models = [fastmlp.train(wide, Y, threads=threads, **OPTIONS | {"hidden": (150, 20)}) for threads in (1, 2)]
     same(*models)

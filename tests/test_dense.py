@@ -7,10 +7,10 @@ from numba.core import config
 
 from fastmlp import reference
 from fastmlp.activations import CODES as ACTIVATIONS
-from fastmlp.kernels import dense
-from fastmlp.kernels.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule
-from fastmlp.kernels.processors import PANEL, ROWS, WIDE
-from fastmlp.parameters import Parameters
+from fastmlp.engine.parameters import Parameters
+from fastmlp.kernels.ops import dense
+from fastmlp.kernels.ops.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule
+from fastmlp.kernels.simd.processors import PANEL, ROWS, WIDE
 
 SHAPES = [(n, 33, 17) for n in SIZES] + [(9, n, 20) for n in SIZES] + [(10, 40, n) for n in SIZES]
 if config.DISABLE_JIT:

@@ -2,18 +2,19 @@ import numpy as np
 import pytest
 from helpers import WAYS, Memory, normal, set_way
 
-from fastmlp import inputs, reference
+from fastmlp import reference
 from fastmlp.activations import CODES as ACTIVATIONS
-from fastmlp.kernels import dropout as kernels
-from fastmlp.kernels.dense import tiles
+from fastmlp.data.targets import encode_labels
+from fastmlp.engine.executor import Executor
+from fastmlp.engine.parameters import initial_parameters
+from fastmlp.engine.workspace import nonzeros_for
 from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.processors import NARROW, ROWS, WIDE
-from fastmlp.kernels.vector import store
+from fastmlp.kernels.ops import dropout as kernels
+from fastmlp.kernels.ops.dense import tiles
+from fastmlp.kernels.simd.processors import NARROW, ROWS, WIDE
+from fastmlp.kernels.simd.vector import store
 from fastmlp.optimizers import SGD
-from fastmlp.parameters import initial_parameters
-from fastmlp.regularisation import Regularisation, dropped
-from fastmlp.run import Run
-from fastmlp.workspace import nonzeros_for
+from fastmlp.regularization import Regularization, dropped
 
 SEED = 0x1234_5678_9ABC_DEF
 
@@ -125,19 +126,19 @@ def test_prepare_rows_and_entries(share, scaled):
 
 @pytest.mark.parametrize("batch_size", [1, 30])
 def test_all_ways_and_numbers_of_threads_drop_the_same(batch_size, monkeypatch):
-    monkeypatch.setattr("fastmlp.threads.MIN_FLOP", 0)
+    monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
     rng = np.random.default_rng(0)
     x = (rng.integers(0, 256, (60, 50)) * (rng.random((60, 50)) < 0.3)).astype(np.uint8)
-    targets = inputs.encode_labels(rng.integers(0, 3, 60), np.arange(3))
+    targets = encode_labels(rng.integers(0, 3, 60), np.arange(3))
     results = []
     for way in WAYS:
         if way in ("groups", "words"):
-            continue  # bytes can't be scaled: `Run.set_data` takes entries
+            continue  # bytes can't be scaled: `Executor.set_data` takes entries
         for threads in (1, 2):
             parameters = initial_parameters((50, 70, 33, 3), "he", np.random.default_rng(1))
-            run = Run(
+            run = Executor(
                 parameters, ["tanh", "gelu"], "cross_entropy", batch_size, True, SGD(), threads,
-                regularisation=Regularisation((0.5, 0.3), 0.2), seed=SEED,
+                regularization=Regularization((0.5, 0.3), 0.2), seed=SEED,
             )  # fmt: skip
             zeros = run.network.places.zeros
             keep_zero = np.s_[zeros : zeros + 64]
@@ -152,8 +153,8 @@ def test_all_ways_and_numbers_of_threads_drop_the_same(batch_size, monkeypatch):
 def test_groups_give_way_to_entries_where_inputs_are_dropped():
     x = np.eye(64, dtype=np.uint8)
     parameters = initial_parameters((64, 5, 2), "he", np.random.default_rng(0))
-    run = Run(
-        parameters, ["relu"], "cross_entropy", 32, optimizer=SGD(), regularisation=Regularisation(input_dropout=0.5)
+    run = Executor(
+        parameters, ["relu"], "cross_entropy", 32, optimizer=SGD(), regularization=Regularization(input_dropout=0.5)
     )
     run.set_data(x, "auto")
     assert run.way == "nonzeros"

@@ -4,11 +4,13 @@ from helpers import WAYS, set_way
 from numba.core import config
 
 import fastmlp
-from fastmlp import inputs, reference
-from fastmlp.kernels import epoch, jit, regions
-from fastmlp.kernels.network import share
-from fastmlp.parameters import initial_parameters
-from fastmlp.run import Run
+from fastmlp import reference
+from fastmlp.data.targets import encode_labels, encode_targets
+from fastmlp.engine.executor import Executor
+from fastmlp.engine.parameters import initial_parameters
+from fastmlp.kernels import jit
+from fastmlp.kernels.step import epoch, regions
+from fastmlp.kernels.step.network import share
 
 LABELLED = ["cross_entropy", "softmax_mse", "notebook"]
 NETWORKS = [((), "relu"), ((7,), "sigmoid"), ((33, 1), "tanh"), ((65, 20, 100), "relu")]
@@ -31,14 +33,14 @@ def problem(loss, n=50, n_features=19, dtype=np.uint8):
     x = (rng.integers(0, 256, (n, n_features)) * (rng.random((n, n_features)) < 0.3)).astype(dtype)
     if loss == "mse":
         y = rng.standard_normal((n, 3)).astype(np.float32)
-        return x, y, inputs.encode_targets(y)
+        return x, y, encode_targets(y)
     y = rng.integers(0, 4, n)
-    return x, y, inputs.encode_labels(y, np.arange(4))
+    return x, y, encode_labels(y, np.arange(4))
 
 
 def make_run(loss, hidden, activation, optimizer, batch_size, n_out, threads=1):
     parameters = initial_parameters((19, *hidden, n_out), "he", np.random.default_rng(1))
-    run = Run(parameters, [activation] * len(hidden), loss, batch_size, True, optimizer, threads)
+    run = Executor(parameters, [activation] * len(hidden), loss, batch_size, True, optimizer, threads)
     memory, places = run.network.workspace, run.network.places
     memory[:] = np.nan  # whatever is not overwritten shows
     memory[places.zeros : places.zeros + 64] = 0
@@ -76,7 +78,7 @@ def test_every_step_is_the_references(loss, hidden, activation, optimizer, way):
 @pytest.mark.parametrize(("hidden", "activation"), [*NETWORKS, ((130, 40), "relu")])
 @pytest.mark.parametrize("way", WAYS)
 def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, way, monkeypatch):
-    monkeypatch.setattr("fastmlp.threads.MIN_FLOP", 0)
+    monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
     x, _, targets = problem(loss)
     results = []
     for threads in (1, 2, 3):

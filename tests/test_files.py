@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import fastmlp
-from fastmlp.files import save_somewhere
+from fastmlp.io.safetensors import save_somewhere
 
 X = np.random.default_rng(0).random((40, 6)).astype(np.float32)
 LABELS = np.array(["no", "yes", "wörd"])[np.arange(40) % 3]

@@ -113,9 +113,9 @@ def check_offset(case, model, said):
         if name != "predict" or model.classes is None:
             size = np.abs(said[name][np.isfinite(said[name])]).max(initial=1)
             np.testing.assert_allclose(got, said[name], rtol=1e-3, atol=1e-3 * size)
-    scale = fastmlp.inputs.standard_scale(matrix)
+    scale = fastmlp.data.scaling.standard_scale(matrix)
     assert not scale.offset.any()
-    np.testing.assert_allclose(scale.factor, fastmlp.inputs.standard_scale(case.x).factor, rtol=1e-3)
+    np.testing.assert_allclose(scale.factor, fastmlp.data.scaling.standard_scale(case.x).factor, rtol=1e-3)
 
 
 @given(st.data())
@@ -123,7 +123,7 @@ def check_offset(case, model, said):
 def test_all_ways_to_a_model_give_the_same_bits(data):
     case = data.draw(cases())
     forms = forms_of(case)
-    with patch("fastmlp.threads.MIN_FLOP", 0), guarded():
+    with patch("fastmlp.engine.threads.MIN_FLOP", 0), guarded():
         want = train(case.x, case, threads=1, sparse=False)
         said = outputs_of(want.model, case.x, case.y)
         for name in data.draw(st.lists(st.sampled_from(sorted(forms)), min_size=2, max_size=3)):
@@ -162,7 +162,7 @@ class Kinks:
 
     def watching(self):
         """Patches with which the reference tells of its kinks."""
-        forward, mae, penalise = reference.activation_forward, reference.LOSSES["mae"], reference.penalise
+        forward, mae, penalize = reference.activation_forward, reference.LOSSES["mae"], reference.penalize
         softmax = reference.batch_softmax
 
         def activation_forward(z, activation):
@@ -176,10 +176,10 @@ class Kinks:
             self.see(out - targets, out)
             return mae(out, targets, delta)
 
-        def penalise_and_see(weight, gradient, l1, l2):
+        def penalize_and_see(weight, gradient, l1, l2):
             if l1:
                 self.see(weight[weight != 0], weight)
-            return penalise(weight, gradient, l1, l2)
+            return penalize(weight, gradient, l1, l2)
 
         def batch_softmax(logits):
             if logits.size and np.ptp(logits) > 80:  # a class's sum over the batch may vanish in float32
@@ -190,7 +190,7 @@ class Kinks:
         stack.enter_context(patch.object(reference, "batch_softmax", batch_softmax))
         stack.enter_context(patch.object(reference, "activation_forward", activation_forward))
         stack.enter_context(patch.dict(reference.LOSSES, mae=mean_absolute))
-        stack.enter_context(patch.object(reference, "penalise", penalise_and_see))
+        stack.enter_context(patch.object(reference, "penalize", penalize_and_see))
         return stack
 
 
@@ -282,9 +282,9 @@ class EqualModels(RuleBasedStateMachine):
         super().__init__()
         self.stack = ExitStack()
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self.stack.enter_context(patch("fastmlp.threads.MIN_FLOP", 0))
+        self.stack.enter_context(patch("fastmlp.engine.threads.MIN_FLOP", 0))
         # a model from a file draws the order of its samples at random
-        self.stack.enter_context(patch("fastmlp.course.np", _SeededNumPy()))
+        self.stack.enter_context(patch("fastmlp.training.trainer.np", _SeededNumPy()))
         self.guards = self.stack.enter_context(guarded())
         self.n_files = 0
 

@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse
 
 import fastmlp
-from fastmlp import files
-from fastmlp.identity import IRRELEVANT, describe
+from fastmlp.io import safetensors as files
+from fastmlp.training.identity import IRRELEVANT, describe
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 6)).astype(np.float32)

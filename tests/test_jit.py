@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 import fastmlp
-from fastmlp.kernels import processors
+from fastmlp.kernels.simd import processors
 
 # Compiles a kernel and a function that is called by address.
 CODE = """
 import numpy as np
 from numba.core import config
 outside = config.CACHE_DIR
-from fastmlp.kernels import dense, jit, losses, regions
+from fastmlp.kernels.ops import dense, losses
+from fastmlp.kernels import jit
+from fastmlp.kernels.step import regions
 out = np.zeros(16, np.float32)
 losses.softmax(out, dense.Matrix(0, 64, 16, 1, 4), 0, 1)
 assert regions.elements_rows.address != 0
@@ -76,7 +78,7 @@ def test_compiled_code_is_kept_and_an_edit_of_a_kernel_takes_effect(package, tmp
     assert {path.name.split("-")[0] for path in kept} >= {"losses.softmax", "regions.elements_rows"}
     assert run(CODE, package, NUMBA_CACHE_DIR=cache) == [folder, "0.25", "True"]
     assert files(folder) == kept
-    with open(package / "fastmlp/kernels/vector.py", "a") as file:
+    with open(package / "fastmlp/kernels/simd/vector.py", "a") as file:
         file.write("\nmul = add\n")  # 1 + 1 / 4, in kernels whose own files are as they were
     edited, second, _ = run(CODE, package, NUMBA_CACHE_DIR=cache)
     assert edited != folder
@@ -282,7 +284,7 @@ def test_users_own_kernels_are_cached_where_they_were(tmp_path):
 
 OF_ROW = """
 import hashlib, numpy as np, fastmlp
-from fastmlp.kernels import processors
+from fastmlp.kernels.simd import processors
 x = (np.random.default_rng(0).integers(0, 255, (90, 70)) * (np.arange(70) % 4 == 0)).astype(np.uint8)
 y, digest = np.arange(90) % 3, hashlib.sha256()
 for sparse in (True, False):

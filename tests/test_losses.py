@@ -3,7 +3,8 @@ import pytest
 from helpers import Memory, normal
 
 from fastmlp import reference
-from fastmlp.kernels import losses, regions
+from fastmlp.kernels.ops import losses
+from fastmlp.kernels.step import regions
 from fastmlp.losses import BY_ELEMENTS, CODES, LOSSES
 
 ELEMENTS = list(BY_ELEMENTS)

@@ -13,19 +13,22 @@ from numba.core.dispatcher import Dispatcher
 from scipy.sparse import csr_matrix
 
 import fastmlp
-from fastmlp import inputs, kernels, reference
-from fastmlp.kernels import context as places
-from fastmlp.kernels import epoch, regions
-from fastmlp.kernels.dense import ceil_div, strips, tiles
-from fastmlp.kernels.network import SCRATCH, output_of, share
-from fastmlp.kernels.processors import NARROW, PANEL
-from fastmlp.kernels.sparse import LIST, sparse_strips
+from fastmlp import kernels, reference
+from fastmlp.data.arrays import check_features
+from fastmlp.data.scaling import InputScale, check_input_scale
+from fastmlp.data.targets import encode_labels, encode_targets
+from fastmlp.engine.executor import Executor, padded_outputs
+from fastmlp.engine.parameters import initial_parameters
+from fastmlp.kernels.ops.dense import ceil_div, strips, tiles
+from fastmlp.kernels.ops.sparse import LIST, sparse_strips
+from fastmlp.kernels.simd.processors import NARROW, PANEL
+from fastmlp.kernels.step import epoch, regions
+from fastmlp.kernels.step import record as places
+from fastmlp.kernels.step.network import SCRATCH, output_of, share
 from fastmlp.losses import BY_ELEMENTS, LOSSES
-from fastmlp.parameters import initial_parameters
-from fastmlp.run import Run, padded_outputs
 
 RNG = np.random.default_rng(0)
-OFFSET = inputs.InputScale(np.ones(3), np.ones(3))
+OFFSET = InputScale(np.ones(3), np.ones(3))
 HIDDEN = [(), (33,), (65, 20, 1)]
 SGDS = [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.1), fastmlp.SGD(0.5, nesterov=True), fastmlp.Adam(eps=1e-3)]
 
@@ -42,10 +45,10 @@ def make_run(x, y, hidden=(33,), loss="cross_entropy", batch_size=16, way="tiles
     parameters = initial_parameters((x.shape[1], *hidden, n_out), "he", np.random.default_rng(1))
     for bias in parameters.biases:
         bias[:] = np.random.default_rng(2).standard_normal(bias.size)
-    run = Run(parameters, ["tanh"] * len(hidden), loss, batch_size, True, sgd, **options)
+    run = Executor(parameters, ["tanh"] * len(hidden), loss, batch_size, True, sgd, **options)
     zeros = run.network.places.zeros
     run.network.workspace[np.delete(np.arange(run.network.workspace.size), np.s_[zeros : zeros + int(PANEL)])] = np.nan
-    targets = inputs.encode_targets(y) if loss in BY_ELEMENTS else inputs.encode_labels(y, np.arange(4))
+    targets = encode_targets(y) if loss in BY_ELEMENTS else encode_labels(y, np.arange(4))
     set_way(run, way, x, "auto", targets)
     run.lists.count[:], run.lists.words[:] = LIST, 2**32 - 1
     run.entries.feature[:], run.entries.value[:], run.entries.place[:] = 2**31 - 1, np.nan, 2**31 - 1
@@ -92,9 +95,9 @@ def check_steps(x, y, batch_size, hidden, loss, way, sgd):
 )
 def test_a_path_that_the_data_rule_out_is_refused(x, scale, path, message):
     parameters = initial_parameters((x.shape[1], 4), "he", np.random.default_rng(0))
-    run = Run(parameters, (), "cross_entropy", 2, optimizer=fastmlp.SGD())
+    run = Executor(parameters, (), "cross_entropy", 2, optimizer=fastmlp.SGD())
     with pytest.raises(ValueError, match=message):
-        run.set_data(inputs.check_features(x), inputs.check_input_scale(scale, x.shape[1]), input_path=path)
+        run.set_data(check_features(x), check_input_scale(scale, x.shape[1]), input_path=path)
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(3, 1), (17, 16), (20, 7), (33, 8), (50, 49), (50, 50), (260, 129)])
@@ -224,8 +227,9 @@ def test_evaluation_changes_nothing_and_gives_the_references_loss():
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="nothing is compiled")
 def test_a_second_network_adds_no_signature_to_any_kernel(monkeypatch):
-    monkeypatch.setattr("fastmlp.threads.MIN_FLOP", 0)
-    modules = [importlib.import_module(f"fastmlp.kernels.{m.name}") for m in pkgutil.iter_modules(kernels.__path__)]
+    monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
+    walked = pkgutil.walk_packages(kernels.__path__, "fastmlp.kernels.")
+    modules = [importlib.import_module(module.name) for module in walked]
 
     def compiled():
         found = {d for module in modules for d in vars(module).values() if isinstance(d, Dispatcher)}

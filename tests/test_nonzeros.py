@@ -4,13 +4,15 @@ import scipy.sparse
 from helpers import Memory, normal
 from numba.core import config
 
-from fastmlp import inputs, reference
+from fastmlp import reference
 from fastmlp.activations import CODES as ACTIVATIONS
-from fastmlp.kernels import dense, nonzeros, sparse
-from fastmlp.kernels.gather import gather
-from fastmlp.kernels.optimizers import MOMENTUM, PLAIN, Rule
-from fastmlp.kernels.processors import PANEL, ROWS, STRIP, WIDE
-from fastmlp.workspace import nonzeros_for, sparse_lists
+from fastmlp.data.arrays import is_csr
+from fastmlp.data.encoding import coded_words, rows_of
+from fastmlp.engine.workspace import nonzeros_for, sparse_lists
+from fastmlp.kernels.ops import dense, nonzeros, sparse
+from fastmlp.kernels.ops.gather import gather
+from fastmlp.kernels.ops.optimizers import MOMENTUM, PLAIN, Rule
+from fastmlp.kernels.simd.processors import PANEL, ROWS, STRIP, WIDE
 
 SHAPES = [(1, 1, 1), (1, 50, 65), (16, 63, 10), (17, 64, 33), (15, 65, 64), (129, 97, 16), (3, 200, 130)]
 if config.DISABLE_JIT:
@@ -29,8 +31,8 @@ def mostly_zero(rng, n, n_features, dtype=np.float32):
 
 def entries_of(x, scale, samples, parts=1):
     """The entries of some samples of an array or a CSR matrix, found and sorted in several parts."""
-    rows, n, n_features = inputs.rows_of(x, scale), len(samples), x.shape[1]
-    csr = inputs.is_csr(x)
+    rows, n, n_features = rows_of(x, scale), len(samples), x.shape[1]
+    csr = is_csr(x)
     entries = nonzeros_for(n_features, n, int(np.diff(x.indptr).max()) if csr else n_features)
     entries.feature[:], entries.value[:], entries.place[:] = 2**31 - 1, np.nan, 2**31 - 1
     entries.until[:], entries.touched[:] = 99, 1  # of the batch before
@@ -84,7 +86,7 @@ def test_kernels_on_entries_give_the_bits_of_the_dense_ones(batch_size, n_in, n_
     scale, weight, bias = np.float32(1 / 255), normal(rng, n_in, n_out), normal(rng, n_out)
     rule = Rule(rule_code, np.float32(0.1), np.float32(0.9), np.float32(0.01 if rule_code else 0))
     dout, samples = normal(rng, batch_size, n_out), np.arange(batch_size)
-    rows = inputs.rows_of(x, scale)
+    rows = rows_of(x, scale)
     results = []
     for kind in ("dense", "nonzeros", "row"):
         if kind == "row" and (batch_size > 1 or rule_code != PLAIN):
@@ -141,7 +143,7 @@ def test_kernels_on_entries_give_the_bits_of_the_dense_ones(batch_size, n_in, n_
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_lists_of_a_csr_matrix_are_those_of_an_array(n, n_features, parts, dtype):
     x = mostly_zero(np.random.default_rng(0), n, n_features, dtype)
-    rows, table = inputs.coded_words(scipy.sparse.csr_matrix(x), 1.0)
+    rows, table = coded_words(scipy.sparse.csr_matrix(x), 1.0)
     lists = sparse_lists(n_features, n)
     lists.count[:], lists.words[:] = 99, 2**32 - 1
     all_groups = lists.groups // int(sparse.ALL_GROUPS)

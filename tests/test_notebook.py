@@ -32,7 +32,7 @@ def test_weights_and_batches_are_drawn_as_in_the_notebook(monkeypatch):
     def parameters_and_orders(seed):
         drawn = []
 
-        class Run(notebook.Run):
+        class Executor(notebook.Executor):
             def __init__(self, parameters, *args, **kwargs):
                 drawn.extend(weight.copy() for weight in parameters.weights)
                 super().__init__(parameters, *args, **kwargs)
@@ -41,7 +41,7 @@ def test_weights_and_batches_are_drawn_as_in_the_notebook(monkeypatch):
                 drawn.append(order.reshape(-1, 128))
                 return super().train(order, rates)
 
-        monkeypatch.setattr(notebook, "Run", Run)
+        monkeypatch.setattr(notebook, "Executor", Executor)
         fastmlp.reproduce(103, seed=seed)
         return drawn
 

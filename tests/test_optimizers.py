@@ -3,7 +3,7 @@ import pytest
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.kernels import optimizers as kernels
+from fastmlp.kernels.ops import optimizers as kernels
 from fastmlp.optimizers import OPTIMIZERS, Adam
 
 

@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 import fastmlp
 from fastmlp import reference
 from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.optimizers import (
-    MOMENTUM,
-    NESTEROV,
-    PLAIN,
-    Rule,
-    optimizer_update,
-)
-from fastmlp.kernels.processors import NARROW
+from fastmlp.kernels.ops.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule, optimizer_update
+from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.optimizers import OPTIMIZERS
 
 KINDS = {"plain": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastmlp.pace import Pace
+from fastmlp.engine.thread_tuner import ThreadTuner
 
 FLOP = 6 * 128 * (784 * 128 + 128 * 10)  # of a step of 784-128-10, batch 128
 
@@ -53,7 +53,7 @@ TIMES = [(0.78e-3, 0.42e-3), (0.78e-3, 1.5e-3), (0.2e-3, 0.11e-3), (0.5e-3, 0.35
 def on_the_slower(machine, steps):
     """Whether each of so many steps is done by the slower number of threads."""
     times = machine.seconds_per_step
-    return drive(Pace(FLOP), machine, steps) == max(times, key=times.get)
+    return drive(ThreadTuner(FLOP), machine, steps) == max(times, key=times.get)
 
 
 @pytest.mark.parametrize("noise", QUIET)
@@ -77,7 +77,7 @@ def test_little_time_is_lost_where_much_disturbs(noise, times):
 @pytest.mark.parametrize("noise", NOISE)
 def test_one_thread_stands_in_under_load_and_several_come_back(noise):
     for seed in range(30):
-        pace, machine = Pace(FLOP), Machine(seed, **NOISE[noise])
+        pace, machine = ThreadTuner(FLOP), Machine(seed, **NOISE[noise])
         drive(pace, machine, 1000)
         machine.seconds_per_step = {1: 1.6e-3, 2: 40e-3}
         first = drive(pace, machine, 100)
@@ -91,7 +91,7 @@ def test_one_thread_stands_in_under_load_and_several_come_back(noise):
 
 def test_under_load_from_the_start_few_steps_are_lost():
     for seed in range(30):
-        used = drive(Pace(FLOP), Machine(seed, 1.6e-3, 40e-3, noise=0.3), 469)
+        used = drive(ThreadTuner(FLOP), Machine(seed, 1.6e-3, 40e-3, noise=0.3), 469)
         assert (used == 2).sum() <= 12, seed
 
 
@@ -109,7 +109,7 @@ def test_threads_whose_turns_come_and_go_are_judged_by_whole_calls():
     for seed in range(30):
         machine = Shared(seed)
         machine.now = machine.rng.uniform(0, 10e-3)
-        pace = Pace(FLOP)
+        pace = ThreadTuner(FLOP)
         assert (drive(pace, machine, 12 * 469) == 1).mean() > 0.9, seed
         assert (drive(pace, machine, 30 * 469) == 1).mean() > 0.98, seed
 
@@ -117,16 +117,18 @@ def test_threads_whose_turns_come_and_go_are_judged_by_whole_calls():
 @pytest.mark.parametrize("most", [2, 8, 30])
 def test_short_calls_are_compared_too(most):
     for seed in range(30):
-        assert (drive(Pace(FLOP), Machine(seed, noise=0.1), 3000, most)[469:] == 2).mean() > 0.95, seed
-        assert (drive(Pace(FLOP), Machine(seed, 1e-3, 3e-3, noise=0.1), 3000, most)[469:] == 1).mean() > 0.95, seed
+        assert (drive(ThreadTuner(FLOP), Machine(seed, noise=0.1), 3000, most)[469:] == 2).mean() > 0.95, seed
+        assert (drive(ThreadTuner(FLOP), Machine(seed, 1e-3, 3e-3, noise=0.1), 3000, most)[469:] == 1).mean() > 0.95, (
+            seed
+        )
 
 
 def test_a_few_steps_are_not_worth_a_comparison():
-    assert (drive(Pace(FLOP), Machine(0), 10, 10) == 2).all()
+    assert (drive(ThreadTuner(FLOP), Machine(0), 10, 10) == 2).all()
 
 
 def test_with_one_thread_there_is_nothing_to_choose():
-    pace = Pace(FLOP)
+    pace = ThreadTuner(FLOP)
     for _ in range(100):
         assert pace.next(1, 1000) == (1, 1000)
         pace.note(1.0, 1000)
@@ -135,4 +137,4 @@ def test_with_one_thread_there_is_nothing_to_choose():
 
 @pytest.mark.parametrize("flop", [1.0, 1e6, 1e8, 1e12])
 def test_trials_have_a_step_at_least_and_no_more_than_a_call(flop):
-    assert 1 <= Pace(flop).trial_steps <= Pace.CALL_STEPS
+    assert 1 <= ThreadTuner(flop).trial_steps <= ThreadTuner.CALL_STEPS

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from fastmlp.kernels import packing
-from fastmlp.kernels.processors import LANES, NARROW
-from fastmlp.kernels.sparse import BLOCK, LIST
-from fastmlp.kernels.vector import load
+from fastmlp.kernels.ops.sparse import BLOCK, LIST
+from fastmlp.kernels.simd import packing
+from fastmlp.kernels.simd.processors import LANES, NARROW
+from fastmlp.kernels.simd.vector import load
 
 ALL_MASKS = 1 << int(NARROW)
 FEW = 997  # every 997th of them without compiled code

@@ -7,10 +7,10 @@ import scipy.sparse
 from numba.core import config
 
 import fastmlp
-from fastmlp import packing_check
+from fastmlp.engine import packing_check
+from fastmlp.engine.executor import Executor
+from fastmlp.engine.packing_check import packs_correctly
 from fastmlp.kernels import jit
-from fastmlp.packing_check import packs_correctly
-from fastmlp.run import Run
 
 pytestmark = pytest.mark.skipif(config.DISABLE_JIT, reason="there is nothing to check without compiled code")
 
@@ -54,13 +54,13 @@ def break_packer(monkeypatch, way):
 @pytest.fixture
 def ways(monkeypatch):
     """The ways that the first layer takes"""
-    taken, set_data = [], Run.set_data
+    taken, set_data = [], Executor.set_data
 
     def record(self, *args, **kwargs):
         set_data(self, *args, **kwargs)
         taken.append(self.way)
 
-    monkeypatch.setattr(Run, "set_data", record)
+    monkeypatch.setattr(Executor, "set_data", record)
     return taken
 
 

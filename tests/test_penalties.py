@@ -4,8 +4,8 @@ from helpers import normal
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.kernels import penalties
-from fastmlp.kernels.optimizers import ADAM, MOMENTUM, PLAIN, Rule
+from fastmlp.kernels.ops.optimizers import ADAM, MOMENTUM, PLAIN, Rule
+from fastmlp.kernels.step import penalties
 
 RULES = {
     "plain": Rule(PLAIN, *np.float32([0.1, 0, 0.01])),
@@ -35,8 +35,8 @@ def test_penalties_are_added_and_squares_summed_in_the_columns_that_are(l1, l2):
     parameters[places[0, 0]] = 0  # whose sign is 0
     inside = places[:, :COLUMNS]
     weight, gradient = parameters[inside].astype(float), state[inside + behind].astype(float)
-    total = penalties.penalise(parameters, state, AT, ROW, ROWS, COLUMNS, np.float32(l1), np.float32(l2))
-    want = reference.penalise(weight, gradient, l1, l2)
+    total = penalties.penalize(parameters, state, AT, ROW, ROWS, COLUMNS, np.float32(l1), np.float32(l2))
+    want = reference.penalize(weight, gradient, l1, l2)
     np.testing.assert_allclose(state[inside + behind], gradient, rtol=1e-6, atol=1e-7)
     assert total == pytest.approx(want, rel=1e-5)
     assert not state[places[:, COLUMNS:] + behind].any()  # the padding takes no part
@@ -98,7 +98,7 @@ def test_clipping_keeps_the_direction_and_sets_the_norm():
         np.testing.assert_allclose(a, b, atol=1e-7)
 
 
-def test_penalties_are_gradients_of_what_they_penalise():
+def test_penalties_are_gradients_of_what_they_penalize():
     free, start = step()
     for arguments, slope in [({"l2": 0.1}, lambda w: 0.1 * w), ({"l1": 0.1}, lambda w: 0.1 * np.sign(w))]:
         changed, _ = step(**arguments)
@@ -116,7 +116,7 @@ def test_max_norm_holds_after_every_step():
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("batch_size", [1, 16])
 def test_threads_do_not_change_a_bit(threads, batch_size, monkeypatch):
-    monkeypatch.setattr("fastmlp.threads.MIN_FLOP", 0)
+    monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
     arguments = {
         "hidden": (100, 70), "epochs": 2, "seed": 0, "batch_size": batch_size, "learning_rate": 0.05, "l1": 1e-3,
         "l2": 1e-3, "clip_norm": 0.3, "max_norm": 1.0, "dropout": 0.3, "optimizer": "adam",

@@ -5,10 +5,10 @@ from numba.core import config
 
 from fastmlp import reference
 from fastmlp.activations import CODES as ACTIVATIONS
-from fastmlp.kernels import dense, rows
-from fastmlp.kernels.optimizers import MOMENTUM, PLAIN, Rule
-from fastmlp.kernels.processors import PANEL, ROWS, WIDE
-from fastmlp.kernels.sparse import sparse_strips
+from fastmlp.kernels.ops import dense, rows
+from fastmlp.kernels.ops.optimizers import MOMENTUM, PLAIN, Rule
+from fastmlp.kernels.ops.sparse import sparse_strips
+from fastmlp.kernels.simd.processors import PANEL, ROWS, WIDE
 
 SHAPES = [(n, 17) for n in SIZES] + [(33, n) for n in SIZES]
 if config.DISABLE_JIT:

@@ -5,9 +5,9 @@ import pytest
 from scipy.sparse import csr_array, csr_matrix, vstack
 
 import fastmlp
-from fastmlp import inputs, reference
-from fastmlp.inputs import InputScale
-from fastmlp.run import Run
+from fastmlp import reference
+from fastmlp.data.scaling import InputScale, check_input_scale, standard_scale
+from fastmlp.engine.executor import Executor
 
 RNG = np.random.default_rng(0)
 X = (RNG.standard_normal((300, 40)) * (RNG.random((300, 40)) < 0.3)).astype(np.float32)
@@ -61,7 +61,7 @@ def test_a_sparse_matrix_with_a_dense_column_far_from_zero_keeps_its_digits(n):
 @pytest.mark.parametrize("shuffle", [True, False, "replacement"])
 @pytest.mark.parametrize("window", [1, 1 << 26])
 def test_training_on_a_sparse_matrix_with_an_offset_is_training_on_the_array(shuffle, window, monkeypatch):
-    monkeypatch.setattr("fastmlp.windows.WINDOW_BYTES", window)  # one batch at a time, and all at once
+    monkeypatch.setattr("fastmlp.data.windows.WINDOW_BYTES", window)  # one batch at a time, and all at once
     arguments = FIXED | {
         "input_scale": SCALE, "shuffle": shuffle, "optimizer": fastmlp.SGD(0.9), "input_dropout": 0.1,
         "sample_weight": RNG.random(300),
@@ -122,8 +122,8 @@ def test_one_entry_of_ten_million_features():
 
 
 def test_batches_that_are_too_large_to_be_dense_are_refused(monkeypatch):
-    monkeypatch.setattr("fastmlp.windows._memory", lambda: 1e5)
-    monkeypatch.setattr("fastmlp.windows.WINDOW_BYTES", 1 << 10)
+    monkeypatch.setattr("fastmlp.data.windows._memory", lambda: 1e5)
+    monkeypatch.setattr("fastmlp.data.windows.WINDOW_BYTES", 1 << 10)
     message = r"x is a sparse matrix whose input_scale has an offset.*300 samples of 40 features take 0\.000144 GB"
     with pytest.raises(ValueError, match=message):
         fastmlp.train(csr_matrix(X.astype(float)), Y, **FIXED | {"input_scale": SCALE, "batch_size": 300})
@@ -131,17 +131,17 @@ def test_batches_that_are_too_large_to_be_dense_are_refused(monkeypatch):
 
 def test_no_way_takes_a_sparse_matrix_for_an_array():
     model = fastmlp.train(X, Y, **FIXED)
-    run = Run(model._parameters, model.activations, model.loss, 32)
+    run = Executor(model._parameters, model.activations, model.loss, 32)
     with pytest.raises(ValueError, match="sparse=False needs an array"):
         run.set_data(csr_matrix(X), 1.0, sparse=False)
 
 
 def test_a_run_takes_the_folded_bias_out_again():
     model = fastmlp.train(X, Y, **FIXED)
-    run = Run(model._parameters, model.activations, model.loss, 32)
+    run = Executor(model._parameters, model.activations, model.loss, 32)
     outputs = []
     for x, scale in ((X, 1.0), (csr_matrix(X), SCALE), (X, 1.0)):
-        run.set_data(x, inputs.check_input_scale(scale, 40))
+        run.set_data(x, check_input_scale(scale, 40))
         outputs.append(np.zeros(300 * 16, np.float32))
         run.predict(300, outputs[-1])
     assert not np.allclose(outputs[0], outputs[1])
@@ -157,7 +157,7 @@ def test_a_run_takes_the_folded_bias_out_again():
 def test_a_constant_feature_of_a_sparse_matrix_is_left_alone(n, value, dtype):
     column = np.full((n, 1), value, dtype)
     x = np.hstack([column, column * (np.arange(n)[:, None] % 2), np.zeros((n, 1), dtype)])
-    sparse, dense = inputs.standard_scale(csr_matrix(x)), inputs.standard_scale(x)
+    sparse, dense = standard_scale(csr_matrix(x)), standard_scale(x)
     np.testing.assert_allclose(sparse.factor, dense.factor, rtol=1e-6)
     np.testing.assert_array_equal(sparse.factor[[0, 2]], 1)
     np.testing.assert_array_equal(dense.factor[[0, 2]], 1)
@@ -170,7 +170,7 @@ def test_zeros_count_in_the_deviation_of_a_sparse_matrix():
     x[:, 3] += 1000 * (x[:, 3] != 0)
     for samples in (None, np.arange(17, 290, 3)):
         want = 1 / (x if samples is None else x[samples]).std(axis=0, dtype=np.float64)
-        np.testing.assert_allclose(inputs.standard_scale(csr_matrix(x), samples).factor, want, rtol=1e-6)
+        np.testing.assert_allclose(standard_scale(csr_matrix(x), samples).factor, want, rtol=1e-6)
 
 
 TIMES = 1.7e9 + 100 * RNG.standard_normal((400, 3))
@@ -212,7 +212,7 @@ def test_training_with_an_offset_is_the_references(batch_size, dtype, n_features
 
 
 def test_threads_make_no_difference_with_an_offset(monkeypatch):
-    monkeypatch.setattr("fastmlp.threads.MIN_FLOP", 0)
+    monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
     x, y = np.repeat(TIMES, 20, axis=1), (TIMES[:, 0] > 1.7e9).astype(int)
     models = [fastmlp.train(x, y, input_scale="standardize", threads=threads, **FIXED) for threads in (1, 2)]
     assert same(*models)

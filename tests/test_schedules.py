@@ -3,7 +3,7 @@ import pytest
 from helpers import Script
 
 import fastmlp
-from fastmlp.course import learning_rates
+from fastmlp.training.trainer import learning_rates
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@ import pytest
 from helpers import Memory, normal
 from numba.core import config
 
-from fastmlp import inputs, reference
+from fastmlp import reference
 from fastmlp.activations import CODES as ACTIVATIONS
-from fastmlp.kernels import dense, sparse
-from fastmlp.kernels.gather import gather
-from fastmlp.kernels.optimizers import MOMENTUM, PLAIN, Rule
-from fastmlp.kernels.processors import PANEL, ROWS, STRIP, WIDE
-from fastmlp.workspace import sparse_lists
+from fastmlp.data.encoding import coded_rows, rows_of
+from fastmlp.engine.workspace import sparse_lists
+from fastmlp.kernels.ops import dense, sparse
+from fastmlp.kernels.ops.gather import gather
+from fastmlp.kernels.ops.optimizers import MOMENTUM, PLAIN, Rule
+from fastmlp.kernels.simd.processors import PANEL, ROWS, STRIP, WIDE
 
 SHAPES = [
     (1, 1, 1),
@@ -36,7 +37,7 @@ def pixels(rng, n, n_features):
 
 
 def lists_of(x):
-    rows, _ = inputs.coded_rows(x, 1.0)
+    rows, _ = coded_rows(x, 1.0)
     lists = sparse_lists(x.shape[1], len(x))
     samples = np.arange(len(x))
     sparse.locate(lists, rows, samples, 0, len(x), rows.data.size - rows.stride)
@@ -48,14 +49,14 @@ def lists_of(x):
 def test_floats_of_few_values_are_coded(dtype):
     rng = np.random.default_rng(0)
     x = (rng.integers(-20, 20, (1500, 7)) * (rng.random((1500, 7)) < 0.5)).astype(dtype) / 3
-    rows, table = inputs.coded_rows(x, 0.5)
+    rows, table = coded_rows(x, 0.5)
     got = rows.data.reshape(-1, rows.stride)
     want, values = reference.encode(x.astype(np.float32))
     np.testing.assert_array_equal(got[:1500, :7], want)
     assert not got[1500:].any()
     assert not got[:, 7:].any()
     np.testing.assert_array_equal(table[: len(values)], values * np.float32(0.5))
-    assert inputs.coded_rows(rng.standard_normal((100, 7)), 1.0) is None
+    assert coded_rows(rng.standard_normal((100, 7)), 1.0) is None
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 3, 48, 50])
@@ -100,7 +101,7 @@ def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out,
         inp_at, dout_at = work.panels(np.full((batch_size, n_in), np.nan, np.float32)), work.panels(dout)
         out_at = work.panels(np.full((batch_size, n_out), np.nan, np.float32))
         if kind == "dense":
-            gather(work.array, inp_at, inputs.rows_of(x, "auto"), np.arange(batch_size), 0, 0, batch_size)
+            gather(work.array, inp_at, rows_of(x, "auto"), np.arange(batch_size), 0, 0, batch_size)
             dense.dense_forward(
                 work.array, out_at, inp_at, parameters.array, weight_at, bias_at, ACTIVATIONS["relu"], scratch,
                 0, dense.tiles(out_at), dense.nothing_ahead(),
@@ -111,7 +112,7 @@ def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out,
             )  # fmt: skip
         else:
             lists = lists_of(x)
-            nothing = sparse.Wanted(inputs.rows_of(x, 1.0), np.zeros(0, np.int64), *np.int64([1, 0, 0, 0]))
+            nothing = sparse.Wanted(rows_of(x, 1.0), np.zeros(0, np.int64), *np.int64([1, 0, 0, 0]))
             for strip in range(sparse.sparse_strips(out_at)):
                 sparse.sparse_start(work.array, out_at, parameters.array, bias_at, strip)
                 for block in range(-(-batch_size // int(sparse.BLOCK))):

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastmlp import inputs
-from fastmlp.streams import Stream, load_targets, open_stream
+from fastmlp.data.arrays import check_features
+from fastmlp.data.streams import Stream, load_targets, open_stream
 
 DTYPES = {
     "u1": "u1", "f4": "f4", "f8": "f8", ">f4": "f4", ">f8": "f8", "f2": "f4", "i1": "f4", "<i4": "f8", ">i8": "f8",
@@ -118,7 +118,7 @@ def test_rows_have_dtypes_that_kernels_take(tmp_path, given_dtype, wanted, kind)
     assert stream.dtype.isnative
     assert stream.nbytes == 60 * np.dtype(wanted).itemsize
     rows = stream.rows(0, 20)
-    np.testing.assert_array_equal(rows, inputs.check_features(x), strict=True)
+    np.testing.assert_array_equal(rows, check_features(x), strict=True)
     assert rows.dtype.isnative
 
 
@@ -264,7 +264,7 @@ def test_what_is_not_finite_is_refused_with_its_row_in_the_whole_set(tmp_path, v
     with pytest.raises(ValueError, match="x must be finite") as ours:
         stream.rows(0, 20)
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="x must be finite") as theirs:
-        inputs.check_features(x, name="validation x")
+        check_features(x, name="validation x")
     assert str(ours.value) == str(theirs.value)
 
 
@@ -485,7 +485,7 @@ def test_a_caller_that_raises_or_never_begins_leaves_no_thread(tmp_path):
 def test_an_abandoned_stream_does_not_keep_python_from_ending(tmp_path):
     memmap(tmp_path / "x", numbered(64))
     code = (
-        "import sys, numpy as np; from fastmlp.streams import open_stream\n"
+        "import sys, numpy as np; from fastmlp.data.streams import open_stream\n"
         "x = np.memmap(sys.argv[1], np.float32, 'r', shape=(64, 3))\n"
         "windows = open_stream(x).windows(np.random.default_rng(0), True, 4, 16)\n"
         "next(windows); print('done')"
@@ -649,7 +649,7 @@ def test_bad_targets_are_refused(tmp_path, arrays, message):
 MEMORY = """
 import os, sys
 import numpy as np
-from fastmlp.streams import open_stream
+from fastmlp.data.streams import open_stream
 
 path, n, columns, buffer_samples = sys.argv[1], *map(int, sys.argv[2:])
 x = np.memmap(path, np.uint8, "r", shape=(n, columns))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import threads
+from fastmlp.engine import threads
 
 CODE = """
 import os, threading
@@ -55,7 +55,7 @@ assert total(np.ones(1000)) == 1000
 child = os.fork()
 if child == 0:
     {after}
-    from fastmlp import threads
+    from fastmlp.engine import threads
     x = np.random.default_rng(0).random((600, 100)).astype(np.float32)
     model = fastmlp.train(x, np.arange(600) % 3, hidden=(128,), epochs=3, seed=0, threads=2)
     os._exit(0 if np.isfinite(model.predict_proba(x)).all() and threads._state["forked"] else 3)
@@ -66,7 +66,7 @@ print(os.waitpid(child, 0)[1])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize("imported", ["before", "after"])
 def test_a_fork_of_a_process_with_threads_of_numba_trains_on_one(imported):
-    code = FORKED.format(**{"before": "", "after": "", imported: "import fastmlp, fastmlp.threads"})
+    code = FORKED.format(**{"before": "", "after": "", imported: "import fastmlp, fastmlp.engine.threads"})
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], env={**os.environ, "NUMBA_THREADING_LAYER": "omp"},
         capture_output=True, text=True, timeout=300, check=False,
@@ -77,16 +77,16 @@ def test_a_fork_of_a_process_with_threads_of_numba_trains_on_one(imported):
 
 
 def test_a_process_of_its_own_is_not_taken_for_a_fork():
-    code = "import numba; numba.get_num_threads(); from fastmlp import threads; print(threads._state)"
+    code = "import numba; numba.get_num_threads(); from fastmlp.engine import threads; print(threads._state)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "{'forked': False}\n"
 
 
 def test_one_thread_enters_nothing_parallel(monkeypatch):
-    monkeypatch.setattr("fastmlp.kernels.epoch.train_steps_parallel", None)
+    monkeypatch.setattr("fastmlp.kernels.step.epoch.train_steps_parallel", None)
     x = np.random.default_rng(0).random((300, 100)).astype(np.float32)
     fastmlp.train(x, np.arange(300) % 2, hidden=(128,), epochs=1, threads=1)
-    with threads.team(1, 1e12) as n:
+    with threads.thread_scope(1, 1e12) as n:
         assert n == 1
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from fastmlp.kernels import addresses, functions, processors, tiles
-from fastmlp.kernels import vector as v
 from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.simd import addresses, functions, processors, tiles
+from fastmlp.kernels.simd import vector as v
 
 N = int(v.NARROW)
 

@@ -4,11 +4,12 @@ from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastmlp.kernels import dense, sparse
-from fastmlp.kernels import network as kernels
-from fastmlp.kernels.processors import NARROW, PANEL, ROWS, WIDE
-from fastmlp.parameters import ALIGNMENT, Parameters, aligned_zeros
-from fastmlp.workspace import network_for, pack, set_table, sparse_lists, unpack
+from fastmlp.engine.parameters import Parameters
+from fastmlp.engine.workspace import network_for, pack, set_table, sparse_lists, unpack
+from fastmlp.kernels.ops import dense, sparse
+from fastmlp.kernels.simd.processors import NARROW, PANEL, ROWS, WIDE
+from fastmlp.kernels.step import network as kernels
+from fastmlp.memory import ALIGNMENT, aligned_zeros
 
 WIDTHS = [(1, 1), (19, 4), (15, 16, 17), (64, 65, 1, 129), (784, 128, 10)]
 

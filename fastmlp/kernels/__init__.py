@@ -1,1 +1,1 @@
-"""Kernels compiled by Numba.  They check nothing: see `fastmlp.inputs`."""
+"""Kernels compiled by Numba.  They check nothing: see `fastmlp.data`."""

@@ -163,7 +163,7 @@ def inlined(function):
 def merged(function):
     """Compile `function` into its callers, which Numba sees as one: for those that put kernels together.
 
-    Machine code of kernels is optimised once more in every function on the way up; this leaves out those between.
+    Machine code of kernels is optimized once more in every function on the way up; this leaves out those between.
     """
     return numba.njit(inline="always", **_FLAGS)(function)
 

@@ -1,0 +1,418 @@
+"""A network at work: its memory laid out for the kernels, the data, and the call into compiled code."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from fastmlp import checks
+from fastmlp.data.arrays import is_csr
+from fastmlp.data.encoding import coded_rows, coded_words, is_sparse, rows_of
+from fastmlp.data.scaling import InputScale
+from fastmlp.data.windows import DenseWindows, folds, shifted_bias
+from fastmlp.engine.bounds import call_checked
+from fastmlp.engine.compilation import compile_regions
+from fastmlp.engine.packing_check import packs_correctly
+from fastmlp.engine.parameters import Parameters
+from fastmlp.engine.thread_tuner import ThreadTuner
+from fastmlp.engine.threads import thread_scope
+from fastmlp.engine.workspace import is_finite, network_for, nonzeros_for, set_bias, set_table, sparse_lists, unpack
+from fastmlp.kernels.ops.gather import CSR
+from fastmlp.kernels.ops.losses import NOTEBOOK
+from fastmlp.kernels.ops.optimizers import STORE
+from fastmlp.kernels.ops.sparse import GROUP
+from fastmlp.kernels.simd.processors import NARROW, STRIP, WIDE
+from fastmlp.kernels.step import epoch, regions
+from fastmlp.kernels.step import record as places
+from fastmlp.kernels.step.network import SLOPE_AT, TABLE_COLUMNS
+from fastmlp.kernels.step.record import EVALUATE, PREDICT, TRAIN
+from fastmlp.losses import CODES
+from fastmlp.memory import aligned_zeros, round_up
+from fastmlp.optimizers import SGD, Optimizer
+from fastmlp.regularization import Regularization, dropped
+
+# Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
+FLOP_PER_CALL = 5e10
+
+# Lists of groups are made for batches of so many samples at least, below which entries by sample are faster; and for
+# CSR matrices of so many features at most, and of eight for every entry of a step, as a step looks at every group.
+MIN_GROUPS_BATCH, MAX_GROUPS_FEATURES = 5, 10_000
+
+# How the first layer can read its input, and the regions that do so.
+INPUT_PATHS = {"dense": "tiles", "grouped sparse": "groups", "sparse": "nonzeros"}
+
+_LARGEST = float(np.finfo(np.float32).max)
+_NO_RECORDS, _NO_OUTPUTS = np.zeros((0, 3)), np.zeros(0, np.float32)
+
+
+class Executor:
+    """Trains, evaluates or predicts with `parameters`.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Kept up to date by `unpack` if `packed`.
+    activations : sequence of str
+        Of the hidden layers.
+    loss : str
+    batch_size : int
+        Samples of a step.
+    has_bias : bool
+        Whether training updates biases.
+    optimizer : Optimizer
+        Of training.
+    threads : int
+        How many to use at most.
+    packed : bool
+        Work on a copy of the weights in panels, as training and the sparse kernels need it; else on `parameters`.
+    regularization : Regularization, optional
+        Of training.
+    settings : dict
+        More of the kernels' settings, by their places: the loss's.
+    seed : int
+        Of dropout, 62 bits.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        activations,
+        loss: str,
+        batch_size: int,
+        has_bias: bool = True,
+        optimizer: Optimizer | None = None,
+        threads: int = 1,
+        packed: bool = True,
+        regularization: Regularization | None = None,
+        settings: dict[int, float] | None = None,
+        seed: int = 0,
+    ):
+        self.packed, self.trains = packed, optimizer is not None
+        self.arguments = {
+            "batch_size": batch_size, "has_bias": has_bias, "optimizer": optimizer, "threads": threads,
+            "regularization": regularization, "settings": settings, "seed": seed,
+        }  # fmt: skip
+        trains, restraint = optimizer is not None, regularization or Regularization()
+        self.parameters, self.loss, self.batch_size, self.threads = parameters, CODES[loss], batch_size, threads
+        optimizer = optimizer or SGD()
+        slots = optimizer.slots + restraint.stores
+        self.network = network_for(
+            parameters, (*activations, "identity"), has_bias, batch_size, slots, threads, packed, restraint.dropout,
+            trains,
+        )  # fmt: skip
+        self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
+        self.steps_per_call, self.pace = max(1, int(FLOP_PER_CALL / self.flop)), ThreadTuner(self.flop)
+        self.settings = np.zeros(places.N_SETTINGS, np.float32)
+        self.settings[places.DELTA] = 1
+        for place, value in {**optimizer.settings(), **restraint.settings(), **(settings or {})}.items():
+            self.settings[place] = value
+        self.lists, self.entries = sparse_lists(0, batch_size), nonzeros_for(0, 0, 0)
+        self.announces_compiling = False  # on standard error
+        self.windows: DenseWindows | None = None
+        self.folded: InputScale | None = None  # of which the packed first bias has the offset
+        self.context = np.zeros(places.CONTEXT, np.int64)
+        network, context = self.network, self.context
+        self._point(places.PARAMETERS, network.parameters)
+        self._point(places.STATE, network.state)
+        self._point(places.WORKSPACE, network.workspace)
+        self._point(places.LAYERS, network.layers)
+        self._point(places.SETTINGS, self.settings)
+        context[places.PLACES : places.PLACES + len(network.places)] = network.places
+        context[places.LOSS_CODE], context[places.BATCH_SIZE] = self.loss, batch_size
+        context[places.UPDATE_RULE] = optimizer.rule
+        context[places.RULE_CODE] = STORE if restraint.stores else optimizer.rule
+        context[places.INPUT_DROPPED], context[places.DROPOUT_SEED] = dropped(restraint.input_dropout), seed
+
+    def _point(self, place: int, array: np.ndarray) -> None:
+        """Tell the kernels where an array is; this object has to keep it alive."""
+        self.context[place : place + 2] = array.ctypes.data, array.size
+
+    def set_data(
+        self, x, input_scale, targets=None, sparse: bool | None = None, repeated: bool = True,
+        input_path: str | None = None,
+    ) -> None:  # fmt: skip
+        """Work on checked features and encoded targets.
+
+        `sparse` says whether the first layer skips zeros; by default it does where that is faster on `x`.  `repeated`
+        says whether the data are read more than once, so that coding a CSR matrix pays off.  `input_path` overrides
+        both: "dense", "grouped sparse" or "sparse" forces that path of the first layer, or fails where `x` and
+        `input_scale` rule it out.
+
+        A CSR matrix whose scale has an offset stays sparse in prediction, where the offset is folded into the first
+        bias; else a few batches of it are made dense at a time.
+        """
+        csr, n_features, coded = is_csr(x), x.shape[1], None
+        if self.folded is not None:
+            set_bias(self.network, 0, self.parameters.biases[0])
+        self.windows = self.folded = None
+        if csr and isinstance(input_scale, InputScale) and input_scale.offset.any():
+            if self.trains or not self.packed or not folds(input_scale):
+                self._check_path(input_path, "tiles")
+                self.windows = DenseWindows(x, input_scale, targets)
+                return
+            self.folded, input_scale = input_scale, input_scale._replace(offset=np.zeros(n_features))
+        prepares = self._set_input_scale(input_scale)
+        if isinstance(input_scale, InputScale):
+            input_scale = 1.0
+        if csr and sparse is False:
+            raise ValueError("sparse=False needs an array; a sparse matrix has kernels of its own")
+        if input_path is not None:
+            groups, sparse = input_path == "grouped sparse", input_path == "sparse"
+        elif self.batch_size < MIN_GROUPS_BATCH:
+            groups = False
+        elif csr:
+            entries_of_step = self.batch_size * x.nnz / x.shape[0]
+            groups = repeated and n_features <= min(MAX_GROUPS_FEATURES, 8 * entries_of_step)
+        else:
+            groups = is_sparse(x, int(GROUP)) if sparse is None else sparse
+        if groups and not prepares:
+            coded = coded_words(x, input_scale) if csr else coded_rows(x, input_scale)
+        if coded is not None:
+            self.way = "groups"
+            self.rows, table = coded
+            set_table(self.network, table)
+            if self.lists.groups == 0:
+                self.lists = sparse_lists(n_features, self.batch_size)
+        else:
+            self.rows = rows_of(x, input_scale)
+            if self.standard.size:
+                sparse = False  # what was zero is not any more
+            if sparse is None:
+                sparse = csr or self.batch_size == 1 or is_sparse(x)
+            self.way = "nonzeros" if sparse or csr else "tiles"
+        if self.way != "tiles" and not csr and not packs_correctly(self.way):
+            self.way, self.rows = "tiles", rows_of(x, input_scale)
+        self._check_path(input_path, self.way)
+        if self.way == "nonzeros" and csr:
+            lengths = np.diff(self.rows.starts)
+            self._make_room(int(np.sort(lengths)[-self.batch_size :].sum()))
+        elif self.way == "nonzeros" and self.entries.room < n_features + NARROW:
+            self.entries = nonzeros_for(n_features, self.batch_size, n_features)
+        self.targets = targets
+        rows, lists, context = self.rows, self.lists, self.context
+        self.settings[places.SCALE] = rows.scale
+        for place, array in (
+            (places.DATA, rows.data), (places.INDICES, rows.indices), (places.STARTS, rows.starts),
+            (places.OFFSETS, lists.offsets), (places.COUNT, lists.count), (places.WORDS, lists.words),
+        ):  # fmt: skip
+            self._point(place, array)
+        self._point_entries()
+        if targets is not None:
+            self._point(places.LABELS, targets.labels)
+            self._point(places.VALUES, targets.values)
+            self._point(places.SAMPLE_WEIGHTS, targets.weights)
+        context[places.ROWS_KIND : places.ROOM] = (
+            rows.kind, rows.itemsize, rows.row_bytes, rows.stride, rows.index_itemsize, lists.groups,
+        )  # fmt: skip
+        context[places.PREPARES], context[places.HAS_INPUT] = prepares, self.way != "tiles" or prepares
+        context[places.FIRST_UNIT] = WIDE if self.way == "tiles" else STRIP
+
+    @staticmethod
+    def _check_path(input_path: str | None, way: str) -> None:
+        """Raise an error if a path was forced and another one has to be taken."""
+        if input_path is None:
+            return
+        checks.check_choice(input_path, "input_path", tuple(INPUT_PATHS))
+        if INPUT_PATHS[input_path] != way:
+            raise ValueError(f"input_path={input_path!r} can't read this x with this input_scale")
+
+    def _point_entries(self) -> None:
+        """Tell the kernels where entries are."""
+        entries = self.entries
+        for place, array in (
+            (places.BEGIN, entries.begin), (places.END, entries.end), (places.FEATURE, entries.feature),
+            (places.VALUE, entries.value), (places.UNTIL, entries.until), (places.TOUCHED, entries.touched),
+            (places.PLACE_FACTOR, entries.place),
+        ):  # fmt: skip
+            self._point(place, array)
+        self.context[places.ROOM] = entries.room
+
+    def _make_room(self, most: int) -> None:
+        """Have room for the entries of a batch of a CSR matrix, at most so many, which lie behind each other."""
+        if self.entries.until.size == 0 or self.entries.feature.size < most:
+            self.entries = nonzeros_for(self.parameters.widths[0], self.batch_size, 0, size=most)
+            self._point_entries()
+
+    def _set_input_scale(self, input_scale) -> bool:
+        """Have the input prepared where every feature has a scale of its own, or inputs are dropped; whether it is.
+
+        With an offset it is standardized as it is gathered, in float64, else multiplied by the factors behind that.
+        """
+        self.standard, self.factor = np.zeros(0), _NO_OUTPUTS
+        own = isinstance(input_scale, InputScale)
+        if own and input_scale.offset.any():
+            self.standard = np.concatenate([padded(part, np.float64) for part in input_scale])
+        elif own:
+            self.factor = padded(input_scale.factor)
+        self._point(places.INPUT_STANDARD, self.standard)
+        self._point(places.INPUT_FACTOR, self.factor)
+        return own or bool(self.context[places.INPUT_DROPPED])
+
+    def _set_first_bias(self) -> None:
+        """Put the first bias, with what is folded into it, where the kernels look for it."""
+        if self.folded is not None:
+            set_bias(self.network, 0, shifted_bias(self.parameters, self.folded))
+
+    def _regions(self, mode: int) -> dict[int, str]:
+        """The regions that a mode takes, by the places in the context where their addresses belong."""
+        inner = "row" if self.batch_size == 1 else "inner"
+        names = {places.FIRST_AHEAD: f"{self.way}_ahead", places.INNER_AHEAD: f"{inner}_ahead"}
+        if mode == TRAIN:
+            names |= {places.FIRST_UPDATE: f"{self.way}_update", places.INNER_BACK: f"{inner}_back"}
+            if self.context[places.RULE_CODE] == STORE:
+                names[places.UPDATE] = "stored_update"
+        if self.network.layers[SLOPE_AT :: int(TABLE_COLUMNS)].any():
+            names[places.FINISH] = "finish_tiles"
+        if mode != PREDICT:
+            names[places.LOSS] = regions.LOSS_ENTRIES[self.loss].name
+            if self.context[places.SAMPLE_WEIGHTS + 1]:
+                names[places.WEIGH] = "weigh_rows"
+        return names
+
+    def _point_regions(self, mode: int) -> None:
+        """Tell the kernels where the regions are that a mode takes, and compile those that are not yet."""
+        self.context[places.MODE] = mode
+        self.context[places.UPDATE] = self.context[places.WEIGH] = 0
+        names = self._regions(mode)
+        compile_regions(list(names.values()), self.announces_compiling)
+        for place, name in names.items():
+            self.context[place] = getattr(regions, name).address
+
+    def _steps(self, mode: int, order, rates, records, outputs) -> int:
+        """Do the steps for the samples of `order`; returns how many were done before a loss that is not finite."""
+        n_steps = self.n_steps(len(order))
+        self._point(places.SAMPLES, order)
+        self._point_regions(mode)
+        first = 0
+        while first < n_steps:
+            with thread_scope(self.threads, self.flop) as available:
+                threads, steps = self.pace.next(available, min(self.steps_per_call, n_steps - first))
+                arguments = self.context, first, first + steps, rates, records, outputs
+                call = epoch.train_steps if threads == 1 else epoch.train_steps_parallel
+                is_loaded, start = getattr(call, "signatures", True), time.perf_counter()
+                reached = call_checked(call, *arguments) if threads == 1 else call_checked(call, *arguments, threads)
+                if is_loaded:  # else compiled code has been loaded in that time
+                    samples = min((first + steps) * self.batch_size, len(order)) - first * self.batch_size
+                    self.pace.note(time.perf_counter() - start, samples / self.batch_size)
+            if reached < first + steps:
+                return reached
+            first = reached
+        return n_steps
+
+    def _all_steps(self, mode: int, order, rates, records, outputs) -> int:
+        """`_steps` of data that the kernels can read, made so window by window where need be."""
+        order = np.ascontiguousarray(order, np.int64)
+        if self.windows is None:
+            self._set_first_bias()
+            if self.rows.kind == CSR:  # draws with replacement can take long rows several times
+                lengths = np.diff(self.rows.starts)[order]
+                self._make_room(int(np.add.reduceat(lengths, np.arange(0, len(order), self.batch_size)).max()))
+            return self._steps(mode, order, rates, records, outputs)
+        windows, done, row = self.windows, 0, len(outputs) // max(1, len(order))
+        size = self._window_size(mode)
+        try:
+            for start in range(0, len(order), size):
+                samples = order[start : start + size]
+                x, targets = windows.take(samples, self.parameters.widths[-1])
+                self.set_data(x, windows.input_scale, targets, sparse=False)
+                some = np.arange(len(samples))
+                reached = self._steps(mode, some, rates[done:], records[done:], outputs[start * row :])
+                done += reached
+                if reached < self.n_steps(len(samples)):
+                    break
+        finally:
+            self.windows = windows
+        return done
+
+    def _window_size(self, mode: int) -> int:
+        """Samples of a window: whole batches where they depend on each other."""
+        assert self.windows is not None
+        whole = mode == TRAIN or self.loss == NOTEBOOK
+        return self.windows.size(self.batch_size, whole)
+
+    def n_steps(self, n_samples: int) -> int:
+        return -(-n_samples // self.batch_size)
+
+    def train(self, order: np.ndarray, rates: np.ndarray) -> np.ndarray:
+        """Train on the samples of `order` (int64), a batch a step, and bring the parameters up to date.
+
+        Returns
+        -------
+        ndarray (n_steps, 3)
+            Sums over each batch of the loss, of right predictions, and of squared label differences.  Where the loss is
+            not finite training stops: that step is the last one, and the parameters are left as they were.  They are
+            too if the last step made one that is not finite, and the last loss is NaN then.
+        """
+        records = np.zeros((self.n_steps(len(order)), 3))
+        done = self._all_steps(TRAIN, order, rates, records, _NO_OUTPUTS)
+        if done < len(records):
+            return records[: done + 1]
+        if is_finite(self.network, self.parameters):
+            unpack(self.network, self.parameters)
+        else:
+            records[-1, epoch.RECORD_LOSS] = np.nan
+        return records
+
+    def evaluate(self, n_samples: int) -> np.ndarray:
+        """Sums (3,) over the first samples of what `train` returns for each batch."""
+        n_steps = self._most_steps(EVALUATE, n_samples)
+        records, rates = np.zeros((n_steps, 3)), np.zeros(n_steps, np.float32)
+        self._all_steps(EVALUATE, np.arange(n_samples), rates, records, _NO_OUTPUTS)
+        return records.sum(axis=0)
+
+    def predict(self, n_samples: int, outputs: np.ndarray) -> None:
+        """Put the first samples' outputs into `outputs`, flat, rows padded to whole vectors."""
+        rates = np.zeros(self._most_steps(PREDICT, n_samples), np.float32)
+        self._all_steps(PREDICT, np.arange(n_samples), rates, _NO_RECORDS, outputs)
+
+    def _most_steps(self, mode: int, n_samples: int) -> int:
+        """How many steps there are, of which windows smaller than a batch make more."""
+        size = self.batch_size if self.windows is None else min(self.batch_size, self._window_size(mode))
+        return -(-n_samples // size)
+
+
+class SingleRow:
+    """Predicts one sample at a time: everything is prepared but the sample itself.
+
+    Parameters
+    ----------
+    run : Executor
+        For batches of one sample, on the parameters themselves.
+    dtype : dtype
+        Of the samples.
+    """
+
+    def __init__(self, run: Executor, dtype: np.dtype, input_scale):
+        n_features, n_outputs = run.parameters.widths[0], run.parameters.widths[-1]
+        self.run, self.x, self.lock = run, np.zeros((1, n_features), dtype), run.parameters.lock
+        self.flat, self.outputs = padded_outputs(1, n_outputs)
+        run.set_data(self.x, input_scale)
+        run.predict(1, self.flat)
+        self.order = np.zeros(1, np.int64)
+        run._point(places.SAMPLES, self.order)
+        self.arguments = run.context, 0, 1, np.zeros(1, np.float32), _NO_RECORDS, self.flat
+
+    def predict(self, x: np.ndarray) -> np.ndarray | None:
+        """Outputs (1, n_outputs), a copy; None if `x` may hold a number that is not finite."""
+        with self.lock.alone():  # kernels release the GIL, and there is one place for the sample
+            self.x[...] = x
+            if self.x.dtype.kind == "f" and not abs(self.x).max() <= _LARGEST:
+                return None
+            call_checked(epoch.train_steps, *self.arguments)
+            return self.outputs.copy()
+
+
+def padded(values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+    """A copy, with zeros up to a whole vector."""
+    size = round_up(len(values), int(NARROW))
+    array: np.ndarray = aligned_zeros(size * np.dtype(dtype).itemsize // 4).view(dtype)
+    array[: len(values)] = values
+    return array
+
+
+def padded_outputs(n_samples: int, n_outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """An array for `Executor.predict`, and a view of it as (n_samples, n_outputs)."""
+    row = round_up(n_outputs, int(NARROW))
+    flat = aligned_zeros(n_samples * row)
+    return flat, flat.reshape(n_samples, row)[:, :n_outputs]

@@ -1,0 +1,207 @@
+"""Memory that kernels work in: sized once, laid out in one aligned float32 buffer, and used for ever.
+
+Activations lie in panels, and so do the weights of a network that trains, or predicts for many samples; for a few, the
+kernels work on the model's own row-major weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine.parameters import Parameters
+from fastmlp.kernels.ops.activations import IDENTITY, SLOPE
+from fastmlp.kernels.ops.nonzeros import FEATURES, Nonzeros
+from fastmlp.kernels.ops.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
+from fastmlp.kernels.simd import processors
+from fastmlp.kernels.step import network as kernels
+from fastmlp.memory import paged_zeros, round_up
+from fastmlp.regularization import dropped
+
+NARROW, PANEL, ROWS = int(processors.NARROW), int(processors.PANEL), int(processors.ROWS)
+
+
+class _Allocator:
+    """Hands out places in a buffer that is made at the end."""
+
+    def __init__(self):
+        self.size = 0
+
+    def take(self, size: int) -> int:
+        start, self.size = self.size, self.size + round_up(size, NARROW)
+        return start
+
+
+def _panels(n_columns: int) -> int:
+    return -(-n_columns // PANEL)
+
+
+def _places(allocator: _Allocator, widths, capacity: int, threads: int) -> kernels.Places:
+    input_panel = capacity * PANEL
+    return kernels.Places(
+        capacity=capacity,
+        input=allocator.take(_panels(widths[0]) * input_panel),
+        input_panel=input_panel,
+        table=allocator.take(256),
+        zeros=allocator.take(PANEL),
+        scratch=allocator.take(threads * int(kernels.SCRATCH)),
+        rows=allocator.take(3 * capacity),
+        squares=allocator.take(sum(-(-width // NARROW) for width in widths[1:])),
+    )
+
+
+def _table(widths, activations, has_bias: bool, dropout, trains: bool) -> np.ndarray:
+    table = np.zeros((len(widths) - 1, kernels.TABLE_COLUMNS), np.int64)
+    table[:, kernels.N_IN] = widths[:-1]
+    table[:, kernels.N_OUT] = widths[1:]
+    table[:, kernels.ACTIVATION] = [ACTIVATIONS[name].code for name in activations]
+    table[:, kernels.FORWARD_CODE] = table[:, kernels.BACKWARD_CODE] = table[:, kernels.ACTIVATION]
+    table[:, kernels.HAS_BIAS] = has_bias
+    table[: len(dropout), kernels.DROPPED] = [dropped(share) for share in dropout]
+    if trains:
+        keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (table[:, kernels.DROPPED] > 0)
+        table[keeps, kernels.FORWARD_CODE], table[keeps, kernels.BACKWARD_CODE] = IDENTITY, SLOPE
+    return table
+
+
+def _packed_layout(table, parameters: Parameters) -> np.ndarray:
+    """Fill in the places of weights in panels and of biases; returns an array with room for them."""
+    allocator = _Allocator()
+    for row, (n_in, n_out) in zip(table, parameters.layer_shapes()):
+        # whole blocks of the transpose, and whole groups of the sparse kernels
+        rows = round_up(n_in + int(GROUP) - 1, NARROW)
+        row[kernels.WEIGHT_PANEL], row[kernels.WEIGHT_ROW] = rows * PANEL, PANEL
+        row[kernels.WEIGHT] = allocator.take(_panels(n_out) * rows * PANEL)
+        row[kernels.BIAS] = allocator.take(_panels(n_out) * PANEL)
+    return paged_zeros(allocator.size)
+
+
+def network_for(
+    parameters: Parameters,
+    activations,
+    has_bias: bool,
+    batch_size: int,
+    slots: int,
+    threads: int = 1,
+    packed: bool = True,
+    dropout=(),
+    trains: bool = True,
+):
+    """A Network for batches of up to `batch_size` samples.
+
+    Parameters
+    ----------
+    activations : sequence of str
+        Of all layers.
+    has_bias : bool
+        Whether biases are updated.
+    slots : int
+        How many numbers of state, which start at zero, the optimizer has for every parameter.
+    threads : int
+        How many work on it.
+    packed : bool
+        With a copy of the weights in panels; else on `parameters` themselves.
+    dropout : sequence of float
+        Of the hidden layers.
+    trains : bool
+        Whether there is a way back, for which some layers keep their slope.
+    """
+    widths = parameters.widths
+    capacity = round_up(batch_size, NARROW)
+    table, memory = _table(widths, activations, has_bias, dropout, trains), _Allocator()
+    if packed:
+        weights = _packed_layout(table, parameters)
+    else:
+        weights = parameters.buffer
+        for row, (weight, bias, stride) in zip(table, parameters.places):
+            row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW, kernels.BIAS]] = weight, PANEL, stride, bias
+    for row in table:
+        row[kernels.OUTPUT_PANEL], row[kernels.OUTPUT_ROW] = capacity * PANEL, PANEL
+        size = _panels(int(row[kernels.N_OUT])) * capacity * PANEL
+        row[kernels.OUTPUT] = memory.take(size)
+        if row[kernels.BACKWARD_CODE] == SLOPE:
+            row[kernels.SLOPE_AT] = memory.take(size) - row[kernels.OUTPUT]
+    for row in table[1:]:
+        row[kernels.TRANSPOSED] = memory.take(
+            _panels(int(row[kernels.N_IN])) * PANEL * round_up(int(row[kernels.N_OUT]), NARROW)
+        )
+    places = _places(memory, widths, capacity, threads)
+    memory.take(ROWS * PANEL)  # tiles read on behind the last matrix
+    state = paged_zeros(slots * weights.size)
+    network = kernels.Network(table.reshape(-1), weights, state, paged_zeros(memory.size), places)
+    if packed:
+        pack(network, parameters)
+    return network
+
+
+def sparse_lists(n_features: int, batch_size: int) -> Lists:
+    """Room for the lists of batches of up to `batch_size` samples; for no features, of the lists' type alone."""
+    groups = round_up(-(-n_features // int(GROUP)), int(ALL_GROUPS))
+    blocks = -(-batch_size // int(BLOCK)) if n_features else 0
+    offsets = np.zeros(blocks * BLOCK, np.int64)
+    count = np.zeros(blocks * groups, np.int64)
+    return Lists(offsets, count, paged_zeros(int(blocks * groups * LIST), np.uint32), groups)
+
+
+def nonzeros_for(n_features: int, batch_size: int, per_sample: int, size: int | None = None) -> Nonzeros:
+    """Room for the entries of batches of up to `batch_size` samples of `per_sample` entries each, at most; or for
+    `size` entries of a batch, however they are spread over its samples."""
+    room = round_up(per_sample, NARROW) + NARROW  # whole vectors are written behind the last
+    size = batch_size * room if size is None else size
+    blocks = -(-n_features // int(FEATURES))
+    place_factor = paged_zeros(2 * size, np.int32)
+    return Nonzeros(
+        begin=np.zeros(batch_size, np.int64),
+        end=np.zeros(batch_size, np.int64),
+        feature=paged_zeros(size, np.int32),
+        value=paged_zeros(size),
+        room=room,
+        until=paged_zeros(int(blocks * FEATURES), np.int64),
+        touched=np.zeros(blocks, np.uint8),
+        place=place_factor,
+        factor=place_factor.view(np.float32),
+    )
+
+
+def set_table(network, table: np.ndarray):
+    """Put the table of coded input where the sparse kernels look for it."""
+    network.workspace[network.places.table : network.places.table + len(table)] = table
+
+
+def set_bias(network, layer: int, bias: np.ndarray):
+    """Put the bias of a layer of a packed network in place of the one it has."""
+    start = network.layers.reshape(-1, kernels.TABLE_COLUMNS)[layer, kernels.BIAS]
+    network.parameters[start : start + len(bias)] = bias
+
+
+def _views(network, parameters: Parameters):
+    """Pairs of a panel of a layer's packed weights and the columns of `parameters` that it holds; biases likewise."""
+    for row, weight, bias in zip(
+        network.layers.reshape(-1, kernels.TABLE_COLUMNS), parameters.weights, parameters.biases
+    ):
+        n_in, n_out = weight.shape
+        for panel in range(_panels(n_out)):
+            start = row[kernels.WEIGHT] + panel * row[kernels.WEIGHT_PANEL]
+            columns = weight[:, panel * PANEL : (panel + 1) * PANEL]
+            packed = network.parameters[start : start + n_in * PANEL].reshape(n_in, PANEL)
+            yield packed[:, : columns.shape[1]], columns
+        yield network.parameters[row[kernels.BIAS] : row[kernels.BIAS] + n_out], bias
+
+
+def is_finite(network, parameters: Parameters) -> bool:
+    """Whether all of a training network's parameters, which has the layout of `parameters`, are finite."""
+    return all(np.isfinite(packed).all() for packed, _ in _views(network, parameters))
+
+
+def pack(network, parameters: Parameters):
+    """Copy parameters into a training network."""
+    with parameters.lock.reading():
+        for packed, plain in _views(network, parameters):
+            packed[:] = plain
+
+
+def unpack(network, parameters: Parameters):
+    """Copy a training network's parameters back."""
+    with parameters.lock.writing():
+        for packed, plain in _views(network, parameters):
+            plain[:] = packed

@@ -1,0 +1,117 @@
+"""What needs the whole gradient before any weight is updated, or the whole of a unit's weights after it: penalties,
+clipping by norm, max-norm.
+
+The way back stores the gradients (rule STORE), laid out like the parameters, and two more regions go through them: the
+penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of a
+layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
+"""
+
+import numpy as np
+
+from fastmlp.kernels.jit import inlined, kernel, merged
+from fastmlp.kernels.ops.dense import ceil_div, column_start
+from fastmlp.kernels.ops.optimizers import optimizer_update, without_decay
+from fastmlp.kernels.simd.functions import sqrt
+from fastmlp.kernels.simd.processors import NARROW
+from fastmlp.kernels.simd.vector import add, div, first_lanes, fma, load, maximum, mul, splat, store, sub, sum_lanes
+from fastmlp.kernels.simd.vector import where_positive as where
+from fastmlp.kernels.step.network import BIAS, HAS_BIAS, N_OUT, TABLE_COLUMNS, layer_row, share, weight_of
+
+
+@kernel
+def penalize(parameters, state, at, row, rows, columns, l1, l2):
+    """gradient += l2 * weight + l1 * sign(weight), for a strip of columns; returns the sum of the gradient's squares
+
+    parameters  (rows, columns)   read from `at` on, rows `row` apart; columns <= NARROW
+    state       (rows, columns)   its last part, which is laid out like parameters, holds the gradient: updated in place
+    """
+    zero, total = splat(np.float32(0)), splat(np.float32(0))
+    for i in range(rows):
+        here = at + i * row
+        there = state.size - parameters.size + here
+        weight, gradient = load(parameters, here), load(state, there)
+        sign = where(weight, splat(l1), where(sub(zero, weight), splat(-l1), zero))
+        gradient = first_lanes(add(fma(splat(l2), weight, gradient), sign), columns, np.float32(0))
+        store(gradient, state, there)
+        total = fma(gradient, gradient, total)
+    return sum_lanes(total)
+
+
+@kernel
+def update_strip(parameters, state, at, row, rows, factor, rule):
+    """parameters -= the optimizer's step for factor * the stored gradient, for a strip of NARROW columns
+
+    parameters  (rows, NARROW)   updated in place from `at` on, rows `row` apart; the optimizer's state likewise
+    state       (rows, NARROW)   its last part holds the gradient: multiplied by `factor`
+    """
+    for i in range(rows):
+        here = at + i * row
+        there = state.size - parameters.size + here
+        store(mul(splat(factor), load(state, there)), state, there)
+        optimizer_update(parameters, state, here, state, there, NARROW, rule)
+
+
+@kernel
+def limit_norms(parameters, at, row, rows, largest):
+    """Columns whose norm is above `largest` are scaled down to it, for a strip of NARROW columns
+
+    parameters  (rows, NARROW)   updated in place from `at` on, rows `row` apart
+    """
+    total, limit, one = splat(np.float32(0)), splat(largest), splat(np.float32(1))
+    for i in range(rows):
+        weight = load(parameters, at + i * row)
+        total = fma(weight, weight, total)
+    norm = sqrt(total)
+    factor = where(sub(norm, limit), div(limit, maximum(limit, norm)), one)
+    for i in range(rows):
+        store(mul(factor, load(parameters, at + i * row)), parameters, at + i * row)
+
+
+@inlined
+def layer_strips(network, layer):
+    return ceil_div(layer_row(network, layer)[N_OUT], NARROW)
+
+
+@merged
+def sum_squares(network, l1, l2, thread, threads):
+    """Penalties added to a share of the gradient, and the sums of its squares put into workspace."""
+    unit = network.places.squares
+    for layer in range(network.layers.size // TABLE_COLUMNS):
+        row, weight = layer_row(network, layer), weight_of(network, layer)
+        first, last = share(layer_strips(network, layer), thread, threads)
+        for strip in range(first, last):
+            columns, at = weight.columns - strip * NARROW, column_start(weight, strip * NARROW)
+            total = penalize(network.parameters, network.state, at, weight.row, weight.rows, columns, l1, l2)
+            if row[HAS_BIAS]:
+                bias, none = row[BIAS] + strip * NARROW, np.float32(0)
+                total += penalize(network.parameters, network.state, bias, np.int64(0), 1, columns, none, none)
+            network.workspace[unit + strip] = total
+        unit += layer_strips(network, layer)
+
+
+@merged
+def clipping_factor(network, clip_norm):
+    """What the gradient is multiplied by to have at most this norm (as in PyTorch); 1 if that is 0."""
+    total, unit = 0.0, network.places.squares
+    for layer in range(network.layers.size // TABLE_COLUMNS):
+        for strip in range(layer_strips(network, layer)):
+            total += network.workspace[unit + strip]
+        unit += layer_strips(network, layer)
+    return np.float32(min(1.0, clip_norm / (np.sqrt(total) + 1e-6))) if clip_norm > 0 else np.float32(1)
+
+
+@merged
+def update_share(network, clip_norm, max_norm, rule, thread, threads):
+    """A share of the parameters updated by the stored gradient."""
+    factor = clipping_factor(network, clip_norm)
+    for layer in range(network.layers.size // TABLE_COLUMNS):
+        row, weight = layer_row(network, layer), weight_of(network, layer)
+        first, last = share(layer_strips(network, layer), thread, threads)
+        for strip in range(first, last):
+            at = column_start(weight, strip * NARROW)
+            update_strip(network.parameters, network.state, at, weight.row, weight.rows, factor, rule)
+            if row[HAS_BIAS]:
+                bias = row[BIAS] + strip * NARROW
+                update_strip(network.parameters, network.state, bias, np.int64(0), 1, factor, without_decay(rule))
+            if max_norm > 0:
+                limit_norms(network.parameters, at, weight.row, weight.rows, max_norm)

@@ -1,0 +1,69 @@
+"""Regularization: the arguments of `fastmlp.train`, checked, and the settings that kernels take from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fastmlp import checks
+from fastmlp.kernels.step import record as places
+
+
+class Regularization(NamedTuple):
+    """The regularization of a training run; `check_regularization` makes it.
+
+    Attributes
+    ----------
+    dropout : tuple of float
+        For each hidden layer, the fraction of its units that are dropped.
+    input_dropout : float
+        Fraction of the features that are dropped.
+    l1, l2, clip_norm, max_norm : float
+        0 means off.
+    """
+
+    dropout: tuple[float, ...] = ()
+    input_dropout: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
+    clip_norm: float = 0.0
+    max_norm: float = 0.0
+
+    @property
+    def stores(self) -> bool:
+        """Whether the full gradient is needed before any parameter is updated."""
+        return any((self.l1, self.l2, self.clip_norm, self.max_norm))
+
+    def settings(self) -> dict[int, float]:
+        """Return the settings for the kernels, by position."""
+        return {
+            places.L1: self.l1,
+            places.L2: self.l2,
+            places.CLIP_NORM: self.clip_norm,
+            places.MAX_NORM: self.max_norm,
+        }
+
+
+def dropped(share: float) -> int:
+    """Return a fraction as kernels need it: in units of 2**-32."""
+    return min(round(share * 2**32), 2**32 - 1)
+
+
+def check_regularization(
+    n_hidden: int, dropout: Any, input_dropout: Any, l1: Any, l2: Any, clip_norm: Any, max_norm: Any
+) -> Regularization:
+    """Check the arguments of `fastmlp.train` that regularize, and return them as a Regularization."""
+    if isinstance(dropout, Sequence) and not isinstance(dropout, str):
+        if len(dropout) != n_hidden:
+            raise ValueError(f"dropout must be one number, or one per hidden layer ({n_hidden}), got {dropout!r}")
+    else:
+        dropout = [dropout] * max(n_hidden, 1)
+    shares = tuple(checks.check_share(share, "dropout") for share in dropout)[:n_hidden]
+    return Regularization(
+        shares,
+        checks.check_share(input_dropout, "input_dropout"),
+        checks.check_number(l1, "l1"),
+        checks.check_number(l2, "l2"),
+        0.0 if clip_norm is None else checks.check_positive(clip_norm, "clip_norm"),
+        0.0 if max_norm is None else checks.check_positive(max_norm, "max_norm"),
+    )

@@ -1,0 +1,441 @@
+"""What `MLPClassifier` and `MLPRegressor` share: scikit-learn's arguments as those of `fastmlp.train`, and the way in
+which scikit-learn's estimators of these names record, slow down and stop."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastmlp import checks
+from fastmlp.activations import FROM_SKLEARN
+from fastmlp.data.arrays import is_csr
+from fastmlp.data.targets import check_not_weightless, check_sample_weight
+from fastmlp.losses import LOSSES
+from fastmlp.model import MLP
+from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.train import train
+from fastmlp.training import trainer as course
+
+DTYPES = (np.float64, np.float32, np.uint8)  # taken as they are; all else becomes the first of them
+LEARNING_RATES = ("constant", "invscaling", "adaptive")
+SLOWEST = 1e-6  # the learning rate from which on "adaptive" stops instead of dividing by five
+
+
+class Scale(NamedTuple):
+    """A loss, and how many times scikit-learn's gradient and value of it are those of `fastmlp.train`.
+
+    With k outputs, scikit-learn takes half the squares, averaged over outputs for the value, but summed for the
+    gradient; and the sum over outputs of the Poisson deviance and of the log-loss of several labels.
+    """
+
+    loss: str
+    gradient: float = 1.0
+    value: float = 1.0
+
+
+def scale_of(loss: str, n_outputs: int) -> Scale:
+    """See `Scale`; the losses that scikit-learn has not are taken as they are."""
+    if loss == "squared_error":
+        return Scale("mse", n_outputs / 2, 0.5)
+    if LOSSES[loss].sums_in_sklearn:
+        return Scale(loss, n_outputs, n_outputs)
+    return Scale(loss)
+
+
+class Weights(list):
+    """Arrays that belong to a model: what is put in their place is copied into them."""
+
+    def __setitem__(self, index, value):
+        for array, new in zip(self[index], value) if isinstance(index, slice) else [(self[index], value)]:
+            array[:] = new
+
+
+class Progress:
+    """A callback and a schedule of `fastmlp.train`: after every epoch it records what scikit-learn's estimators do,
+    changes the learning rate, and stops, by the same rules.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+        Whose attributes are kept up to date.
+    n_samples : int
+        Of an epoch.
+    rate_factor : float
+        The rate of `fastmlp.train`, for an estimator's of 1.
+    loss_of : function of the model and its loss
+        The loss as scikit-learn has it.
+    score_of : function of the model, optional
+        The score on the validation set; with it the model gets back the parameters of the best epoch.
+    """
+
+    def __init__(
+        self,
+        estimator: BaseMLP,
+        n_samples: int,
+        rate_factor: float,
+        loss_of: Callable[[MLP, float], float],
+        score_of: Callable[[MLP], float] | None,
+    ):
+        self.estimator, self.n_samples, self.rate_factor = estimator, n_samples, rate_factor
+        self.loss_of, self.score_of, self.stopped = loss_of, score_of, False
+
+    def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
+        return np.full(np.shape(epoch), self.estimator._rate * self.rate_factor)
+
+    def on_train_begin(self, model: MLP) -> None:
+        self._keep(model)
+
+    def on_epoch_end(self, model: MLP) -> bool:
+        self.record(model, model.history["train_loss"][-1])
+        return self.stopped
+
+    def on_train_end(self, model: MLP) -> None:
+        if self.score_of is not None:
+            for target, value in zip(model.weights + model.biases, self._best):
+                target[:] = value
+
+    def record(self, model: MLP, loss: float) -> None:
+        """An epoch has ended, with this loss."""
+        of = self.estimator
+        of.n_iter_ += 1
+        of.loss_ = self.loss_of(model, loss)
+        of.t_ += self.n_samples
+        of.loss_curve_.append(of.loss_)
+        self._say(f"Iteration {of.n_iter_}, loss = {of.loss_:.8f}")
+        better = self._loss_is_better() if self.score_of is None else self._score_is_better(model, self.score_of)
+        of._no_improvement_count = 0 if better else of._no_improvement_count + 1
+        if of.solver == "sgd" and of.learning_rate == "invscaling":
+            of._rate = of.learning_rate_init / (of.t_ + 1) ** of.power_t
+        if of._no_improvement_count > of.n_iter_no_change:
+            self._stop_or_slow_down()
+
+    def _loss_is_better(self) -> bool:
+        of = self.estimator
+        better = of.loss_ <= of.best_loss_ - of.tol
+        of.best_loss_ = min(of.best_loss_, of.loss_)
+        return better
+
+    def _score_is_better(self, model: MLP, score_of: Callable[[MLP], float]) -> bool:
+        of = self.estimator
+        score = score_of(model)
+        of.validation_scores_.append(score)
+        self._say(f"Validation score: {score:f}")
+        better = not score < of.best_validation_score_ + of.tol
+        if score > of.best_validation_score_:
+            of.best_validation_score_ = score
+            self._keep(model)
+        return better
+
+    def _keep(self, model: MLP) -> None:
+        if self.score_of is not None:
+            self._best = [array.copy() for array in model.weights + model.biases]
+
+    def _stop_or_slow_down(self) -> None:
+        of = self.estimator
+        what = "Training loss" if self.score_of is None else "Validation score"
+        message = f"{what} did not improve more than tol={of.tol:f} for {of.n_iter_no_change} consecutive epochs."
+        if of.solver != "sgd" or of.learning_rate != "adaptive":
+            self.stopped = True
+            self._say(f"{message} Stopping.")
+        elif of._rate <= SLOWEST:
+            self.stopped = True
+            self._say(f"{message} Learning rate too small. Stopping.")
+        else:
+            of._rate /= 5
+            of._no_improvement_count = 0
+            self._say(f"{message} Setting learning rate to {of._rate:f}")
+
+    def _say(self, message: str) -> None:
+        if self.estimator.verbose:
+            print(message)
+
+
+class BaseMLP(BaseEstimator):
+    """Fits; the classes that derive from it know about targets."""
+
+    model_: MLP
+    loss_: float
+    loss_curve_: list[float]
+    best_loss_: Any  # None with early_stopping, and the next two are without
+    validation_scores_: Any
+    best_validation_score_: Any
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        return Weights(self._fitted("coefs_").weights)
+
+    @coefs_.setter
+    def coefs_(self, values) -> None:
+        self.coefs_[:] = values
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        return Weights(self._fitted("intercepts_").biases)
+
+    @intercepts_.setter
+    def intercepts_(self, values) -> None:
+        self.intercepts_[:] = values
+
+    def _fitted(self, name: str) -> MLP:
+        if "model_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r} before it is fitted")
+        return self.model_
+
+    def fit(self, X, y, sample_weight=None):
+        """Train on samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of a classifier, or 0 and 1 for each of several labels; numbers of a regressor.
+        sample_weight : array-like of shape (n_samples,), default=None
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+        """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _fit(self, X, y, sample_weight, incremental: bool):
+        hidden = self._check_parameters()
+        first = "model_" not in vars(self) or not (self.warm_start or incremental)
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        X, y = self._check_data(X, y, first, incremental)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            check_sample_weight(sample_weight, X.shape[0])
+        targets, weights = self._targets(y, sample_weight, incremental)
+        check_not_weightless(weights, np.arange(X.shape[0]), "trained on")
+        random = check_random_state(self.random_state)
+        widths = (X.shape[1], *hidden, targets.shape[1] if targets.ndim == 2 else len(self.classes_))
+        init: Any = self._initial(widths, random) if first else self.model_
+        if first:
+            self._reset(widths)
+        elif bool(self.early_stopping) != (self.validation_scores_ is not None):
+            self._reset_best()
+        score_of = None
+        if self.early_stopping:
+            X, targets, weights, held_out = self._split(X, targets, weights, sample_weight, random)
+            score_of = lambda model: self._score(model, *held_out)  # noqa: E731
+        if first or not incremental:
+            self._rate = float(self.learning_rate_init)
+        self.n_iter_ = 0
+        try:
+            if first or not incremental:
+                self._train(X, targets, weights, widths, init, score_of, random, incremental)
+            else:
+                self._go_on(X, targets, weights, widths)
+        except course.DivergenceError as error:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            ) from error
+        return self
+
+    def _train(self, X, targets, weights, widths, init, score_of, random, incremental: bool) -> None:
+        """Make a model, for one epoch if `incremental`."""
+        batch_size, scale, optimizer, progress = self._plan(targets, weights, widths, score_of)
+        self.model_ = train(
+            X, targets, hidden=widths[1:-1], activation=self._activation(), loss=scale.loss, optimizer=optimizer,
+            learning_rate=progress, batch_size=batch_size, epochs=1 if incremental else self.max_iter,
+            shuffle=self._shuffle, init=init, input_scale=self.input_scale, sparse=self.sparse,
+            seed=int(random.randint(2**31 - 1)), threads=self.threads, progress=False, dropout=self.dropout,
+            input_dropout=self.input_dropout, max_norm=self.max_norm,
+            clip_norm=self.clip_norm and self.clip_norm / scale.gradient, sample_weight=weights,
+            classes=np.arange(widths[-1]) if targets.ndim == 1 else None, **self._loss_settings(),
+        )  # fmt: skip
+        if self.model_.interrupted:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        elif not incremental and not progress.stopped:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _go_on(self, X, targets, weights, widths) -> None:
+        """Another epoch of the model there is, on other samples."""
+        batch_size, _, optimizer, progress = self._plan(targets, weights, widths, None)
+        metrics = course.partial_fit(
+            self.model_, X, targets, weights, self._rate * progress.rate_factor, batch_size, optimizer=optimizer,
+            shuffle=self._shuffle,
+        )  # fmt: skip
+        progress.record(self.model_, metrics.loss)
+
+    def _plan(self, targets, weights, widths, score_of) -> tuple[int, Scale, Optimizer, Progress]:
+        """How to train so that steps, and what is recorded, are scikit-learn's."""
+        n_samples = len(targets)
+        batch_size = self._batch_size(n_samples)
+        total = float(n_samples if weights is None else weights.sum())
+        scale = scale_of(self._loss, widths[-1])
+        optimizer = self._optimizer(scale, total / n_samples * batch_size)
+        decoupled = OPTIMIZERS[self.solver].decoupled
+        penalty = 0.0 if decoupled else self.alpha / 2 * math.ceil(n_samples / batch_size) / total
+        constant = self._constant(targets, weights)
+
+        def loss_of(model: MLP, loss: float) -> float:
+            squares = sum(float(np.einsum("ij,ij", weight, weight)) for weight in model.weights) if penalty else 0.0
+            return loss * scale.value + constant + penalty * squares
+
+        rate_factor = scale.gradient if self.solver == "sgd" else 1.0
+        return batch_size, scale, optimizer, Progress(self, n_samples, rate_factor, loss_of, score_of)
+
+    def _check_parameters(self) -> tuple[int, ...]:
+        """Refuse bad arguments, but those that `fastmlp.train` knows by the same name; returns the hidden widths."""
+        if self.solver == "lbfgs":
+            raise ValueError(
+                f"solver must be one of {', '.join(map(repr, OPTIMIZERS))}; 'lbfgs' is not in fastmlp, "
+                f"sklearn.neural_network.{type(self).__name__} has it"
+            )
+        checks.check_choice(self.solver, "solver", OPTIMIZERS)
+        checks.check_choice(self.learning_rate, "learning_rate", LEARNING_RATES)
+        for name in ("learning_rate_init", "epsilon"):
+            checks.check_positive(getattr(self, name), name)
+        for name in ("alpha", "power_t", "tol"):
+            checks.check_number(getattr(self, name), name)
+        for name in ("momentum", "validation_fraction", "beta_1", "beta_2"):
+            checks.check_share(getattr(self, name), name)
+        checks.check_integer(self.max_iter, "max_iter", 1)
+        if self.n_iter_no_change != math.inf:
+            checks.check_integer(self.n_iter_no_change, "n_iter_no_change", 1)
+        if not isinstance(self.batch_size, str):
+            checks.check_integer(self.batch_size, "batch_size", 1)
+        elif self.batch_size != "auto":
+            raise ValueError(f"batch_size must be 'auto' or an integer of at least 1, got {self.batch_size!r}")
+        if self.clip_norm is not None:
+            checks.check_positive(self.clip_norm, "clip_norm")
+        return checks.check_hidden(self.hidden_layer_sizes, "hidden_layer_sizes")
+
+    def _check_data(self, X, y, first: bool, incremental: bool):
+        """`X` as `fastmlp.train` takes it, in memory, and `y` as an array."""
+        X, y = validate_data(
+            self, X, y, reset=first, accept_sparse="csr", dtype=list(DTYPES), multi_output=True, **self._y_checks,
+        )  # fmt: skip
+        return self._in_memory(X), self._check_y(y, first, incremental)
+
+    @staticmethod
+    def _in_memory(X):
+        # `fastmlp.train` would take a memmap, or a view of one, for data that do not fit into memory
+        return X if is_csr(X) else np.asarray(memoryview(X))
+
+    def _check_X(self, X):
+        """Samples to predict."""
+        check_is_fitted(self)
+        return self._in_memory(validate_data(self, X, reset=False, accept_sparse="csr", dtype=list(DTYPES)))
+
+    @staticmethod
+    def _precision(X) -> type:
+        """Of predictions, as scikit-learn has it."""
+        return np.float32 if X.dtype == np.float32 else np.float64
+
+    @property
+    def _shuffle(self) -> bool | str:
+        return self.shuffle if isinstance(self.shuffle, str) else bool(self.shuffle)
+
+    def _activation(self):
+        if isinstance(self.activation, str):
+            return FROM_SKLEARN.get(self.activation, self.activation)
+        return [FROM_SKLEARN.get(name, name) if isinstance(name, str) else name for name in self.activation]
+
+    def _initial(self, widths, random) -> Any:
+        """What to start from: by default weights and biases from scikit-learn's distribution, drawn as it does."""
+        if self.init is not None:
+            return self.init
+        square = 2.0 if self._activation() == "sigmoid" else 6.0
+        pairs = []
+        for n_in, n_out in zip(widths, widths[1:]):
+            bound = math.sqrt(square / (n_in + n_out))
+            pairs.append((random.uniform(-bound, bound, (n_in, n_out)), random.uniform(-bound, bound, n_out)))
+        return pairs
+
+    def _reset(self, widths) -> None:
+        """What fits go on from, at its start."""
+        self.n_outputs_, self.n_layers_, self.out_activation_ = widths[-1], len(widths), self._out_activation()
+        self.t_, self.loss_curve_ = 0, []
+        self._reset_best()
+
+    def _reset_best(self) -> None:
+        self._no_improvement_count = 0
+        stops_early = bool(self.early_stopping)
+        self.best_loss_ = None if stops_early else math.inf
+        self.validation_scores_ = [] if stops_early else None
+        self.best_validation_score_ = -math.inf if stops_early else None
+
+    def _split(self, X, targets, weights, sample_weight, random):
+        """Samples, targets and weights to train on; and those to validate with, for `_score`."""
+        part, held_out = train_test_split(
+            np.arange(X.shape[0]), random_state=random, test_size=self.validation_fraction,
+            stratify=self._stratify(targets),
+        )  # fmt: skip
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        check_not_weightless(weights, part, "trained on")
+        check_not_weightless(sample_weight, held_out, "held out for early_stopping")
+        held = X[held_out], targets[held_out], None if sample_weight is None else sample_weight[held_out]
+        return X[part], targets[part], None if weights is None else weights[part], held
+
+    def _batch_size(self, n_samples: int) -> int:
+        if isinstance(self.batch_size, str):
+            return min(200, n_samples)
+        if self.batch_size > n_samples:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
+            )
+        return min(self.batch_size, n_samples)
+
+    def _optimizer(self, scale: Scale, weight: float) -> Optimizer:
+        """The optimizer for batches whose samples together weigh `weight`.
+
+        scikit-learn's gradient is G times ours, G = ``scale.gradient``, and alpha * W / weight more.  The fused weight
+        decay is added to our gradient, so it is alpha / weight / G; SGD's rate is multiplied by G; the others are
+        invariant to the gradient's scale, if epsilon has it too.
+        """
+        decay, epsilon = self.alpha / weight / scale.gradient, self.epsilon / scale.gradient
+        kind = OPTIMIZERS[self.solver]
+        if not kind.decoupled and decay > float(np.finfo(np.float32).max):
+            raise ValueError(
+                f"sample_weight must be larger: weights decay by alpha / (the sample weights of a batch), "
+                f"{self.alpha:g} / {weight:g}, which is infinite in float32"
+            )
+        return kind.from_solver(self, decay, epsilon)
+
+    def _constant(self, targets, weights) -> float:
+        """What a loss of scikit-learn has that depends on the targets alone."""
+        return 0.0
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "model_" in state:  # whose own pickles leave out how to go on
+            state["_pause"] = state["model_"]._pause
+        return state
+
+    def __setstate__(self, state):
+        pause = state.pop("_pause", None)
+        super().__setstate__(state)
+        if "model_" in state:
+            self.model_._pause = pause
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,117 @@
+"""Checkpoints of a training: all that the epochs to come depend on, in one safetensors file each.
+
+A checkpoint is a model's file with more in it, so that `fastmlp.load` reads it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastmlp.io.safetensors import read, write
+from fastmlp.model import MLP
+
+PREFIX = "training."  # of the tensors that are not the model's
+KEPT = 2  # how many are kept: a damaged one has one before it
+
+
+class Checkpoints:
+    """The checkpoints in a folder.
+
+    Parameters
+    ----------
+    folder : str or path
+        Made if it is not there.
+    identity : dict
+        What identifies the training run, as `fastmlp.training.identity` describes it.
+    """
+
+    def __init__(self, folder: str | os.PathLike, identity: dict[str, Any]):
+        try:
+            self.folder = Path(os.fspath(folder))
+        except TypeError:
+            raise TypeError(f"checkpoint must be the path of a folder, got {folder!r}") from None
+        self.identity = json.loads(json.dumps(identity))  # as it will be read
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise ValueError(f"checkpoint must be the path of a folder, got the file {folder!r}") from None
+
+    def _paths(self) -> list[Path]:
+        """The newest one first."""
+        found = [path for path in self.folder.iterdir() if re.fullmatch(r"epoch-\d+\.safetensors", path.name)]
+        return sorted(found, key=lambda path: int(path.name[6:].split(".")[0]), reverse=True)
+
+    def save(self, model: MLP, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Write one: a new file, renamed into place once it is whole."""
+        header = {"identity": self.identity, "state": state}
+        tensors = {PREFIX + name: array for name, array in arrays.items()}
+        write(model, self.folder / f"epoch-{state['done']:06d}.safetensors", {"training": json.dumps(header)}, tensors)
+        for path in self._paths()[KEPT:]:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def load(self) -> tuple[MLP, dict[str, Any], dict[str, np.ndarray]] | None:
+        """The newest one that is whole: its model, state and arrays; None where there is none."""
+        for path in self._paths():
+            try:
+                model, metadata, tensors = read(path)
+                header = json.loads(metadata["training"])
+                identity, state = header.get("identity"), dict(header["state"])
+            except (ValueError, TypeError, KeyError, RecursionError, OSError):  # damaged: the one before it
+                continue
+            self._check(identity)
+            arrays = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+            return model, state, arrays
+        return None
+
+    def _check(self, found: dict[str, Any] | None) -> None:
+        """Refuse a checkpoint of another training run."""
+        folder = f"checkpoint {os.fspath(self.folder)!r}"
+        if found is None or found.keys() != self.identity.keys():
+            raise ValueError(
+                f"{folder} was written by another version of fastmlp, and can't be resumed by this one; take another "
+                "folder, or remove it (fastmlp.load reads the models in it)"
+            )
+        for name, value in found.items():
+            if self.identity[name] != value:
+                raise ValueError(
+                    f"{folder} holds a training with another {name}: {value!r} there, {self.identity[name]!r} here; "
+                    "take another folder, or remove it"
+                )
+
+
+def pack_state(callbacks: Iterable) -> tuple[dict, dict[str, np.ndarray]]:
+    """What callbacks have to remember (`state_dict`): JSON's types, and arrays."""
+    states: dict[str, dict] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for name, callback in _named(callbacks):
+        state = callback.state_dict()
+        arrays.update({f"{name}.{key}": value for key, value in state.items() if isinstance(value, np.ndarray)})
+        states[name] = {key: value for key, value in state.items() if not isinstance(value, np.ndarray)}
+    return states, arrays
+
+
+def unpack_state(callbacks: Iterable, states: dict, arrays: dict[str, np.ndarray]) -> None:
+    """Give callbacks back what they had to remember (`load_state_dict`)."""
+    for name, callback in _named(callbacks):
+        if name in states:
+            own = {key.removeprefix(f"{name}."): a for key, a in arrays.items() if key.startswith(f"{name}.")}
+            callback.load_state_dict({**states[name], **own})
+
+
+def _named(callbacks: Iterable) -> Iterator[tuple[str, Any]]:
+    """Callbacks that remember something, and names for them: their classes, numbered where one is there twice."""
+    count: dict[str, int] = {}
+    for callback in callbacks:
+        if hasattr(callback, "state_dict"):
+            kind = type(callback).__name__
+            count[kind] = count.get(kind, 0) + 1
+            yield f"callback.{kind}.{count[kind]}", callback
