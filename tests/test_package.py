@@ -53,7 +53,8 @@ print((gc.isenabled(), gc.get_threshold(), gc.get_freeze_count(), gc.callbacks[:
 
 
 @pytest.mark.parametrize(
-    "where", ["model", "kernels.ops.losses", "kernels.simd.llvm", "engine.executor", "train", "optimizers"]
+    "where",
+    ["model", "kernels.ops.losses", "kernels.simd.llvm", "engine.executor", "training.trainer", "train", "optimizers"],
 )
 def test_an_import_that_was_interrupted_can_be_repeated(where):
     code = """
