@@ -1,7 +1,7 @@
-"""From a stack of dense layers and activations, as other libraries have them, to an `MLP`.
+"""Convert stacks of dense layers and activations, as other libraries have them, to the state of a model.
 
-A layer is a pair of where it is, such as "layer 3, Linear", and what it is: the name of an activation, or its weight
-(n_in, n_out) and its bias (n_out,) or None.  "identity" stands for whatever does nothing in prediction.
+A layer is a pair: its name for error messages, such as "layer 3, Linear", and what it is: the name of an activation, or
+a weight (n_in, n_out) with a bias (n_out,) or None.  "identity" stands for anything that does nothing in prediction.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from fastmlp import checks
 from fastmlp.data.arrays import as_array
 from fastmlp.data.scaling import check_input_scale
 from fastmlp.engine.parameters import Parameters
+from fastmlp.io.state import ModelState
 from fastmlp.losses import LOSSES, loss_of
-from fastmlp.model import MLP
 
 Dense = tuple[np.ndarray, "np.ndarray | None"]
 Layer = tuple[str, "str | Dense"]
 
 
 def refusal(where: str, reason: str) -> ValueError:
-    """The error for a layer that is no part of a multilayer perceptron."""
+    """Return the error for a layer that a multilayer perceptron can't have."""
     return ValueError(f"{where}, can't be represented: {reason}")
 
 
 def look_up(where: str, layer, kind: str, table, allowed: str) -> str:
-    """The activation that a layer object is.
+    """Return the activation that a layer object computes.
 
-    `table` has rows of a class's name, the settings that it must have, and the activation that it then is.
+    The rows of `table` hold the name of a class, the settings that it must have, and the activation it then is.
     """
     rows = [(settings, name) for known, settings, name in table if known == kind]
     if not rows:
@@ -42,9 +42,9 @@ def look_up(where: str, layer, kind: str, table, allowed: str) -> str:
     raise refusal(where, f"it has {key}={getattr(layer, key)!r}, and fastmlp {wanted} only")
 
 
-def build(layers: Iterable[Layer], classes, input_scale) -> MLP:
-    """The model that computes what the layers do, one after the other."""
-    places, dense, after = _pair(layers)
+def build(layers: Iterable[Layer], classes, input_scale) -> ModelState:
+    """Return the state of a model that computes what these layers compute in order."""
+    names, dense, after = _pair(layers)
     last, name = after.pop()
     if np.size(classes) == 2 and dense[-1][0].shape[1] == 1 and name in ("sigmoid", "identity"):
         dense[-1], name = _two_outputs(*dense[-1]), "softmax"
@@ -55,19 +55,19 @@ def build(layers: Iterable[Layer], classes, input_scale) -> MLP:
     parameters = Parameters([len(dense[0][0]), *(weight.shape[1] for weight, _ in dense)])
     with np.errstate(over="ignore"):  # what is infinite in float32 is refused below
         parameters.set([weight for weight, _ in dense], [0 if bias is None else bias for _, bias in dense])
-    for where, weight, bias in zip(places, parameters.weights, parameters.biases):
+    for where, weight, bias in zip(names, parameters.weights, parameters.biases):
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise refusal(where, "its weights must be finite (in float32), got NaN, infinity or too large a number")
     has_bias = any(bias is not None for _, bias in dense)
     if isinstance(input_scale, str):
         checks.check_choice(input_scale, "input_scale", ("auto",))
     scale = check_input_scale(input_scale, parameters.widths[0])
-    return MLP(parameters, [name for _, name in after], loss, labels, scale, has_bias)
+    return ModelState(parameters, tuple(name for _, name in after), loss, labels, scale, has_bias)
 
 
 def _pair(layers: Iterable[Layer]) -> tuple[list[str], list[Dense], list[tuple[str, str]]]:
-    """Where the dense layers are, what they are, and what comes after each: where it is, and which activation."""
-    places: list[str] = []
+    """Return the names of the dense layers, their arrays, and the activation after each: its name, and which one."""
+    names: list[str] = []
     dense: list[Dense] = []
     after: list[tuple[str, str]] = []
     for where, layer in layers:
@@ -87,22 +87,22 @@ def _pair(layers: Iterable[Layer]) -> tuple[list[str], list[Dense], list[tuple[s
             raise refusal(where, f"it has {n_in} inputs, and the layer before it {dense[-1][0].shape[1]} outputs")
         if n_in == 0 or n_out == 0:
             raise refusal(where, f"it must have inputs and outputs, got {n_in} and {n_out}")
-        places.append(where)
+        names.append(where)
         dense.append(layer)
         after.append((where, "identity"))
     if not dense:
         raise ValueError("the network must have a layer with weights, got none")
-    return places, dense, after
+    return names, dense, after
 
 
 def _two_outputs(weight: np.ndarray, bias: np.ndarray | None) -> Dense:
-    """The layer with an output of zero before its only one z: softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]."""
+    """Put an output of zero before the only output z: softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]."""
     bias = None if bias is None else np.concatenate([np.zeros_like(bias), bias])
     return np.concatenate([np.zeros_like(weight), weight], axis=1), bias
 
 
 def _output(last: str, name: str, n_outputs: int, classes) -> tuple[str, np.ndarray | None]:
-    """The loss, and the labels in the order of the outputs."""
+    """Return the loss, and the labels in the order of the outputs."""
     loss = loss_of(name)
     if loss is None:
         raise refusal(last, f"outputs can have softmax or sigmoid, not {name}")

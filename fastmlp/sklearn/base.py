@@ -1,12 +1,10 @@
-"""What `MLPClassifier` and `MLPRegressor` share: scikit-learn's arguments as those of `fastmlp.train`, and the way in
-which scikit-learn's estimators of these names record, slow down and stop."""
+"""The base class of `MLPClassifier` and `MLPRegressor`: from scikit-learn's arguments to those of `fastmlp.train`."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -19,153 +17,39 @@ from fastmlp import checks
 from fastmlp.activations import FROM_SKLEARN
 from fastmlp.data.arrays import is_csr
 from fastmlp.data.targets import check_not_weightless, check_sample_weight
-from fastmlp.losses import LOSSES
+from fastmlp.errors import DivergenceError
 from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.sklearn.progress import Progress
+from fastmlp.sklearn.scaling import Scale, scale_of
 from fastmlp.train import train
-from fastmlp.training import trainer as course
 
-DTYPES = (np.float64, np.float32, np.uint8)  # taken as they are; all else becomes the first of them
+DTYPES = (np.float64, np.float32, np.uint8)  # kept as they are; anything else is converted to the first one
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
-SLOWEST = 1e-6  # the learning rate from which on "adaptive" stops instead of dividing by five
-
-
-class Scale(NamedTuple):
-    """A loss, and how many times scikit-learn's gradient and value of it are those of `fastmlp.train`.
-
-    With k outputs, scikit-learn takes half the squares, averaged over outputs for the value, but summed for the
-    gradient; and the sum over outputs of the Poisson deviance and of the log-loss of several labels.
-    """
-
-    loss: str
-    gradient: float = 1.0
-    value: float = 1.0
-
-
-def scale_of(loss: str, n_outputs: int) -> Scale:
-    """See `Scale`; the losses that scikit-learn has not are taken as they are."""
-    if loss == "squared_error":
-        return Scale("mse", n_outputs / 2, 0.5)
-    if LOSSES[loss].sums_in_sklearn:
-        return Scale(loss, n_outputs, n_outputs)
-    return Scale(loss)
 
 
 class Weights(list):
-    """Arrays that belong to a model: what is put in their place is copied into them."""
+    """Arrays of a model; values that are assigned are copied into them."""
 
     def __setitem__(self, index, value):
         for array, new in zip(self[index], value) if isinstance(index, slice) else [(self[index], value)]:
             array[:] = new
 
 
-class Progress:
-    """A callback and a schedule of `fastmlp.train`: after every epoch it records what scikit-learn's estimators do,
-    changes the learning rate, and stops, by the same rules.
-
-    Parameters
-    ----------
-    estimator : BaseMLP
-        Whose attributes are kept up to date.
-    n_samples : int
-        Of an epoch.
-    rate_factor : float
-        The rate of `fastmlp.train`, for an estimator's of 1.
-    loss_of : function of the model and its loss
-        The loss as scikit-learn has it.
-    score_of : function of the model, optional
-        The score on the validation set; with it the model gets back the parameters of the best epoch.
-    """
-
-    def __init__(
-        self,
-        estimator: BaseMLP,
-        n_samples: int,
-        rate_factor: float,
-        loss_of: Callable[[MLP, float], float],
-        score_of: Callable[[MLP], float] | None,
-    ):
-        self.estimator, self.n_samples, self.rate_factor = estimator, n_samples, rate_factor
-        self.loss_of, self.score_of, self.stopped = loss_of, score_of, False
-
-    def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
-        return np.full(np.shape(epoch), self.estimator._rate * self.rate_factor)
-
-    def on_train_begin(self, model: MLP) -> None:
-        self._keep(model)
-
-    def on_epoch_end(self, model: MLP) -> bool:
-        self.record(model, model.history["train_loss"][-1])
-        return self.stopped
-
-    def on_train_end(self, model: MLP) -> None:
-        if self.score_of is not None:
-            for target, value in zip(model.weights + model.biases, self._best):
-                target[:] = value
-
-    def record(self, model: MLP, loss: float) -> None:
-        """An epoch has ended, with this loss."""
-        of = self.estimator
-        of.n_iter_ += 1
-        of.loss_ = self.loss_of(model, loss)
-        of.t_ += self.n_samples
-        of.loss_curve_.append(of.loss_)
-        self._say(f"Iteration {of.n_iter_}, loss = {of.loss_:.8f}")
-        better = self._loss_is_better() if self.score_of is None else self._score_is_better(model, self.score_of)
-        of._no_improvement_count = 0 if better else of._no_improvement_count + 1
-        if of.solver == "sgd" and of.learning_rate == "invscaling":
-            of._rate = of.learning_rate_init / (of.t_ + 1) ** of.power_t
-        if of._no_improvement_count > of.n_iter_no_change:
-            self._stop_or_slow_down()
-
-    def _loss_is_better(self) -> bool:
-        of = self.estimator
-        better = of.loss_ <= of.best_loss_ - of.tol
-        of.best_loss_ = min(of.best_loss_, of.loss_)
-        return better
-
-    def _score_is_better(self, model: MLP, score_of: Callable[[MLP], float]) -> bool:
-        of = self.estimator
-        score = score_of(model)
-        of.validation_scores_.append(score)
-        self._say(f"Validation score: {score:f}")
-        better = not score < of.best_validation_score_ + of.tol
-        if score > of.best_validation_score_:
-            of.best_validation_score_ = score
-            self._keep(model)
-        return better
-
-    def _keep(self, model: MLP) -> None:
-        if self.score_of is not None:
-            self._best = [array.copy() for array in model.weights + model.biases]
-
-    def _stop_or_slow_down(self) -> None:
-        of = self.estimator
-        what = "Training loss" if self.score_of is None else "Validation score"
-        message = f"{what} did not improve more than tol={of.tol:f} for {of.n_iter_no_change} consecutive epochs."
-        if of.solver != "sgd" or of.learning_rate != "adaptive":
-            self.stopped = True
-            self._say(f"{message} Stopping.")
-        elif of._rate <= SLOWEST:
-            self.stopped = True
-            self._say(f"{message} Learning rate too small. Stopping.")
-        else:
-            of._rate /= 5
-            of._no_improvement_count = 0
-            self._say(f"{message} Setting learning rate to {of._rate:f}")
-
-    def _say(self, message: str) -> None:
-        if self.estimator.verbose:
-            print(message)
+def store(estimator, arguments: dict[str, Any]) -> None:
+    """Make all arguments of a constructor attributes, as scikit-learn requires."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
 
 
 class BaseMLP(BaseEstimator):
-    """Fits; the classes that derive from it know about targets."""
+    """Fit; derived classes handle the targets."""
 
     model_: MLP
     loss_: float
     loss_curve_: list[float]
-    best_loss_: Any  # None with early_stopping, and the next two are without
+    best_loss_: Any  # None with early_stopping; the next two are None without
     validation_scores_: Any
     best_validation_score_: Any
 
@@ -197,7 +81,7 @@ class BaseMLP(BaseEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels of a classifier, or 0 and 1 for each of several labels; numbers of a regressor.
+            Labels, or 0 and 1 for each of several labels, of a classifier; numbers of a regressor.
         sample_weight : array-like of shape (n_samples,), default=None
             At least 0.
 
@@ -241,8 +125,8 @@ class BaseMLP(BaseEstimator):
             if first or not incremental:
                 self._train(X, targets, weights, widths, init, score_of, random, incremental)
             else:
-                self._go_on(X, targets, weights, widths)
-        except course.DivergenceError as error:
+                self._continue(X, targets, weights, widths)
+        except DivergenceError as error:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
                 "preprocessed."
@@ -250,7 +134,7 @@ class BaseMLP(BaseEstimator):
         return self
 
     def _train(self, X, targets, weights, widths, init, score_of, random, incremental: bool) -> None:
-        """Make a model, for one epoch if `incremental`."""
+        """Train a new model; for one epoch if `incremental`."""
         batch_size, scale, optimizer, progress = self._plan(targets, weights, widths, score_of)
         self.model_ = train(
             X, targets, hidden=widths[1:-1], activation=self._activation(), loss=scale.loss, optimizer=optimizer,
@@ -271,17 +155,17 @@ class BaseMLP(BaseEstimator):
                 stacklevel=4,
             )
 
-    def _go_on(self, X, targets, weights, widths) -> None:
-        """Another epoch of the model there is, on other samples."""
+    def _continue(self, X, targets, weights, widths) -> None:
+        """Train the model for another epoch, on other samples."""
         batch_size, _, optimizer, progress = self._plan(targets, weights, widths, None)
-        metrics = course.partial_fit(
-            self.model_, X, targets, weights, self._rate * progress.rate_factor, batch_size, optimizer=optimizer,
+        metrics = self.model_._partial_fit(
+            X, targets, weights, self._rate * progress.rate_factor, batch_size, optimizer=optimizer,
             shuffle=self._shuffle,
         )  # fmt: skip
         progress.record(self.model_, metrics.loss)
 
     def _plan(self, targets, weights, widths, score_of) -> tuple[int, Scale, Optimizer, Progress]:
-        """How to train so that steps, and what is recorded, are scikit-learn's."""
+        """Return what makes steps and recorded values those of scikit-learn."""
         n_samples = len(targets)
         batch_size = self._batch_size(n_samples)
         total = float(n_samples if weights is None else weights.sum())
@@ -299,7 +183,7 @@ class BaseMLP(BaseEstimator):
         return batch_size, scale, optimizer, Progress(self, n_samples, rate_factor, loss_of, score_of)
 
     def _check_parameters(self) -> tuple[int, ...]:
-        """Refuse bad arguments, but those that `fastmlp.train` knows by the same name; returns the hidden widths."""
+        """Check the arguments that `fastmlp.train` does not check under the same name, and return the hidden widths."""
         if self.solver == "lbfgs":
             raise ValueError(
                 f"solver must be one of {', '.join(map(repr, OPTIMIZERS))}; 'lbfgs' is not in fastmlp, "
@@ -325,7 +209,7 @@ class BaseMLP(BaseEstimator):
         return checks.check_hidden(self.hidden_layer_sizes, "hidden_layer_sizes")
 
     def _check_data(self, X, y, first: bool, incremental: bool):
-        """`X` as `fastmlp.train` takes it, in memory, and `y` as an array."""
+        """Return `X` in memory, in a form for `fastmlp.train`, and `y` as an array."""
         X, y = validate_data(
             self, X, y, reset=first, accept_sparse="csr", dtype=list(DTYPES), multi_output=True, **self._y_checks,
         )  # fmt: skip
@@ -333,17 +217,17 @@ class BaseMLP(BaseEstimator):
 
     @staticmethod
     def _in_memory(X):
-        # `fastmlp.train` would take a memmap, or a view of one, for data that do not fit into memory
+        # `fastmlp.train` takes a memmap, or a view of one, for data that do not fit into memory
         return X if is_csr(X) else np.asarray(memoryview(X))
 
     def _check_X(self, X):
-        """Samples to predict."""
+        """Return checked samples for prediction."""
         check_is_fitted(self)
         return self._in_memory(validate_data(self, X, reset=False, accept_sparse="csr", dtype=list(DTYPES)))
 
     @staticmethod
     def _precision(X) -> type:
-        """Of predictions, as scikit-learn has it."""
+        """Return the type of predictions, as in scikit-learn."""
         return np.float32 if X.dtype == np.float32 else np.float64
 
     @property
@@ -356,7 +240,7 @@ class BaseMLP(BaseEstimator):
         return [FROM_SKLEARN.get(name, name) if isinstance(name, str) else name for name in self.activation]
 
     def _initial(self, widths, random) -> Any:
-        """What to start from: by default weights and biases from scikit-learn's distribution, drawn as it does."""
+        """Return `init`, or weights and biases from scikit-learn's distribution, drawn in the same order."""
         if self.init is not None:
             return self.init
         square = 2.0 if self._activation() == "sigmoid" else 6.0
@@ -367,7 +251,7 @@ class BaseMLP(BaseEstimator):
         return pairs
 
     def _reset(self, widths) -> None:
-        """What fits go on from, at its start."""
+        """Set everything that later fits continue from to its initial value."""
         self.n_outputs_, self.n_layers_, self.out_activation_ = widths[-1], len(widths), self._out_activation()
         self.t_, self.loss_curve_ = 0, []
         self._reset_best()
@@ -380,7 +264,7 @@ class BaseMLP(BaseEstimator):
         self.best_validation_score_ = -math.inf if stops_early else None
 
     def _split(self, X, targets, weights, sample_weight, random):
-        """Samples, targets and weights to train on; and those to validate with, for `_score`."""
+        """Return samples, targets and weights to train on, and those to validate with, for `_score`."""
         part, held_out = train_test_split(
             np.arange(X.shape[0]), random_state=random, test_size=self.validation_fraction,
             stratify=self._stratify(targets),
@@ -404,7 +288,7 @@ class BaseMLP(BaseEstimator):
         return min(self.batch_size, n_samples)
 
     def _optimizer(self, scale: Scale, weight: float) -> Optimizer:
-        """The optimizer for batches whose samples together weigh `weight`.
+        """Return the optimizer for batches of this total sample weight.
 
         scikit-learn's gradient is G times ours, G = ``scale.gradient``, and alpha * W / weight more.  The fused weight
         decay is added to our gradient, so it is alpha / weight / G; SGD's rate is multiplied by G; the others are
@@ -420,20 +304,20 @@ class BaseMLP(BaseEstimator):
         return kind.from_solver(self, decay, epsilon)
 
     def _constant(self, targets, weights) -> float:
-        """What a loss of scikit-learn has that depends on the targets alone."""
+        """Return the part of scikit-learn's loss that depends only on the targets."""
         return 0.0
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        if "model_" in state:  # whose own pickles leave out how to go on
-            state["_pause"] = state["model_"]._pause
+        if "model_" in state:  # whose own pickles leave this out
+            state["_training_state"] = state["model_"]._training_state
         return state
 
     def __setstate__(self, state):
-        pause = state.pop("_pause", None)
+        training_state = state.pop("_training_state", None)
         super().__setstate__(state)
         if "model_" in state:
-            self.model_._pause = pause
+            self.model_._training_state = training_state
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,4 +1,4 @@
-"""Layers of Keras 3 as `fastmlp.io.stack` takes them."""
+"""Convert models of Keras 3 to the state of a model; Keras is imported only when one is given."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.io.stack import Layer, look_up, refusal
+from fastmlp.io.stack import Layer, build, look_up, refusal
+from fastmlp.io.state import ModelState
+from fastmlp.optional import require
 
 # Classes of keras.layers, their settings, and the activation.
 _LAYERS: list[tuple[str, dict[str, Any], str]] = [
     *((*row.keras_layer, name) for name, row in ACTIVATIONS.items() if row.keras_layer is not None),
     ("InputLayer", {}, "identity"),
-    ("Flatten", {"data_format": "channels_last"}, "identity"),  # which takes numbers in the order of memory
+    ("Flatten", {"data_format": "channels_last"}, "identity"),  # in the order of memory
     ("Dropout", {}, "identity"),
     ("AlphaDropout", {}, "identity"),
     ("GaussianDropout", {}, "identity"),
@@ -29,8 +31,16 @@ _FUNCTIONS = {
 }
 
 
-def keras_layers(model, keras, prefix: str = "") -> Iterator[Layer]:
-    """The layers of a Keras model; `keras` is the imported package."""
+def from_keras(model, classes, input_scale) -> ModelState:
+    """Return the state of a model that computes what a Keras model does; see `fastmlp.from_keras`."""
+    keras = require("keras", "keras")
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a keras.Model of Keras 3, got {type(model).__module__}.{type(model).__name__}")
+    return build(_layers(model, keras), classes, input_scale)
+
+
+def _layers(model, keras, prefix: str = "") -> Iterator[Layer]:
+    """Yield the layers of a Keras model; `keras` is the imported package."""
     functional = type(model).__name__ == "Functional"
     if not functional and type(model) is not keras.Sequential:
         raise refusal(f"model {type(model).__name__}", "only Sequential and plain functional models can")
@@ -43,7 +53,7 @@ def keras_layers(model, keras, prefix: str = "") -> Iterator[Layer]:
             raise refusal(where, "its input must be the output of the layer before it alone")
         previous = layer
         if type(layer) is keras.Sequential:
-            yield from keras_layers(layer, keras, f"{prefix}{index}.")
+            yield from _layers(layer, keras, f"{prefix}{index}.")
         elif type(layer) is keras.layers.Dense:
             if len(layer.input.shape) != 2 or layer.quantization_mode is not None:
                 raise refusal(where, "only a Dense of floats can, on rows of features")
@@ -59,13 +69,13 @@ def keras_layers(model, keras, prefix: str = "") -> Iterator[Layer]:
 
 
 def _activation(where: str, activation, keras) -> str:
-    """The activation that a function or a layer of Keras is."""
+    """Return the activation that a function or a layer of Keras computes."""
     if isinstance(activation, keras.Layer):
         kind = type(activation).__name__
         known = getattr(keras.layers, kind, None) is type(activation)
         return look_up(where, activation, kind if known else "", _LAYERS, "Dense, Dropout and activations")
     for name, ours in _FUNCTIONS.items():
-        if activation is getattr(keras.activations, name, None):  # some are in later versions of Keras alone
+        if activation is getattr(keras.activations, name, None):  # some exist only in later versions of Keras
             return ours
     if activation is keras.activations.leaky_relu:
         slope = "fastmlp has 0.01 only, which is keras.layers.LeakyReLU(negative_slope=0.01)"
