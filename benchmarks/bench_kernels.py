@@ -83,7 +83,7 @@ def _dense(function):
         if function == "dense_forward":
             return lambda: dense.dense_forward(
                 network.workspace, out, inp, network.parameters, weight, bias, 0, places.scratch, 0, dense.tiles(out),
-                dense.nothing_ahead(),
+                dense.no_prefetch(),
             )  # fmt: skip
         if function == "dense_update":
             return lambda: dense.dense_update(
@@ -139,13 +139,13 @@ def _sparse(function):
         words, _ = coded_words(csr_matrix(x), 1 / 255)
         make_lists()
         strips, blocks = sparse.sparse_strips(out), -(-batch_size // 128)
-        wanted = sparse.Wanted(rows, samples, 1, 0, 0, 0)
+        prefetch = sparse.GroupPrefetch(rows, samples, 1, 0, 0, 0)
 
         def sparse_add():
             for strip in range(strips):
                 for block in range(blocks):
                     sparse.sparse_add(
-                        network.workspace, out, places.table, lists, block, network.parameters, weight, strip, wanted
+                        network.workspace, out, places.table, lists, block, network.parameters, weight, strip, prefetch
                     )
 
         def sparse_update():
@@ -324,11 +324,11 @@ def _loss(loss, n_outputs):
         from fastmlp.losses import CODES as codes
     except ImportError:  # an older commit
         codes = losses.LOSSES
-    by_elements = [name for name, code in codes.items() if code >= codes["mse"]]
-    target = targets if loss in by_elements else labels
+    elementwise = [name for name, code in codes.items() if code >= codes["mse"]]
+    target = targets if loss in elementwise else labels
     rows = {"notebook": (), "cross_entropy": (0, n, np.float32(0))}.get(loss, (0, n))
-    if loss in by_elements:
-        kernel, rows = losses.by_elements, (0, n, codes[loss], np.float32(1))
+    if loss in elementwise:
+        kernel, rows = losses.elementwise, (0, n, codes[loss], np.float32(1))
     else:
         kernel = getattr(losses, loss)
 

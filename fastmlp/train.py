@@ -31,7 +31,7 @@ from fastmlp.engine.parameters import Parameters, initial_parameters
 from fastmlp.engine.threads import resolve
 from fastmlp.initializers import INITS
 from fastmlp.kernels.step import record as places
-from fastmlp.losses import BY_ELEMENTS, LOSSES
+from fastmlp.losses import ELEMENTWISE, LOSSES
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.regularization import check_regularization
@@ -343,7 +343,7 @@ def _default_loss(y) -> str:
 
 def _check_y(y, n_samples: int, loss: str, classes):
     """Return the classes (None if targets are not labels), the encoded targets, and the number of outputs."""
-    if loss in BY_ELEMENTS:
+    if loss in ELEMENTWISE:
         if classes is not None:
             raise ValueError(f"classes needs labels, which the loss {loss!r} does not have")
         y = check_by_elements(loss)(y, n_samples)

@@ -10,7 +10,7 @@ from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import initial_parameters
 from fastmlp.kernels import jit
 from fastmlp.kernels.step import epoch, regions
-from fastmlp.kernels.step.network import share
+from fastmlp.kernels.step.network import partition
 
 LABELLED = ["cross_entropy", "softmax_mse", "notebook"]
 NETWORKS = [((), "relu"), ((7,), "sigmoid"), ((33, 1), "tanh"), ((65, 20, 100), "relu")]
@@ -57,8 +57,8 @@ def test_every_step_is_the_references(loss, hidden, activation, optimizer, way):
     set_way(run, way, x, "auto", targets)
     weights = [w.astype(np.float64) for w in parameters.weights]
     biases = [b.astype(np.float64) for b in parameters.biases]
-    rule, slots, rate_decay, _ = reference.rule_of(optimizer)
-    states = [[reference.initial_state(a, slots) for a in pair] for pair in zip(weights, biases)]
+    rule, n_state_arrays, rate_decay, _ = reference.rule_of(optimizer)
+    states = [[reference.initial_state(a, n_state_arrays) for a in pair] for pair in zip(weights, biases)]
     order = np.random.default_rng(2).permutation(len(x))  # three whole batches and a short one
     for step, batch in enumerate(np.split(order, range(16, 50, 16))):
         records = run.train(batch, np.full(1, 0.05, np.float32))
@@ -135,8 +135,8 @@ def test_a_second_network_compiles_nothing():
 @pytest.mark.parametrize("units", [0, 1, 2, 5, 64])
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_shares_cover_all_units_once(units, threads):
-    shares = [share(units, thread, threads) for thread in range(threads)]
-    assert [unit for first, last in shares for unit in range(first, last)] == list(range(units))
+    parts = [partition(units, thread, threads) for thread in range(threads)]
+    assert [unit for first, last in parts for unit in range(first, last)] == list(range(units))
 
 
 @pytest.mark.parametrize(("hidden", "activation"), NETWORKS)

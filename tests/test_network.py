@@ -20,12 +20,12 @@ from fastmlp.data.targets import encode_labels, encode_targets
 from fastmlp.engine.executor import Executor, padded_outputs
 from fastmlp.engine.parameters import initial_parameters
 from fastmlp.kernels.ops.dense import ceil_div, strips, tiles
-from fastmlp.kernels.ops.sparse import LIST, sparse_strips
+from fastmlp.kernels.ops.sparse import LIST_CAPACITY, sparse_strips
 from fastmlp.kernels.simd.processors import NARROW, PANEL
 from fastmlp.kernels.step import epoch, regions
 from fastmlp.kernels.step import record as places
-from fastmlp.kernels.step.network import SCRATCH, output_of, share
-from fastmlp.losses import BY_ELEMENTS, LOSSES
+from fastmlp.kernels.step.network import SCRATCH, output_of, partition
+from fastmlp.losses import ELEMENTWISE, LOSSES
 
 RNG = np.random.default_rng(0)
 OFFSET = InputScale(np.ones(3), np.ones(3))
@@ -41,16 +41,16 @@ def data(n, n_features=50, n_classes=4):
 
 def make_run(x, y, hidden=(33,), loss="cross_entropy", batch_size=16, way="tiles", sgd=SGDS[0], **options):
     """A run whose memory holds NaN, and lists full of nonsense, wherever it has not been written to."""
-    n_out = y.shape[1] if loss in BY_ELEMENTS else 4
+    n_out = y.shape[1] if loss in ELEMENTWISE else 4
     parameters = initial_parameters((x.shape[1], *hidden, n_out), "he", np.random.default_rng(1))
     for bias in parameters.biases:
         bias[:] = np.random.default_rng(2).standard_normal(bias.size)
     run = Executor(parameters, ["tanh"] * len(hidden), loss, batch_size, True, sgd, **options)
     zeros = run.network.places.zeros
     run.network.workspace[np.delete(np.arange(run.network.workspace.size), np.s_[zeros : zeros + int(PANEL)])] = np.nan
-    targets = encode_targets(y) if loss in BY_ELEMENTS else encode_labels(y, np.arange(4))
+    targets = encode_targets(y) if loss in ELEMENTWISE else encode_labels(y, np.arange(4))
     set_way(run, way, x, "auto", targets)
-    run.lists.count[:], run.lists.words[:] = LIST, 2**32 - 1
+    run.lists.count[:], run.lists.words[:] = LIST_CAPACITY, 2**32 - 1
     run.entries.feature[:], run.entries.value[:], run.entries.place[:] = 2**31 - 1, np.nan, 2**31 - 1
     return run
 
@@ -66,8 +66,8 @@ def check_steps(x, y, batch_size, hidden, loss, way, sgd):
     """
     run = make_run(x, y, hidden, loss, batch_size, way, sgd)
     weights, biases = ([a.astype(np.float64) for a in part] for part in (run.parameters.weights, run.parameters.biases))
-    rule, slots, _, _ = reference.rule_of(sgd)
-    states = [[reference.initial_state(a, slots) for a in pair] for pair in zip(weights, biases)]
+    rule, n_state_arrays, _, _ = reference.rule_of(sgd)
+    states = [[reference.initial_state(a, n_state_arrays) for a in pair] for pair in zip(weights, biases)]
     order = np.random.default_rng(3).permutation(len(x))
     for start in range(0, len(x), batch_size):
         batch = order[start : start + batch_size]
@@ -118,7 +118,7 @@ def test_steps_of_any_batch_size_and_short_last_ones_are_the_references(n, batch
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidden, loss, way, sgd):
     x, y = data(n, n_features)
-    if loss in BY_ELEMENTS:
+    if loss in ELEMENTWISE:
         y = np.random.default_rng(0).standard_normal((n, 1 + n_features % 70)).astype(np.float32)
         y = {"poisson": np.abs(y), "binary_cross_entropy": (y > 0).astype(np.float32)}.get(loss, y)
     assume(way != "words" or x.any())  # which an empty matrix is not worth
@@ -126,7 +126,7 @@ def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidd
 
 
 def step_by_regions(run, order, threads):
-    """One step as `train_steps` does it, with the threads' shares one after the other, in the order of `threads`."""
+    """One step as `train_steps` does it, with the threads' parts one after the other, in the order of `threads`."""
     context, n_threads, last = run.context, len(threads), len(run.parameters.weights) - 1
     run._point(places.SAMPLES, order)
     context[[places.START, places.SIZE]] = 0, len(order)
@@ -147,7 +147,7 @@ def step_by_regions(run, order, threads):
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [1, 30])
-def test_threads_shares_make_up_a_step_in_whatever_order_they_are_done(threads, hidden, way, size):
+def test_threads_parts_make_up_a_step_in_whatever_order_they_are_done(threads, hidden, way, size):
     x, y = data(30)
     order = np.arange(size)
     want = make_run(x, y, hidden, batch_size=30, way=way, sgd=SGDS[1])
@@ -160,14 +160,14 @@ def test_threads_shares_make_up_a_step_in_whatever_order_they_are_done(threads, 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize("hidden", HIDDEN)
-def test_threads_shares_cover_all_tiles_and_strips_once(threads, hidden):
+def test_threads_parts_cover_all_tiles_and_strips_once(threads, hidden):
     network = make_run(*data(30), hidden).network
     for layer in range(len(hidden) + 1):
         out = output_of(network, np.int64(layer), np.int64(30))
         for units in (tiles(out), strips(out), sparse_strips(out), ceil_div(out.rows, NARROW)):
-            shares = [share(units, thread, threads) for thread in range(threads)]
-            assert [unit for first, last in shares for unit in range(first, last)] == list(range(units))
-            assert max(last - first for first, last in shares) <= -(-units // threads)
+            parts = [partition(units, thread, threads) for thread in range(threads)]
+            assert [unit for first, last in parts for unit in range(first, last)] == list(range(units))
+            assert max(last - first for first, last in parts) <= -(-units // threads)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -101,7 +101,7 @@ def test_kernels_on_entries_give_the_bits_of_the_dense_ones(batch_size, n_in, n_
             gather(work.array, inp_at, rows, samples, 0, 0, batch_size)
             dense.dense_forward(
                 work.array, out_at, inp_at, parameters.array, weight_at, bias_at, ACTIVATIONS["relu"], scratch,
-                0, dense.tiles(out_at), dense.nothing_ahead(),
+                0, dense.tiles(out_at), dense.no_prefetch(),
             )  # fmt: skip
             dense.dense_update(
                 work.array, inp_at, dout_at, parameters.array, state, weight_at, zeros, rule, scratch,
@@ -146,15 +146,15 @@ def test_lists_of_a_csr_matrix_are_those_of_an_array(n, n_features, parts, dtype
     rows, table = coded_words(scipy.sparse.csr_matrix(x), 1.0)
     lists = sparse_lists(n_features, n)
     lists.count[:], lists.words[:] = 99, 2**32 - 1
-    all_groups = lists.groups // int(sparse.ALL_GROUPS)
+    all_groups = lists.groups // int(sparse.GROUPS_PER_PASS)
     for part in range(parts):
-        first, last = (all_groups * k // parts * int(sparse.ALL_GROUPS) for k in (part, part + 1))
+        first, last = (all_groups * k // parts * int(sparse.GROUPS_PER_PASS) for k in (part, part + 1))
         sparse.place_words(lists, rows, np.arange(n), 0, n, first, last)
     want = reference.place_words(reference.make_words(x.astype(np.float32)), -(-n_features // 3))
     for block in range(-(-n // 128)):
         for group, (samples, values) in enumerate(want):
             index = block * lists.groups + group
-            words = lists.words[index * sparse.LIST :][: lists.count[index]]
+            words = lists.words[index * sparse.LIST_CAPACITY :][: lists.count[index]]
             inside = samples // 128 == block
             np.testing.assert_array_equal(words & 255, samples[inside] - block * 128)
             for k in range(3):

@@ -31,7 +31,7 @@ def test_forward_of_a_single_row_is_that_of_a_tile(n_in, n_out):
     _, work, parameters, weight, weight_at, bias, bias_at, inp = lay_out(n_in, n_out)
     inp_at, out_at = work.panels(inp), work.panels(np.full((1, n_out), np.nan, np.float32))
     arguments = work.array, out_at, inp_at, parameters.array, weight_at, bias_at, ACTIVATIONS["tanh"]
-    dense.dense_forward(*arguments, work.take(int(ROWS * WIDE)), 0, dense.tiles(out_at), dense.nothing_ahead())
+    dense.dense_forward(*arguments, work.take(int(ROWS * WIDE)), 0, dense.tiles(out_at), dense.no_prefetch())
     tile = work.read(out_at)
     work.array[work.column(out_at, 0)] = np.nan
     for strip in reversed(range(sparse_strips(out_at))):  # in any order

@@ -68,7 +68,7 @@ def test_lists_hold_what_is_not_zero(n_features):
     for block in range(2):
         for g in range(-(-n_features // 3)):
             index = block * lists.groups + g
-            words = lists.words[index * sparse.LIST :][: lists.count[index]]
+            words = lists.words[index * sparse.LIST_CAPACITY :][: lists.count[index]]
             assert (words >> 8 != 0).all()
             samples = (words & 255) + block * int(sparse.BLOCK)
             in_block = want[g][0][want[g][0] // int(sparse.BLOCK) == block]
@@ -104,7 +104,7 @@ def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out,
             gather(work.array, inp_at, rows_of(x, "auto"), np.arange(batch_size), 0, 0, batch_size)
             dense.dense_forward(
                 work.array, out_at, inp_at, parameters.array, weight_at, bias_at, ACTIVATIONS["relu"], scratch,
-                0, dense.tiles(out_at), dense.nothing_ahead(),
+                0, dense.tiles(out_at), dense.no_prefetch(),
             )  # fmt: skip
             dense.dense_update(
                 work.array, inp_at, dout_at, parameters.array, state, weight_at, zeros, rule, scratch,
@@ -112,7 +112,7 @@ def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out,
             )  # fmt: skip
         else:
             lists = lists_of(x)
-            nothing = sparse.Wanted(rows_of(x, 1.0), np.zeros(0, np.int64), *np.int64([1, 0, 0, 0]))
+            nothing = sparse.GroupPrefetch(rows_of(x, 1.0), np.zeros(0, np.int64), *np.int64([1, 0, 0, 0]))
             for strip in range(sparse.sparse_strips(out_at)):
                 sparse.sparse_start(work.array, out_at, parameters.array, bias_at, strip)
                 for block in range(-(-batch_size // int(sparse.BLOCK))):

@@ -23,9 +23,9 @@ def numbered(widths):
     return parameters
 
 
-def network_of(parameters, batch_size=33, slots=1, **options):
+def network_of(parameters, batch_size=33, n_state_arrays=1, **options):
     activations = ["relu"] * (len(parameters.widths) - 2) + ["identity"]
-    return network_for(parameters, activations, True, batch_size, slots, **options)
+    return network_for(parameters, activations, True, batch_size, n_state_arrays, **options)
 
 
 def spans(network, threads):
@@ -104,7 +104,7 @@ def test_buffers_start_at_a_cache_line_and_zeros_are_zero(widths):
     assert network.state.size == network.parameters.size
     assert not network.state.any()
     assert not network.workspace[network.places.zeros :][: int(PANEL)].any()
-    assert network_of(parameters, slots=0).state.size == 0
+    assert network_of(parameters, n_state_arrays=0).state.size == 0
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 1000])
@@ -145,8 +145,8 @@ def test_the_table_of_coded_input_lies_where_it_was_put():
 def test_lists_have_room_for_every_group_and_sample(n_features, batch_size):
     lists = sparse_lists(n_features, batch_size)
     blocks = -(-batch_size // int(sparse.BLOCK))
-    assert lists.groups % int(sparse.ALL_GROUPS) == 0
+    assert lists.groups % int(sparse.GROUPS_PER_PASS) == 0
     assert lists.groups * int(sparse.GROUP) >= n_features
     assert lists.offsets.size >= batch_size
     assert lists.count.size == blocks * lists.groups
-    assert lists.words.size == lists.count.size * int(sparse.LIST)
+    assert lists.words.size == lists.count.size * int(sparse.LIST_CAPACITY)

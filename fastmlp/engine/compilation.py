@@ -23,8 +23,8 @@ SECONDS = {
     "tiles_ahead": 3.1, "groups_ahead": 2.7, "nonzeros_ahead": 2.9,
     "tiles_update": 1.4, "groups_update": 1.6, "nonzeros_update": 1.8,
     "inner_ahead": 2.1, "row_ahead": 1.5, "inner_back": 3.0, "row_back": 2.1,
-    "cross_entropy_rows": 1.1, "softmax_mse_rows": 1.1, "notebook_rows": 1.1, "elements_rows": 1.0,
-    "stored_update": 1.7, "finish_tiles": 1.3, "weigh_rows": 0.8,
+    "cross_entropy_rows": 1.1, "softmax_mse_rows": 1.1, "notebook_rows": 1.1, "elementwise_rows": 1.0,
+    "deferred_update": 1.7, "finish_tiles": 1.3, "weigh_rows": 0.8,
 }  # fmt: skip
 # What pixels and labels take, as in MNIST.
 USUAL = ("groups_ahead", "groups_update", "inner_ahead", "inner_back", "cross_entropy_rows")

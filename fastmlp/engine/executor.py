@@ -20,7 +20,7 @@ from fastmlp.engine.threads import thread_scope
 from fastmlp.engine.workspace import is_finite, network_for, nonzeros_for, set_bias, set_table, sparse_lists, unpack
 from fastmlp.kernels.ops.gather import CSR
 from fastmlp.kernels.ops.losses import NOTEBOOK
-from fastmlp.kernels.ops.optimizers import STORE
+from fastmlp.kernels.ops.optimizers import DEFER
 from fastmlp.kernels.ops.sparse import GROUP
 from fastmlp.kernels.simd.processors import NARROW, STRIP, WIDE
 from fastmlp.kernels.step import epoch, regions
@@ -30,7 +30,7 @@ from fastmlp.kernels.step.record import EVALUATE, PREDICT, TRAIN
 from fastmlp.losses import CODES
 from fastmlp.memory import aligned_zeros, round_up
 from fastmlp.optimizers import SGD, Optimizer
-from fastmlp.regularization import Regularization, dropped
+from fastmlp.regularization import Regularization, dropout_threshold
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
 FLOP_PER_CALL = 5e10
@@ -93,19 +93,19 @@ class Executor:
             "batch_size": batch_size, "has_bias": has_bias, "optimizer": optimizer, "threads": threads,
             "regularization": regularization, "settings": settings, "seed": seed,
         }  # fmt: skip
-        trains, restraint = optimizer is not None, regularization or Regularization()
+        trains, regularization = optimizer is not None, regularization or Regularization()
         self.parameters, self.loss, self.batch_size, self.threads = parameters, CODES[loss], batch_size, threads
         optimizer = optimizer or SGD()
-        slots = optimizer.slots + restraint.stores
+        n_state_arrays = optimizer.n_state_arrays + regularization.needs_full_gradient
         self.network = network_for(
-            parameters, (*activations, "identity"), has_bias, batch_size, slots, threads, packed, restraint.dropout,
-            trains,
+            parameters, (*activations, "identity"), has_bias, batch_size, n_state_arrays, threads, packed,
+            regularization.dropout, trains,
         )  # fmt: skip
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
         self.steps_per_call, self.pace = max(1, int(FLOP_PER_CALL / self.flop)), ThreadTuner(self.flop)
         self.settings = np.zeros(places.N_SETTINGS, np.float32)
         self.settings[places.DELTA] = 1
-        for place, value in {**optimizer.settings(), **restraint.settings(), **(settings or {})}.items():
+        for place, value in {**optimizer.settings(), **regularization.settings(), **(settings or {})}.items():
             self.settings[place] = value
         self.lists, self.entries = sparse_lists(0, batch_size), nonzeros_for(0, 0, 0)
         self.announces_compiling = False  # on standard error
@@ -121,8 +121,11 @@ class Executor:
         context[places.PLACES : places.PLACES + len(network.places)] = network.places
         context[places.LOSS_CODE], context[places.BATCH_SIZE] = self.loss, batch_size
         context[places.UPDATE_RULE] = optimizer.rule
-        context[places.RULE_CODE] = STORE if restraint.stores else optimizer.rule
-        context[places.INPUT_DROPPED], context[places.DROPOUT_SEED] = dropped(restraint.input_dropout), seed
+        context[places.RULE_CODE] = DEFER if regularization.needs_full_gradient else optimizer.rule
+        context[places.INPUT_DROPPED], context[places.DROPOUT_SEED] = (
+            dropout_threshold(regularization.input_dropout),
+            seed,
+        )
 
     def _point(self, place: int, array: np.ndarray) -> None:
         """Tell the kernels where an array is; this object has to keep it alive."""
@@ -235,7 +238,7 @@ class Executor:
             self._point_entries()
 
     def _set_input_scale(self, input_scale) -> bool:
-        """Have the input prepared where every feature has a scale of its own, or inputs are dropped; whether it is.
+        """Have the input prepared where every feature has its own scale, or inputs are dropped; return whether it is.
 
         With an offset it is standardized as it is gathered, in float64, else multiplied by the factors behind that.
         """
@@ -260,8 +263,8 @@ class Executor:
         names = {places.FIRST_AHEAD: f"{self.way}_ahead", places.INNER_AHEAD: f"{inner}_ahead"}
         if mode == TRAIN:
             names |= {places.FIRST_UPDATE: f"{self.way}_update", places.INNER_BACK: f"{inner}_back"}
-            if self.context[places.RULE_CODE] == STORE:
-                names[places.UPDATE] = "stored_update"
+            if self.context[places.RULE_CODE] == DEFER:
+                names[places.UPDATE] = "deferred_update"
         if self.network.layers[SLOPE_AT :: int(TABLE_COLUMNS)].any():
             names[places.FINISH] = "finish_tiles"
         if mode != PREDICT:

@@ -18,7 +18,7 @@ from fastmlp.data.encoding import coded_rows, rows_of
 from fastmlp.engine.workspace import nonzeros_for, sparse_lists
 from fastmlp.kernels import jit
 from fastmlp.kernels.ops.nonzeros import find_nonzeros
-from fastmlp.kernels.ops.sparse import BLOCK, GROUP, LIST, make_lists
+from fastmlp.kernels.ops.sparse import BLOCK, GROUP, LIST_CAPACITY, make_lists
 from fastmlp.kernels.simd.processors import NARROW
 
 # 256 lists of 16 lanes of groups, 768 of entries, from nearly empty to nearly full.
@@ -79,7 +79,7 @@ def _groups_are_right() -> bool:
     bytes_of_word[:, :, 1:] = x.reshape(_SAMPLES, -1, int(GROUP))
     words = np.bitwise_or.reduce(bytes_of_word << np.arange(0, 32, 8, dtype=np.uint32), axis=2)
     for g in range(lists.groups):
-        got = lists.words[g * int(LIST) :][: lists.count[g]]
+        got = lists.words[g * int(LIST_CAPACITY) :][: lists.count[g]]
         if not np.array_equal(got, words[words[:, g] > 255, g]):
             return False
     return True

@@ -12,11 +12,11 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine.parameters import Parameters
 from fastmlp.kernels.ops.activations import IDENTITY, SLOPE
 from fastmlp.kernels.ops.nonzeros import FEATURES, Nonzeros
-from fastmlp.kernels.ops.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
+from fastmlp.kernels.ops.sparse import BLOCK, GROUP, GROUPS_PER_PASS, LIST_CAPACITY, Lists
 from fastmlp.kernels.simd import processors
 from fastmlp.kernels.step import network as kernels
 from fastmlp.memory import paged_zeros, round_up
-from fastmlp.regularization import dropped
+from fastmlp.regularization import dropout_threshold
 
 NARROW, PANEL, ROWS = int(processors.NARROW), int(processors.PANEL), int(processors.ROWS)
 
@@ -57,9 +57,11 @@ def _table(widths, activations, has_bias: bool, dropout, trains: bool) -> np.nda
     table[:, kernels.ACTIVATION] = [ACTIVATIONS[name].code for name in activations]
     table[:, kernels.FORWARD_CODE] = table[:, kernels.BACKWARD_CODE] = table[:, kernels.ACTIVATION]
     table[:, kernels.HAS_BIAS] = has_bias
-    table[: len(dropout), kernels.DROPPED] = [dropped(share) for share in dropout]
+    table[: len(dropout), kernels.DROPOUT_THRESHOLD] = [dropout_threshold(rate) for rate in dropout]
     if trains:
-        keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (table[:, kernels.DROPPED] > 0)
+        keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (
+            table[:, kernels.DROPOUT_THRESHOLD] > 0
+        )
         table[keeps, kernels.FORWARD_CODE], table[keeps, kernels.BACKWARD_CODE] = IDENTITY, SLOPE
     return table
 
@@ -81,7 +83,7 @@ def network_for(
     activations,
     has_bias: bool,
     batch_size: int,
-    slots: int,
+    n_state_arrays: int,
     threads: int = 1,
     packed: bool = True,
     dropout=(),
@@ -95,7 +97,7 @@ def network_for(
         Of all layers.
     has_bias : bool
         Whether biases are updated.
-    slots : int
+    n_state_arrays : int
         How many numbers of state, which start at zero, the optimizer has for every parameter.
     threads : int
         How many work on it.
@@ -127,7 +129,7 @@ def network_for(
         )
     places = _places(memory, widths, capacity, threads)
     memory.take(ROWS * PANEL)  # tiles read on behind the last matrix
-    state = paged_zeros(slots * weights.size)
+    state = paged_zeros(n_state_arrays * weights.size)
     network = kernels.Network(table.reshape(-1), weights, state, paged_zeros(memory.size), places)
     if packed:
         pack(network, parameters)
@@ -136,11 +138,11 @@ def network_for(
 
 def sparse_lists(n_features: int, batch_size: int) -> Lists:
     """Room for the lists of batches of up to `batch_size` samples; for no features, of the lists' type alone."""
-    groups = round_up(-(-n_features // int(GROUP)), int(ALL_GROUPS))
+    groups = round_up(-(-n_features // int(GROUP)), int(GROUPS_PER_PASS))
     blocks = -(-batch_size // int(BLOCK)) if n_features else 0
     offsets = np.zeros(blocks * BLOCK, np.int64)
     count = np.zeros(blocks * groups, np.int64)
-    return Lists(offsets, count, paged_zeros(int(blocks * groups * LIST), np.uint32), groups)
+    return Lists(offsets, count, paged_zeros(int(blocks * groups * LIST_CAPACITY), np.uint32), groups)
 
 
 def nonzeros_for(n_features: int, batch_size: int, per_sample: int, size: int | None = None) -> Nonzeros:

@@ -16,7 +16,7 @@ from fastmlp.checks import check_positive
 from fastmlp.data.scaling import InputScale, check_input_scale
 from fastmlp.engine.parameters import Parameters
 from fastmlp.io.atomic_write import replace_file, rescue_file
-from fastmlp.losses import BY_ELEMENTS, LOSSES
+from fastmlp.losses import ELEMENTWISE, LOSSES
 from fastmlp.model import MLP
 
 KEY = "fastmlp"  # metadata key of the JSON
@@ -177,9 +177,9 @@ def _model(header: dict, tensors: dict) -> MLP:
             raise ValueError(f"{classes.size} classes do not fit {widths[-1]} outputs")
         if not (classes[1:] > classes[:-1]).all():
             raise ValueError(f"the classes {classes.tolist()} are not different and sorted")
-        if header["loss"] in BY_ELEMENTS:
+        if header["loss"] in ELEMENTWISE:
             raise ValueError(f"the loss {header['loss']!r} has no classes")
-    elif header["loss"] not in BY_ELEMENTS:
+    elif header["loss"] not in ELEMENTWISE:
         raise ValueError(f"the loss {header['loss']!r} needs classes")
     model = MLP(parameters, activations, header["loss"], classes, scale, bool(header["has_bias"]))
     model.history = {name: _list_of(header["history"], name) for name in dict(header["history"])}

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.dense import CACHE_LINE, ceil_div, place
 from fastmlp.kernels.simd.processors import NARROW, PANEL
 from fastmlp.kernels.simd.vector import (
@@ -37,7 +37,7 @@ KINDS = {np.dtype(np.uint8): UINT8, np.dtype(np.float32): FLOAT32, np.dtype(np.f
 Rows = namedtuple("Rows", "data kind itemsize row_bytes stride scale indices index_itemsize starts")
 
 
-@inlined
+@inline_llvm
 def load_element(rows, at):
     """The element at byte `at`, as float32"""
     if rows.kind == UINT8:
@@ -113,7 +113,7 @@ def gather_standardized(workspace, inp, rows, scale, samples, start, first, last
                 store(standardize_float64(rows.data, here, scale, c), workspace, to)
 
 
-@inlined
+@inline_llvm
 def standardized_element(rows, at, scale, feature):
     """(x - offset) * factor of the element at byte `at`, as float32"""
     if rows.kind == UINT8:
@@ -123,7 +123,7 @@ def standardized_element(rows, at, scale, feature):
     return standardize_one_float64(rows.data, at, scale, feature)
 
 
-@inlined
+@inline_llvm
 def cache_lines(rows):
     """Cache lines of a row."""
     return ceil_div(rows.row_bytes, CACHE_LINE)

@@ -7,7 +7,7 @@ place of three vectors of `capacity` floats there: LOSS (the sample's loss), PRE
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.dense import place
 from fastmlp.kernels.simd.functions import exp, log
 from fastmlp.kernels.simd.processors import NARROW
@@ -30,18 +30,18 @@ from fastmlp.kernels.simd.vector import (
 # The codes; `fastmlp.losses` has their names.  Those from MSE on are sums over outputs that have a target each, instead
 # of a label.
 CROSS_ENTROPY, SOFTMAX_MSE, NOTEBOOK, MSE, MAE, HUBER, POISSON, BINARY_CROSS_ENTROPY = range(8)
-BY_ELEMENTS = (MSE, MAE, HUBER, POISSON, BINARY_CROSS_ENTROPY)
+ELEMENTWISE = (MSE, MAE, HUBER, POISSON, BINARY_CROSS_ENTROPY)
 
 LOSS, PREDICTED, SUM = range(3)
 
 
-@inlined
+@inline_llvm
 def load_row(workspace, matrix, i, j, fill):
     """Columns j..j+NARROW-1 of row i, and `fill` from the last column on."""
     return first_lanes(load(workspace, place(matrix, i, j)), matrix.columns - j, fill)
 
 
-@inlined
+@inline_llvm
 def row_maximum(workspace, logits, i):
     """The largest element of row i, and the first class that has it; NaN where the row holds NaN"""
     largest = splat(np.float32(-np.inf))
@@ -55,7 +55,7 @@ def row_maximum(workspace, logits, i):
     return np.float32(np.nan), 0
 
 
-@inlined
+@inline_llvm
 def softmax_row(workspace, logits, i):
     """Row i = its exponentials, scaled by exp(-its maximum); returns the maximum, its class, and the row's sum."""
     top, predicted = row_maximum(workspace, logits, i)
@@ -98,7 +98,7 @@ def batch_softmax(workspace, logits):
             store(div(load(workspace, at), total), workspace, at)
 
 
-@inlined
+@inline_llvm
 def mean_of_row(workspace, logits, i):
     total = splat(np.float32(0))
     for j in range(0, logits.columns, NARROW):
@@ -139,7 +139,7 @@ def cross_entropy(workspace, logits, labels, samples, start, rows, capacity, fir
         store(add(load(workspace, at), log(load(workspace, rows + SUM * capacity + i))), workspace, at)
 
 
-@inlined
+@inline_llvm
 def square_backward(workspace, logits, i, label, scale):
     """Row i of probabilities p = scale * (p - onehot) * p * (1 - p); returns the sum of (p - onehot) ** 2."""
     at_label = place(logits, i, label)
@@ -187,12 +187,12 @@ def notebook(workspace, logits, labels, samples, start, rows, capacity):
         workspace[rows + PREDICTED * capacity + i] = predicted
 
 
-@inlined
+@inline_llvm
 def magnitude_of(x):
     return maximum(x, sub(splat(np.float32(0)), x))
 
 
-@inlined
+@inline_llvm
 def element_loss(out, target, loss, delta):
     """The loss of one vector of outputs, and its derivative; NaN for an unknown code."""
     zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
@@ -215,19 +215,19 @@ def element_loss(out, target, loss, delta):
         return sub(mean, mul(target, out)), sub(mean, target)
     if loss == BINARY_CROSS_ENTROPY:
         e = exp(sub(zero, magnitude_of(out)))
-        share = div(where_positive(out, one, e), add(one, e))  # the sigmoid, without a difference that cancels
-        return add(sub(maximum(zero, out), mul(out, target)), log(add(one, e))), sub(share, target)
+        sigmoid = div(where_positive(out, one, e), add(one, e))  # without a difference that cancels
+        return add(sub(maximum(zero, out), mul(out, target)), log(add(one, e))), sub(sigmoid, target)
     return splat(np.float32(np.nan)), splat(np.float32(np.nan))
 
 
 @kernel
-def by_elements(workspace, logits, targets, samples, start, rows, capacity, first, last, loss, delta):
+def elementwise(workspace, logits, targets, samples, start, rows, capacity, first, last, loss, delta):
     """The losses MSE, MAE, HUBER (Huber 1964, with `delta`), POISSON (outputs are the logarithm of the mean; without
     the term that the targets alone make) and BINARY_CROSS_ENTROPY (outputs are logits), each the mean over outputs
 
     logits   (batch_size, n_outputs)      overwritten by dlogits, which are over batch_size * n_outputs
     targets  (n_samples * n_outputs,)     read: row samples[start + i] is sample i's; whole vectors
-    rows     PREDICTED becomes, for BINARY_CROSS_ENTROPY, the share of the outputs that are right, else 0
+    rows     PREDICTED becomes, for BINARY_CROSS_ENTROPY, the fraction of the outputs that are right, else 0
     """
     n_outputs = logits.columns
     scale, inverse = splat(np.float32(1) / np.float32(logits.rows * n_outputs)), np.float32(1) / np.float32(n_outputs)

@@ -11,7 +11,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.activations import activation_forward
 from fastmlp.kernels.ops.dense import CACHE_LINE, ceil_div, column_start
 from fastmlp.kernels.ops.gather import FLOAT32, FLOAT64, UINT8, load_element
@@ -107,14 +107,14 @@ def copy_nonzeros(entries, rows, samples, start, first, last):
         to += end - at
 
 
-@inlined
+@inline_llvm
 def fetch_lines(start, size):
     """Ask for the cache lines of `size` bytes to come into cache."""
     for at in range(0, size, CACHE_LINE):
         prefetch_at(start + at)
 
 
-@inlined
+@inline_llvm
 def fetch_sample(rows, sample):
     """Ask for what a sample's entries are made of to come into cache."""
     if rows.index_itemsize == 0:
@@ -125,7 +125,7 @@ def fetch_sample(rows, sample):
         fetch_lines(address_of(rows.indices) + at * rows.index_itemsize, size * rows.index_itemsize)
 
 
-@inlined
+@inline_llvm
 def entry_of(entries, i, feature):
     """The first entry of sample i of a feature that is not below `feature`, by bisection."""
     low, high = entries.begin[i], entries.end[i]
@@ -179,7 +179,7 @@ def sort_nonzeros(entries, batch_size, n_features, first, last):
             put(to + 1, entries.until, f)
 
 
-@inlined
+@inline_llvm
 def sum_rows(zero, entries, i, parameters, bias, weight_at, weight_row):
     """bias + the products of a sample's entries with their features' rows of weights"""
     total = load_strip(zero, parameters, bias)
@@ -214,7 +214,7 @@ def nonzeros_forward(workspace, out, entries, parameters, weight, bias, activati
             store(activation_forward(load(workspace, c), activation), workspace, c)
 
 
-@inlined
+@inline_llvm
 def update_feature(zero, entries, begin, end, workspace, dout_at, parameters, state, at, rule, scratch, columns):
     """A feature's row of weights updated from its entries begin..end-1 of those sorted by features"""
     total = zero
@@ -260,7 +260,7 @@ def nonzeros_update(workspace, dout, entries, parameters, state, weight, rule, s
             begin = max(begin, end)
 
 
-@inlined
+@inline_llvm
 def update_rows(zero, entries, workspace, dout_at, parameters, weight_at, weight_row, learning_rate):
     """The rows of weights of a single sample's entries updated"""
     dout = load_strip(zero, workspace, dout_at)

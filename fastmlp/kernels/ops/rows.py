@@ -6,7 +6,7 @@ bitwise those of the kernels in `fastmlp.kernels.ops.dense`.
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.activations import activation_backward, activation_forward
 from fastmlp.kernels.ops.dense import ceil_div, column_start, place
 from fastmlp.kernels.ops.optimizers import PLAIN, optimizer_update
@@ -16,7 +16,7 @@ from fastmlp.kernels.simd.tiles import fma_transposed
 from fastmlp.kernels.simd.vector import fma, get, load, mul, splat, store
 
 
-@inlined
+@inline_llvm
 def row_product(zero, inp_array, start, panel, parameters, bias, first, row, length):
     """bias + a row of `length` columns in panels @ weight, for as many columns as `zero` has"""
     total = load_strip(zero, parameters, bias)

@@ -16,7 +16,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.activations import activation_forward
 from fastmlp.kernels.ops.dense import CACHE_LINE, ceil_div, column_start
 from fastmlp.kernels.ops.gather import WORDS
@@ -41,22 +41,23 @@ from fastmlp.kernels.simd.strips import (
 from fastmlp.kernels.simd.vector import get, load, put, store
 
 BLOCK = np.int64(128)  # samples of a list; a block's activations in one panel are 32 KB, and stay in L1
-LIST = np.int64(144)  # words of a list: BLOCK, and 16 that are written behind its end
-HASH = np.int64(1024)  # places for the 255 values that floats are coded by; a power of two
-ALL_GROUPS = np.int64(16)  # lists are made for so many groups at a time
+LIST_CAPACITY = np.int64(144)  # words of a list: BLOCK, and 16 that are written behind its end
+HASH_SIZE = np.int64(1024)  # places for the 255 values that floats are coded by; a power of two
+GROUPS_PER_PASS = np.int64(16)  # lists are made for so many groups at a time
 
-# A batch's lists: that of block b and group g has count[b * groups + g] words from words[(b * groups + g) * LIST] on;
-# groups is a multiple of ALL_GROUPS.  offsets: where the rows of the batch start, BLOCK * blocks of them.
+# A batch's lists.  The list of block b and group g is the i-th, i = b * groups + g: it has count[i] words, from
+# words[i * LIST_CAPACITY] on.  groups is a multiple of GROUPS_PER_PASS.  offsets: where the rows of the batch start,
+# BLOCK * blocks of them.
 Lists = namedtuple("Lists", "offsets count words groups")
 
 
-@inlined
+@inline_llvm
 def sparse_strips(matrix):
     """Strips of STRIP columns, the last one perhaps of NARROW: what callers split over threads."""
     return ceil_div(matrix.columns, STRIP)
 
 
-@inlined
+@inline_llvm
 def is_wide(matrix, strip):
     """Whether a strip has more than NARROW columns."""
     return matrix.columns - strip * STRIP > NARROW
@@ -68,8 +69,8 @@ def encode(out, first, stride, bits, n_features, keys, codes, values, count):
 
     out     bytes of rows `stride` apart, from `first` on   the bytes of what is not 0.0 are overwritten
     bits    (n * n_features,) uint32                        read: the floats' bits
-    keys    (HASH,) uint32, 0 where empty                   updated: the values known, by open addressing
-    codes   (HASH,) uint8                                   updated: their bytes
+    keys    (HASH_SIZE,) uint32, 0 where empty                   updated: the values known, by open addressing
+    codes   (HASH_SIZE,) uint8                                   updated: their bytes
     values  (256,) uint32                                   updated: the value of each byte
 
     Takes and returns the number of values, with that of 0.0; 257 where there are more than 256.
@@ -78,7 +79,7 @@ def encode(out, first, stride, bits, n_features, keys, codes, values, count):
         for j in range(n_features):
             value = bits[i * n_features + j]
             if value != 0:
-                h = np.int64((np.uint64(value) * np.uint64(2654435761)) >> np.uint64(20)) & (HASH - 1)
+                h = np.int64((np.uint64(value) * np.uint64(2654435761)) >> np.uint64(20)) & (HASH_SIZE - 1)
                 while keys[h] != value:
                     if keys[h] == 0:
                         if count == 256:
@@ -86,7 +87,7 @@ def encode(out, first, stride, bits, n_features, keys, codes, values, count):
                         keys[h], codes[h], values[count] = value, count, value
                         count += 1
                     else:
-                        h = (h + 1) & (HASH - 1)
+                        h = (h + 1) & (HASH_SIZE - 1)
                 out[first + i * stride + j] = codes[h]
     return count
 
@@ -102,16 +103,18 @@ def locate(lists, rows, samples, start, batch_size, zero_row):
 
 @kernel
 def make_lists(lists, rows, batch_size, first, last):
-    """The lists of the groups first..last-1, multiples of ALL_GROUPS, for the rows that `locate` found"""
+    """The lists of the groups first..last-1, multiples of GROUPS_PER_PASS, for the rows that `locate` found"""
     for block in range(ceil_div(batch_size, BLOCK)):
         origin = block * lists.groups
         end = min(BLOCK, batch_size - block * BLOCK)
-        for group in range(first, last, ALL_GROUPS):
-            for g in range(origin + group, origin + group + ALL_GROUPS):
+        for group in range(first, last, GROUPS_PER_PASS):
+            for g in range(origin + group, origin + group + GROUPS_PER_PASS):
                 lists.count[g] = 0
-            for g in range(group, group + ALL_GROUPS, LANES):
+            for g in range(group, group + GROUPS_PER_PASS, LANES):
                 for i in range(block * BLOCK, block * BLOCK + end, LANES):
-                    append_words(rows.data, lists.offsets, i, g, lists.count, lists.words, origin * LIST, LIST)
+                    append_words(
+                        rows.data, lists.offsets, i, g, lists.count, lists.words, origin * LIST_CAPACITY, LIST_CAPACITY
+                    )
 
 
 @kernel
@@ -141,7 +144,7 @@ def make_words(words, starts, codes, row_starts, indices, index_itemsize):
     starts[n] = to
 
 
-@inlined
+@inline_llvm
 def word_of(words, begin, end, group):
     """The first of the words begin..end-1 of a group that is not below `group`, by bisection."""
     while begin < end:
@@ -172,45 +175,45 @@ def place_words(lists, rows, samples, start, batch_size, first, last):
                 word = get(words, p)
                 index = origin + (word >> 32)
                 n = get(lists.count, index)
-                put((word & 0xFFFFFFFF) | tag, lists.words, index * LIST + n)
+                put((word & 0xFFFFFFFF) | tag, lists.words, index * LIST_CAPACITY + n)
                 put(n + 1, lists.count, index)
 
 
-# What of the next batch is wanted soon: some cache lines with every group, or where rows are words, some samples.
+# What of the next batch comes into cache: some cache lines with every group, or where rows are words, some samples.
 # `rows`, the samples' numbers from the batch on, the lines of a row, and which of the lines, counted over all rows, or
 # of the samples, are to be asked for: so many with every group, from the first up to the last.
-Wanted = namedtuple("Wanted", "rows samples per_row per_group first last")
+GroupPrefetch = namedtuple("GroupPrefetch", "rows samples per_row per_group first last")
 
 
-@inlined
-def fetch_wanted(wanted, g):
+@inline_llvm
+def prefetch_group(prefetch, g):
     """Ask for what belongs to the g-th group to come into cache."""
-    first = min(wanted.first + g * wanted.per_group, wanted.last)
-    last, data = min(first + wanted.per_group, wanted.last), address_of(wanted.rows.data)
-    if wanted.rows.kind == WORDS:
+    first = min(prefetch.first + g * prefetch.per_group, prefetch.last)
+    last, data = min(first + prefetch.per_group, prefetch.last), address_of(prefetch.rows.data)
+    if prefetch.rows.kind == WORDS:
         for i in range(first, last):
-            sample = wanted.samples[i]
-            for at in range(wanted.rows.starts[sample] * 8, wanted.rows.starts[sample + 1] * 8, CACHE_LINE):
+            sample = prefetch.samples[i]
+            for at in range(prefetch.rows.starts[sample] * 8, prefetch.rows.starts[sample + 1] * 8, CACHE_LINE):
                 prefetch_at(data + at)
     else:
-        i, line = first // wanted.per_row, first % wanted.per_row
+        i, line = first // prefetch.per_row, first % prefetch.per_row
         for _ in range(first, last):
-            prefetch_at(data + wanted.samples[i] * wanted.rows.stride + line * CACHE_LINE)
+            prefetch_at(data + prefetch.samples[i] * prefetch.rows.stride + line * CACHE_LINE)
             line += 1
-            if line == wanted.per_row:
+            if line == prefetch.per_row:
                 i, line = i + 1, np.int64(0)
 
 
-@inlined
-def add_products(zero, workspace, at, table, lists, block, parameters, weight_at, weight_row, groups, wanted):
-    """Rows of a block's output from `at` on += the products of all groups; what is wanted is fetched meanwhile"""
+@inline_llvm
+def add_products(zero, workspace, at, table, lists, block, parameters, weight_at, weight_row, groups, prefetch):
+    """Rows of a block's output from `at` on += the products of all groups"""
     for g in range(groups):
-        fetch_wanted(wanted, g)
+        prefetch_group(prefetch, g)
         index = block * lists.groups + g
         n = lists.count[index]
         if n > 0:
             rows = load_group(zero, parameters, weight_at + g * GROUP * weight_row, weight_row)
-            for p in range(index * LIST, index * LIST + n):
+            for p in range(index * LIST_CAPACITY, index * LIST_CAPACITY + n):
                 word = get(lists.words, p)
                 add_word(rows, word, table, workspace, at + (word & 255) * PANEL)
 
@@ -231,20 +234,26 @@ def sparse_start(workspace, out, parameters, bias, strip):
 
 
 @kernel
-def sparse_add(workspace, out, table, lists, block, parameters, weight, strip, wanted):
-    """out += inp @ weight, for the samples of a block and one strip of columns; what is wanted is fetched meanwhile
+def sparse_add(workspace, out, table, lists, block, parameters, weight, strip, prefetch):
+    """out += inp @ weight, for the samples of a block and one strip of columns
 
     out     (batch_size, n_out)   updated in place, in workspace
     table   (256,)                read, in workspace
     lists   of inp                read
     weight  (n_in, n_out)         read, in parameters
+
+    Meanwhile the rows of `prefetch` are fetched into cache.
     """
     at, groups = column_start(out, strip * STRIP) + block * BLOCK * PANEL, ceil_div(weight.rows, GROUP)
     w = column_start(weight, strip * STRIP)
     if is_wide(out, strip):
-        add_products(zero_group_strip(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
+        add_products(
+            zero_group_strip(), workspace, at, table, lists, block, parameters, w, weight.row, groups, prefetch
+        )
     else:
-        add_products(zero_group_narrow(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
+        add_products(
+            zero_group_narrow(), workspace, at, table, lists, block, parameters, w, weight.row, groups, prefetch
+        )
 
 
 @kernel
@@ -257,14 +266,14 @@ def sparse_finish(workspace, out, activation, strip):
             store(activation_forward(load(workspace, c), activation), workspace, c)
 
 
-@inlined
+@inline_llvm
 def update_group(zero, workspace, dout_at, table, lists, g, blocks, parameters, state, at, weight_row, rule, scratch):
     """Three rows of weights updated from the lists of group g in all blocks"""
     dweight = zero
     for block in range(blocks):
         index = block * lists.groups + g
         block_at = dout_at + block * BLOCK * PANEL
-        for p in range(index * LIST, index * LIST + lists.count[index]):
+        for p in range(index * LIST_CAPACITY, index * LIST_CAPACITY + lists.count[index]):
             word = get(lists.words, p)
             dweight = fma_word(dweight, word, table, workspace, block_at + (word & 255) * PANEL)
     if rule.rule == PLAIN and rule.weight_decay == 0:

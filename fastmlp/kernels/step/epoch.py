@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel, merged, parallel
+from fastmlp.kernels.jit import inline_llvm, inline_numba, kernel, parallel
 from fastmlp.kernels.ops.dense import ceil_div, place
 from fastmlp.kernels.ops.losses import LOSS as LOSS_OF_ROW
 from fastmlp.kernels.ops.losses import MSE, NOTEBOOK, PREDICTED
@@ -41,7 +41,7 @@ from fastmlp.kernels.step.record import (
     targets_of,
 )
 from fastmlp.kernels.step.regions import BACKWARD, FORWARD, INPUT, OUTPUT, SQUARES
-from fastmlp.kernels.step.regions import UPDATE as UPDATE_STORED
+from fastmlp.kernels.step.regions import UPDATE as UPDATE_DEFERRED
 
 RECORD_LOSS, RECORD_CORRECT, RECORD_LABEL_ERROR = range(3)
 
@@ -66,7 +66,7 @@ def record(records, step, workspace, loss, labels, samples, start, n, rows, capa
     records[step, RECORD_LABEL_ERROR] = label_error
 
 
-@merged
+@inline_numba
 def serial(address, kind, layer, context_address, threads):
     """A region on the calling thread alone"""
     call_at(address, kind, layer, context_address, np.int64(0), np.int64(1))
@@ -79,7 +79,7 @@ def side_by_side(address, kind, layer, context_address, threads):
         call_at(address, kind, layer, context_address, np.int64(thread), threads)
 
 
-@inlined
+@inline_llvm
 def set_rate(settings, rule, rate, t):
     """The learning rate of the t-th update since training began, counted from 1, and what else follows from it"""
     settings[LEARNING_RATE], settings[STEP_SIZE], settings[CORRECTION] = step_sizes(
@@ -87,7 +87,7 @@ def set_rate(settings, rule, rate, t):
     )
 
 
-@merged
+@inline_numba
 def steps(run, context, first, last, learning_rates, records, outputs, threads):
     """The steps of `train_steps`; `run` does a region"""
     where, network, settings = (
@@ -130,7 +130,7 @@ def steps(run, context, first, last, learning_rates, records, outputs, threads):
                 run(context[INNER_BACK], BACKWARD, layer, where, threads)
             if context[UPDATE]:
                 run(context[UPDATE], SQUARES, np.int64(0), where, threads)
-                run(context[UPDATE], UPDATE_STORED, np.int64(0), where, threads)
+                run(context[UPDATE], UPDATE_DEFERRED, np.int64(0), where, threads)
     return last
 
 

@@ -9,9 +9,9 @@ All three give bitwise the same result.
 
 import numpy as np
 
-from fastmlp.kernels.jit import merged
+from fastmlp.kernels.jit import inline_numba
 from fastmlp.kernels.ops import sparse
-from fastmlp.kernels.ops.dense import Ahead, ceil_div, dense_forward, dense_update, strips
+from fastmlp.kernels.ops.dense import Prefetch, ceil_div, dense_forward, dense_update, strips
 from fastmlp.kernels.ops.gather import CSR, WORDS, cache_lines, gather, gather_standardized
 from fastmlp.kernels.ops.nonzeros import (
     FEATURES,
@@ -23,7 +23,7 @@ from fastmlp.kernels.ops.nonzeros import (
     sort_nonzeros,
 )
 from fastmlp.kernels.ops.optimizers import PLAIN
-from fastmlp.kernels.ops.sparse import ALL_GROUPS, BLOCK, GROUP, Wanted, sparse_strips
+from fastmlp.kernels.ops.sparse import BLOCK, GROUP, GROUPS_PER_PASS, GroupPrefetch, sparse_strips
 from fastmlp.kernels.simd.addresses import address_of, int64s_at
 from fastmlp.kernels.simd.processors import ROWS, STRIP, WIDE
 from fastmlp.kernels.step.network import (
@@ -34,16 +34,16 @@ from fastmlp.kernels.step.network import (
     layer_row,
     network_input,
     output_of,
-    share,
+    partition,
     weight_of,
 )
 
 
-@merged
+@inline_numba
 def tiles_input(network, data, batch, scale, thread, threads):
     """A share of the rows of the data set gathered, before `tiles_forward`, for input that is changed in between; and
     standardized, if there is a `scale`."""
-    first, last = share(batch.size, thread, threads)
+    first, last = partition(batch.size, thread, threads)
     inp = network_input(network, batch.size)
     if scale.size > 0:
         gather_standardized(network.workspace, inp, data.rows, scale, batch.samples, batch.start, first, last)
@@ -52,7 +52,7 @@ def tiles_input(network, data, batch, scale, thread, threads):
     return first, last
 
 
-@merged
+@inline_numba
 def tiles_forward(network, data, batch, gathers, thread, threads):
     """Output of the first layer from rows of the data set, which are gathered as they are needed, if `gathers`: a share
     of the rows.
@@ -65,7 +65,7 @@ def tiles_forward(network, data, batch, gathers, thread, threads):
     inp, out = network_input(network, batch.size), output_of(network, np.int64(0), batch.size)
     weight, n_strips, in_strip = weight_of(network, np.int64(0)), strips(out), ceil_div(batch.size, ROWS)
     data_at, samples_at = address_of(rows.data), address_of(batch.samples)
-    first, last = share(in_strip, thread, threads)
+    first, last = partition(in_strip, thread, threads)
     for tile in range(first, last):
         start, end = tile * ROWS, min((tile + 1) * ROWS, batch.size)
         if gathers:
@@ -73,17 +73,18 @@ def tiles_forward(network, data, batch, gathers, thread, threads):
         next_start = batch.start + end
         n_next = min(ROWS, batch.samples.size - next_start)
         for strip in range(n_strips):
-            ahead = Ahead(
+            prefetch = Prefetch(
                 data_at, samples_at, rows.stride, rows.itemsize,
                 next_start + n_next * strip // n_strips, next_start + n_next * (strip + 1) // n_strips,
             )  # fmt: skip
             dense_forward(
                 network.workspace, out, inp, network.parameters, weight, layer[BIAS], layer[FORWARD_CODE],
-                network.places.scratch + thread * SCRATCH, strip * in_strip + tile, strip * in_strip + tile + 1, ahead,
+                network.places.scratch + thread * SCRATCH, strip * in_strip + tile, strip * in_strip + tile + 1,
+                prefetch,
             )  # fmt: skip
 
 
-@merged
+@inline_numba
 def tiles_update(network, batch_size, rule, first_column, last_column, thread):
     """Weights updated: for the columns first_column..last_column-1, multiples of WIDE (or the end)."""
     places, weight = network.places, weight_of(network, np.int64(0))
@@ -94,12 +95,12 @@ def tiles_update(network, batch_size, rule, first_column, last_column, thread):
     )  # fmt: skip
 
 
-@merged
+@inline_numba
 def groups_input(data, batch, thread, threads):
     """Lists of a share of the groups of features."""
     lists, rows = data.lists, data.rows
-    first, last = share(lists.groups // ALL_GROUPS, thread, threads)
-    first, last = first * ALL_GROUPS, last * ALL_GROUPS
+    first, last = partition(lists.groups // GROUPS_PER_PASS, thread, threads)
+    first, last = first * GROUPS_PER_PASS, last * GROUPS_PER_PASS
     if rows.kind == WORDS:
         sparse.place_words(lists, rows, batch.samples, batch.start, batch.size, first, last)
     else:
@@ -108,7 +109,7 @@ def groups_input(data, batch, thread, threads):
         sparse.make_lists(lists, rows, batch.size, first, last)
 
 
-@merged
+@inline_numba
 def groups_forward(network, data, batch, thread, threads):
     """Output of the first layer from lists: a share of the strips.
 
@@ -118,21 +119,23 @@ def groups_forward(network, data, batch, thread, threads):
     out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
     groups, blocks, n_strips = ceil_div(weight.rows, GROUP), ceil_div(batch.size, BLOCK), sparse_strips(out)
     n_following, per_row = min(batch.size, batch.samples.size - batch.following), cache_lines(rows)
-    wanted = n_following if rows.kind == WORDS else n_following * per_row
-    per_group = ceil_div(wanted, n_strips * blocks * groups)
+    n_prefetched = n_following if rows.kind == WORDS else n_following * per_row
+    per_group = ceil_div(n_prefetched, n_strips * blocks * groups)
     following = int64s_at(address_of(batch.samples) + batch.following * 8, n_following)
-    first, last = share(n_strips, thread, threads)
+    first, last = partition(n_strips, thread, threads)
     for strip in range(first, last):
         sparse.sparse_start(network.workspace, out, network.parameters, layer[BIAS], strip)
         for block in range(blocks):
-            ahead = Wanted(rows, following, per_row, per_group, (strip * blocks + block) * groups * per_group, wanted)
+            prefetch = GroupPrefetch(
+                rows, following, per_row, per_group, (strip * blocks + block) * groups * per_group, n_prefetched
+            )
             sparse.sparse_add(
-                network.workspace, out, network.places.table, lists, block, network.parameters, weight, strip, ahead
+                network.workspace, out, network.places.table, lists, block, network.parameters, weight, strip, prefetch
             )
         sparse.sparse_finish(network.workspace, out, layer[FORWARD_CODE], strip)
 
 
-@merged
+@inline_numba
 def groups_update(network, data, batch_size, rule, first_column, last_column, thread):
     """Weights updated: for the columns first_column..last_column-1, multiples of STRIP (or the end)."""
     dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))
@@ -143,10 +146,10 @@ def groups_update(network, data, batch_size, rule, first_column, last_column, th
         )  # fmt: skip
 
 
-@merged
+@inline_numba
 def nonzeros_input(data, batch, thread, threads):
     """Entries of a share of the samples."""
-    first, last = share(batch.size, thread, threads)
+    first, last = partition(batch.size, thread, threads)
     if data.rows.kind == CSR:
         copy_nonzeros(data.entries, data.rows, batch.samples, batch.start, first, last)
     else:
@@ -154,21 +157,21 @@ def nonzeros_input(data, batch, thread, threads):
     return first, last
 
 
-@merged
+@inline_numba
 def takes_row(batch_size, rule):
     """Whether the entries of a batch need not be sorted for the way back."""
     return batch_size == 1 and rule.rule == PLAIN and rule.weight_decay == 0
 
 
-@merged
-def nonzeros_forward_share(network, data, batch, sorts, thread, threads):
+@inline_numba
+def nonzeros_forward_partition(network, data, batch, sorts, thread, threads):
     """Output of the first layer from entries, a share of the strips; and a share of the features sorted, if `sorts`."""
     layer, n_features = layer_row(network, np.int64(0)), network.layers[N_IN]
     out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
     if sorts:
-        first, last = share(ceil_div(n_features, FEATURES), thread, threads)
+        first, last = partition(ceil_div(n_features, FEATURES), thread, threads)
         sort_nonzeros(data.entries, batch.size, n_features, first, last)
-    first, last = share(sparse_strips(out), thread, threads)
+    first, last = partition(sparse_strips(out), thread, threads)
     for strip in range(first, last):
         nonzeros_forward(
             network.workspace, out, data.entries, network.parameters, weight, layer[BIAS],
@@ -176,8 +179,8 @@ def nonzeros_forward_share(network, data, batch, sorts, thread, threads):
         )  # fmt: skip
 
 
-@merged
-def nonzeros_update_share(network, data, batch_size, rule, first_column, last_column, thread):
+@inline_numba
+def nonzeros_update_partition(network, data, batch_size, rule, first_column, last_column, thread):
     """Weights updated: for the columns first_column..last_column-1, multiples of STRIP (or the end)."""
     dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))
     for strip in range(first_column // STRIP, ceil_div(last_column, STRIP)):

@@ -9,14 +9,14 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.jit import inline_llvm
 from fastmlp.kernels.ops.dropout import dropout_of
 from fastmlp.kernels.ops.gather import Rows
 from fastmlp.kernels.ops.nonzeros import Nonzeros
 from fastmlp.kernels.ops.optimizers import Rule
 from fastmlp.kernels.ops.sparse import Lists
 from fastmlp.kernels.simd.addresses import bytes_at, floats_at, int32s_at, int64s_at, words_at
-from fastmlp.kernels.step.network import DROPPED, Batch, Network, Places, layer_row
+from fastmlp.kernels.step.network import DROPOUT_THRESHOLD, Batch, Network, Places, layer_row
 
 # labels (n,) int32 for the losses of classes, values (n * n_outputs,) float32 for those of a regression, the other
 # empty; and the weights of the samples (n,) float32, empty where all are 1.
@@ -56,7 +56,7 @@ TRAIN, EVALUATE, PREDICT = range(3)
 N_SETTINGS = 15
 
 
-@inlined
+@inline_llvm
 def network_of(context):
     """The network of a region."""
     places = Places(
@@ -72,7 +72,7 @@ def network_of(context):
     )
 
 
-@inlined
+@inline_llvm
 def data_of(context):
     """The data of a region."""
     settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
@@ -103,14 +103,14 @@ def data_of(context):
     return Data(rows, lists, entries)
 
 
-@inlined
+@inline_llvm
 def batch_of(context):
     """The batch of a region."""
     samples = int64s_at(context[SAMPLES], context[SAMPLES + 1])
     return Batch(samples, context[START], context[SIZE], context[START] + context[SIZE])
 
 
-@inlined
+@inline_llvm
 def rule_of(context, code):
     """The rule of an update: RULE_CODE or UPDATE_RULE."""
     settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
@@ -120,29 +120,29 @@ def rule_of(context, code):
     )  # fmt: skip
 
 
-@inlined
+@inline_llvm
 def targets_of(context):
     """The data set's targets."""
     labels = int32s_at(context[LABELS], context[LABELS + 1])
     return Targets(labels, floats_of(context, VALUES), floats_of(context, SAMPLE_WEIGHTS))
 
 
-@inlined
+@inline_llvm
 def floats_of(context, place):
     """One of the arrays of floats."""
     return floats_at(context[place], context[place + 1])
 
 
-@inlined
+@inline_llvm
 def setting(context, place):
     """One of the SETTINGS."""
     return floats_of(context, SETTINGS)[place]
 
 
-@inlined
+@inline_llvm
 def dropout_at(context, layer):
     """The Dropout of a layer's output; of the input for the layer -1."""
-    dropped = context[INPUT_DROPPED] if layer < 0 else layer_row(network_of(context), layer)[DROPPED]
+    threshold = context[INPUT_DROPPED] if layer < 0 else layer_row(network_of(context), layer)[DROPOUT_THRESHOLD]
     if context[MODE] != TRAIN:
-        dropped = np.int64(0)
-    return dropout_of(context[DROPOUT_SEED], context[N_UPDATES], layer, dropped)
+        threshold = np.int64(0)
+    return dropout_of(context[DROPOUT_SEED], context[N_UPDATES], layer, threshold)
