@@ -311,7 +311,7 @@ def make_words(x, group=3):
     return [(groups, row[groups]) for row in padded for groups in [np.flatnonzero(row.any(axis=1))]]
 
 
-def place_words(words, n_groups, group=3):
+def make_lists_from_words(words, n_groups, group=3):
     """The lists of `make_lists` from what `make_words` gives"""
     lists = [([], []) for _ in range(n_groups)]
     for sample, (groups, values) in enumerate(words):
@@ -321,24 +321,24 @@ def place_words(words, n_groups, group=3):
     return [(np.array(samples, np.int64), np.array(values).reshape(-1, group)) for samples, values in lists]
 
 
-def sparse_start(out, bias):
+def grouped_start(out, bias):
     """out = bias in every row, in place"""
     out[:] = bias
 
 
-def sparse_add(out, lists, weight):
+def grouped_add(out, lists, weight):
     """out += inp @ weight, in place, from the lists of inp"""
     for g, (samples, values) in enumerate(lists):
         rows = weight[g * values.shape[1] : (g + 1) * values.shape[1]]
         out[samples] += values[:, : len(rows)] @ rows
 
 
-def sparse_finish(out, activation):
+def grouped_finish(out, activation):
     """out = activation(out), in place"""
     out[:] = activation_forward(out, activation)
 
 
-def sparse_update(dout, lists, weight, velocity, rule):
+def grouped_update(dout, lists, weight, velocity, rule):
     """weight -= the optimizer's step for dweight = inp.T @ dout, in place, from the lists of inp"""
     gradient = np.zeros_like(weight)
     for g, (samples, values) in enumerate(lists):
@@ -364,18 +364,18 @@ def sort_nonzeros(entries, n_features):
     return [(samples[features == feature], values[features == feature]) for feature in range(n_features)]
 
 
-def nonzeros_forward(entries, weight, bias, activation):
+def sparse_forward(entries, weight, bias, activation):
     """activation(inp @ weight + bias), from the entries of inp"""
     return activation_forward(np.stack([values @ weight[features] + bias for features, values in entries]), activation)
 
 
-def nonzeros_update(dout, by_feature, weight, velocity, rule):
+def sparse_update(dout, by_feature, weight, velocity, rule):
     """weight -= the optimizer's step for dweight = inp.T @ dout, in place, from the sorted entries of inp"""
     gradient = np.stack([values @ dout[samples] for samples, values in by_feature])
     optimizer_update(weight, velocity, gradient, rule)
 
 
-def nonzeros_update_row(dout, entries, weight, learning_rate):
+def sparse_update_row(dout, entries, weight, learning_rate):
     """The same for a batch of one sample, by plain SGD"""
     ((features, values),) = entries
     weight[features] -= learning_rate * np.outer(values, dout[0])

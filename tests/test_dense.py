@@ -140,7 +140,7 @@ def test_forward_takes_row_major_weights(n_out, batch_size):
     rng, work, parameters = np.random.default_rng(0), Memory(), Parameters((33, n_out))
     inp, weight, bias = normal(rng, batch_size, 33), parameters.weights[0], parameters.biases[0]
     weight[:], bias[:] = normal(rng, 33, n_out), normal(rng, n_out)
-    start, bias_at, row = parameters.places[0]
+    start, bias_at, row = parameters.offsets[0]
     weight_at = dense.Matrix(start, PANEL, row, 33, n_out)
     inp_at, out_at = work.panels(inp), work.panels(np.full((batch_size, n_out), np.nan, np.float32))
     dense.dense_forward(

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers import WAYS, Memory, normal, set_way
+from helpers import FORMS, Memory, normal, set_form
 
 from fastmlp import reference
 from fastmlp.activations import CODES as ACTIVATIONS
@@ -125,14 +125,14 @@ def test_prepare_rows_and_entries(rate, scaled):
 
 
 @pytest.mark.parametrize("batch_size", [1, 30])
-def test_all_ways_and_numbers_of_threads_drop_the_same(batch_size, monkeypatch):
+def test_all_forms_and_numbers_of_threads_drop_the_same(batch_size, monkeypatch):
     monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
     rng = np.random.default_rng(0)
     x = (rng.integers(0, 256, (60, 50)) * (rng.random((60, 50)) < 0.3)).astype(np.uint8)
     targets = encode_labels(rng.integers(0, 3, 60), np.arange(3))
     results = []
-    for way in WAYS:
-        if way in ("groups", "words"):
+    for form in FORMS:
+        if form in ("grouped", "grouped csr"):
             continue  # bytes can't be scaled: `Executor.set_data` takes entries
         for threads in (1, 2):
             parameters = initial_parameters((50, 70, 33, 3), "he", np.random.default_rng(1))
@@ -140,10 +140,10 @@ def test_all_ways_and_numbers_of_threads_drop_the_same(batch_size, monkeypatch):
                 parameters, ["tanh", "gelu"], "cross_entropy", batch_size, True, SGD(), threads,
                 regularization=Regularization((0.5, 0.3), 0.2), seed=SEED,
             )  # fmt: skip
-            zeros = run.network.places.zeros
+            zeros = run.network.layout.zeros
             keep_zero = np.s_[zeros : zeros + 64]
             run.network.workspace[np.delete(np.arange(run.network.workspace.size), keep_zero)] = np.nan
-            set_way(run, way, x, "auto", targets)
+            set_form(run, form, x, "auto", targets)
             run.train(np.arange(60), np.full(60, 0.05, np.float32))
             results.append(parameters.buffer.copy())
     for other in results[1:]:
@@ -157,4 +157,4 @@ def test_groups_give_way_to_entries_where_inputs_are_dropped():
         parameters, ["relu"], "cross_entropy", 32, optimizer=SGD(), regularization=Regularization(input_dropout=0.5)
     )
     run.set_data(x, "auto")
-    assert run.way == "nonzeros"
+    assert run.input_path == "sparse"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from fastmlp.kernels.ops.sparse import BLOCK, LIST_CAPACITY
+from fastmlp.kernels.ops.grouped import BLOCK, LIST_CAPACITY
 from fastmlp.kernels.simd import packing
 from fastmlp.kernels.simd.processors import LANES, NARROW
 from fastmlp.kernels.simd.vector import load

@@ -7,7 +7,7 @@ import numpy as np
 from fastmlp.data.arrays import is_csr
 from fastmlp.data.scaling import resolve_scale
 from fastmlp.kernels.ops.gather import CACHE_LINE, CODED, CSR, KINDS, WORDS, Rows
-from fastmlp.kernels.ops.sparse import GROUP, HASH_SIZE, encode, make_words
+from fastmlp.kernels.ops.grouped import GROUP, HASH_SIZE, encode, make_words
 from fastmlp.memory import round_up
 
 _NO_INDICES, _NO_STARTS = np.zeros(0, np.uint8), np.zeros(0, np.int64)

@@ -75,7 +75,7 @@ def column_start(matrix, j):
 
 
 @inline_llvm
-def place(matrix, i, j):
+def element_offset(matrix, i, j):
     """Where element (i, j) lies."""
     return column_start(matrix, j) + i * matrix.row
 
@@ -170,7 +170,7 @@ def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scr
             workspace, inp.start + i * inp.row, inp.panel,
             parameters, column_start(weight, strip * WIDE), weight.row, weight.rows, prefetch,
         )  # fmt: skip
-        at = place(out, i, strip * WIDE)
+        at = element_offset(out, i, strip * WIDE)
         for r in range(min(ROWS, out.rows - i)):
             for c in range(0, columns, NARROW):
                 z = load(workspace, scratch + r * WIDE + c)
@@ -199,7 +199,7 @@ def dense_backward_input(workspace, inp, dout, weight_t, zeros, activation, slop
             workspace, dout.start + i * dout.row, dout.panel,
             workspace, column_start(weight_t, strip * WIDE), weight_t.row, weight_t.rows, no_prefetch(),
         )  # fmt: skip
-        at = place(inp, i, strip * WIDE)
+        at = element_offset(inp, i, strip * WIDE)
         for r in range(min(ROWS, inp.rows - i)):
             for c in range(0, columns, NARROW):
                 out = load(workspace, at + slope + r * inp.row + c)
@@ -226,7 +226,7 @@ def dense_update(
         columns, k = strip_columns(weight, strip), first_row
         while k < last_row:
             rows = min(ROWS, last_row - k, PANEL - k % PANEL)  # columns of inp in one panel
-            at = place(weight, k, strip * WIDE)
+            at = element_offset(weight, k, strip * WIDE)
             direct = plain and rows == ROWS  # the update is one FMA: from the registers
             tile_of_columns(
                 workspace, scratch, columns, zeros, column_start(inp, k), column_start(dout, strip * WIDE), dout.rows,
@@ -270,4 +270,11 @@ def transpose(workspace, weight_t, parameters, weight, first, last):
     for block in range(first, last):
         i = block * 16
         for j in range(0, weight.columns, 16):
-            transpose_block(workspace, place(weight_t, j, i), weight_t.row, parameters, place(weight, i, j), weight.row)
+            transpose_block(
+                workspace,
+                element_offset(weight_t, j, i),
+                weight_t.row,
+                parameters,
+                element_offset(weight, i, j),
+                weight.row,
+            )

@@ -15,7 +15,7 @@ from numba import types
 
 from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.activations import activation_backward, activation_forward, forward_and_slope, keeps_slope
-from fastmlp.kernels.ops.dense import ceil_div, place, strip_columns
+from fastmlp.kernels.ops.dense import ceil_div, element_offset, strip_columns
 from fastmlp.kernels.simd.llvm import I32, Vector, constant, emit_splat, operation
 from fastmlp.kernels.simd.processors import NARROW, ROWS, WIDE
 from fastmlp.kernels.simd.vector import get, load, mul, put, splat, store
@@ -93,7 +93,7 @@ def finish_forward(workspace, out, slope, activation, dropout, first, last):
         for r in range(i, min(i + ROWS, out.rows)):
             for c in range(0, strip_columns(out, strip), NARROW):
                 column = strip * WIDE + c
-                at = place(out, r, column)
+                at = element_offset(out, r, column)
                 z = load(workspace, at)
                 if keeps_slope(activation):
                     value, derivative = forward_and_slope(z, activation)
@@ -118,7 +118,7 @@ def prepare_rows(workspace, inp, factor, dropout, first, last):
     """
     for i in range(first, last):
         for c in range(0, inp.columns, NARROW):
-            at = place(inp, i, c)
+            at = element_offset(inp, i, c)
             x = load(workspace, at)
             if factor.size > 0:
                 x = mul(x, load(factor, c))

@@ -42,8 +42,8 @@ TABLE_COLUMNS = np.int64(16)
 
 # places: where in workspace the first layer's input lies, the table of coded input, PANEL zeros, the threads' scratch,
 # the losses' rows, and the gradients' squares; and how many rows each matrix has room for.
-Places = namedtuple("Places", "capacity input input_panel table zeros scratch rows squares")
-Network = namedtuple("Network", "layers parameters state workspace places")
+WorkspaceLayout = namedtuple("WorkspaceLayout", "capacity input input_panel table zeros scratch rows squares")
+Network = namedtuple("Network", "layers parameters state workspace layout")
 
 # Floats from one thread's scratch to the next: 8 KB, or the prefetcher of one core keeps taking lines from the other.
 SCRATCH = np.int64(2048)
@@ -61,8 +61,8 @@ def layer_row(network, layer):
 @inline_llvm
 def network_input(network, batch_size):
     """The input of the first layer, a Matrix in workspace."""
-    places = network.places
-    return Matrix(places.input, places.input_panel, PANEL, batch_size, network.layers[N_IN])
+    layout = network.layout
+    return Matrix(layout.input, layout.input_panel, PANEL, batch_size, network.layers[N_IN])
 
 
 @inline_llvm
@@ -112,7 +112,7 @@ def forward_dense(network, layer, batch_size, thread, threads):
     first, last = partition(tiles(out), thread, threads)
     dense_forward(
         network.workspace, out, input_of(network, layer, batch_size), network.parameters, weight_of(network, layer),
-        row[BIAS], row[FORWARD_CODE], network.places.scratch + thread * SCRATCH, first, last, no_prefetch(),
+        row[BIAS], row[FORWARD_CODE], network.layout.scratch + thread * SCRATCH, first, last, no_prefetch(),
     )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def forward_rows(network, layer, batch_size, first_row, last_row, thread):
     inp = rows_of(input_of(network, layer, batch_size), first_row, n_rows)
     dense_forward(
         network.workspace, out, inp, network.parameters, weight_of(network, layer), row[BIAS], row[FORWARD_CODE],
-        network.places.scratch + thread * SCRATCH, np.int64(0), tiles(out), no_prefetch(),
+        network.layout.scratch + thread * SCRATCH, np.int64(0), tiles(out), no_prefetch(),
     )  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def backward_bias(network, layer, batch_size, rule, first_strip, last_strip, thr
     if row[HAS_BIAS]:
         bias_update(
             network.workspace, output_of(network, layer, batch_size), network.parameters, network.state, row[BIAS],
-            without_decay(rule), network.places.scratch + thread * SCRATCH, first_strip, last_strip,
+            without_decay(rule), network.layout.scratch + thread * SCRATCH, first_strip, last_strip,
         )  # fmt: skip
 
 
@@ -154,18 +154,18 @@ def backward_inner(network, layer, batch_size, rule, first_column, last_column, 
 
     No other thread reads or writes these columns or rows meanwhile.
     """
-    workspace, places, weight = network.workspace, network.places, weight_of(network, layer)
+    workspace, layout, weight = network.workspace, network.layout, weight_of(network, layer)
     inp, dout = input_of(network, layer, batch_size), output_of(network, layer, batch_size)
-    scratch = places.scratch + thread * SCRATCH
+    scratch = layout.scratch + thread * SCRATCH
     dense_update(
-        workspace, inp, dout, network.parameters, network.state, weight, places.zeros, rule, scratch,
+        workspace, inp, dout, network.parameters, network.state, weight, layout.zeros, rule, scratch,
         np.int64(0), strips(weight), first_column, last_column,
     )  # fmt: skip
     in_strip = ceil_div(batch_size, ROWS)
     first, last = first_column // WIDE * in_strip, ceil_div(last_column, WIDE) * in_strip
     below = layer_row(network, layer - 1)
     dense_backward_input(
-        workspace, inp, dout, transposed_of(network, layer), places.zeros, below[BACKWARD_CODE], below[SLOPE_AT],
+        workspace, inp, dout, transposed_of(network, layer), layout.zeros, below[BACKWARD_CODE], below[SLOPE_AT],
         scratch, first, last,
     )  # fmt: skip
 
@@ -187,5 +187,5 @@ def backward_row(network, layer, batch_size, rule, first_column, last_column, th
     dense_backward_row(
         network.workspace, input_of(network, layer, batch_size), output_of(network, layer, batch_size),
         network.parameters, network.state, weight_of(network, layer), below[BACKWARD_CODE], below[SLOPE_AT], rule,
-        network.places.scratch + thread * SCRATCH, first_column // 16, ceil_div(last_column, 16),
+        network.layout.scratch + thread * SCRATCH, first_column // 16, ceil_div(last_column, 16),
     )  # fmt: skip

@@ -75,7 +75,7 @@ def layer_strips(network, layer):
 @inline_numba
 def sum_squares(network, l1, l2, thread, threads):
     """Penalties added to a share of the gradient, and the sums of its squares put into workspace."""
-    unit = network.places.squares
+    unit = network.layout.squares
     for layer in range(network.layers.size // TABLE_COLUMNS):
         row, weight = layer_row(network, layer), weight_of(network, layer)
         first, last = partition(layer_strips(network, layer), thread, threads)
@@ -92,7 +92,7 @@ def sum_squares(network, l1, l2, thread, threads):
 @inline_numba
 def clipping_factor(network, clip_norm):
     """What the gradient is multiplied by to have at most this norm (as in PyTorch); 1 if that is 0."""
-    total, unit = 0.0, network.places.squares
+    total, unit = 0.0, network.layout.squares
     for layer in range(network.layers.size // TABLE_COLUMNS):
         for strip in range(layer_strips(network, layer)):
             total += network.workspace[unit + strip]

@@ -20,6 +20,7 @@ import numpy as np
 from fastmlp.kernels.jit import entry, inline_llvm, inline_numba
 from fastmlp.kernels.ops.dense import ceil_div, strips, tiles
 from fastmlp.kernels.ops.dropout import finish_forward, prepare_entries, prepare_rows
+from fastmlp.kernels.ops.grouped import count_strips
 from fastmlp.kernels.ops.losses import (
     CROSS_ENTROPY,
     ELEMENTWISE,
@@ -31,7 +32,6 @@ from fastmlp.kernels.ops.losses import (
     softmax_mse,
     weigh,
 )
-from fastmlp.kernels.ops.sparse import sparse_strips
 from fastmlp.kernels.simd.addresses import address_of, call_at, doubles_at, int64s_at
 from fastmlp.kernels.simd.processors import NARROW, ROWS, STRIP, WIDE
 from fastmlp.kernels.step import first_layer as first
@@ -102,7 +102,7 @@ def finish(context, network, layer, first_tile, last_tile):
 def finish_strips(context, network, layer, batch_size, thread, threads):
     """The same for a share of the strips of STRIP columns."""
     out = output_of(network, layer, batch_size)
-    first_strip, last_strip = partition(sparse_strips(out), thread, threads)
+    first_strip, last_strip = partition(count_strips(out), thread, threads)
     in_strip, wide = ceil_div(batch_size, ROWS), STRIP // WIDE
     finish(context, network, layer, first_strip * wide * in_strip, min(last_strip * wide, strips(out)) * in_strip)
 
@@ -118,18 +118,18 @@ def finish_tiles(context_address, layer, first_tile, last_tile, _):
 
 
 @entry(5)
-def tiles_ahead(kind, layer, context_address, thread, threads):
+def dense_first_forward(kind, layer, context_address, thread, threads):
     context = int64s_at(context_address, CONTEXT)
     network, data, batch = network_of(context), data_of(context), batch_of(context)
     if kind == INPUT:
         scale = doubles_at(context[INPUT_STANDARD], context[INPUT_STANDARD + 1])
-        first_row, last_row = first.tiles_input(network, data, batch, scale, thread, threads)
+        first_row, last_row = first.dense_input(network, data, batch, scale, thread, threads)
         prepare_rows(
             network.workspace, network_input(network, batch.size), floats_of(context, INPUT_FACTOR),
             dropout_at(context, np.int64(-1)), first_row, last_row,
         )  # fmt: skip
     else:
-        first.tiles_forward(network, data, batch, not context[PREPARES], thread, threads)
+        first.dense_forward(network, data, batch, not context[PREPARES], thread, threads)
         in_strip = ceil_div(batch.size, ROWS)
         first_tile, last_tile = partition(in_strip, thread, threads)
         for strip in range(strips(output_of(network, np.int64(0), batch.size))):
@@ -137,22 +137,22 @@ def tiles_ahead(kind, layer, context_address, thread, threads):
 
 
 @entry(5)
-def groups_ahead(kind, layer, context_address, thread, threads):
+def grouped_first_forward(kind, layer, context_address, thread, threads):
     context = int64s_at(context_address, CONTEXT)
     network, data, batch = network_of(context), data_of(context), batch_of(context)
     if kind == INPUT:
-        first.groups_input(data, batch, thread, threads)
+        first.grouped_input(data, batch, thread, threads)
     else:
-        first.groups_forward(network, data, batch, thread, threads)
+        first.grouped_forward(network, data, batch, thread, threads)
         finish_strips(context, network, np.int64(0), batch.size, thread, threads)
 
 
 @entry(5)
-def nonzeros_ahead(kind, layer, context_address, thread, threads):
+def sparse_first_forward(kind, layer, context_address, thread, threads):
     context = int64s_at(context_address, CONTEXT)
     network, data, batch = network_of(context), data_of(context), batch_of(context)
     if kind == INPUT:
-        first_sample, last_sample = first.nonzeros_input(data, batch, thread, threads)
+        first_sample, last_sample = first.sparse_input(data, batch, thread, threads)
         if context[PREPARES]:
             prepare_entries(
                 data.entries, network.layers[N_IN], floats_of(context, INPUT_FACTOR),
@@ -160,29 +160,29 @@ def nonzeros_ahead(kind, layer, context_address, thread, threads):
             )  # fmt: skip
     else:
         sorts = context[MODE] == TRAIN and not first.takes_row(batch.size, rule_of(context, RULE_CODE))
-        first.nonzeros_forward_partition(network, data, batch, sorts, thread, threads)
+        first.sparse_forward(network, data, batch, sorts, thread, threads)
         finish_strips(context, network, np.int64(0), batch.size, thread, threads)
 
 
 @entry(5)
-def tiles_update(context_address, first_column, last_column, thread, _):
+def dense_first_update(context_address, first_column, last_column, thread, _):
     context = int64s_at(context_address, CONTEXT)
     network, size, rule = network_of(context), batch_of(context).size, rule_of(context, RULE_CODE)
-    first.tiles_update(network, size, rule, first_column, last_column, thread)
+    first.dense_update(network, size, rule, first_column, last_column, thread)
 
 
 @entry(5)
-def groups_update(context_address, first_column, last_column, thread, _):
+def grouped_first_update(context_address, first_column, last_column, thread, _):
     context = int64s_at(context_address, CONTEXT)
     network, data, size = network_of(context), data_of(context), batch_of(context).size
-    first.groups_update(network, data, size, rule_of(context, RULE_CODE), first_column, last_column, thread)
+    first.grouped_update(network, data, size, rule_of(context, RULE_CODE), first_column, last_column, thread)
 
 
 @entry(5)
-def nonzeros_update(context_address, first_column, last_column, thread, _):
+def sparse_first_update(context_address, first_column, last_column, thread, _):
     context = int64s_at(context_address, CONTEXT)
     network, data, size = network_of(context), data_of(context), batch_of(context).size
-    first.nonzeros_update_partition(network, data, size, rule_of(context, RULE_CODE), first_column, last_column, thread)
+    first.sparse_update(network, data, size, rule_of(context, RULE_CODE), first_column, last_column, thread)
 
 
 # ---------------------------------------------------------------------------------------------- layers behind it
@@ -201,7 +201,7 @@ def compute_loss(context, batch, layer, thread, threads):
 
 
 @entry(5)
-def inner_ahead(kind, layer, context_address, thread, threads):
+def inner_forward(kind, layer, context_address, thread, threads):
     context = int64s_at(context_address, CONTEXT)
     network, batch = network_of(context), batch_of(context)
     if kind == FORWARD:
@@ -219,12 +219,12 @@ def inner_ahead(kind, layer, context_address, thread, threads):
 
 
 @entry(5)
-def row_ahead(kind, layer, context_address, thread, threads):
+def row_forward(kind, layer, context_address, thread, threads):
     context = int64s_at(context_address, CONTEXT)
     network, batch = network_of(context), batch_of(context)
     if layer > 0:
         # the loss needs the whole row
-        n_strips = sparse_strips(output_of(network, layer, np.int64(1)))
+        n_strips = count_strips(output_of(network, layer, np.int64(1)))
         whole = kind == OUTPUT
         first_strip, last_strip = partition(
             n_strips, np.int64(0) if whole else thread, np.int64(1) if whole else threads
@@ -257,7 +257,7 @@ def update_first(network, context, layer, batch_size, rule, first_column, last_c
 
 
 @inline_numba
-def back(backward, layer, context_address, thread, threads):
+def backward_partition(backward, layer, context_address, thread, threads):
     """BACKWARD; `backward` does a layer behind the first"""
     context = int64s_at(context_address, CONTEXT)
     network, size, rule = network_of(context), batch_of(context).size, rule_of(context, RULE_CODE)
@@ -271,13 +271,13 @@ def back(backward, layer, context_address, thread, threads):
 
 
 @entry(5)
-def inner_back(_, layer, context_address, thread, threads):
-    back(backward_inner, layer, context_address, thread, threads)
+def inner_backward(_, layer, context_address, thread, threads):
+    backward_partition(backward_inner, layer, context_address, thread, threads)
 
 
 @entry(5)
-def row_back(_, layer, context_address, thread, threads):
-    back(backward_row, layer, context_address, thread, threads)
+def row_backward(_, layer, context_address, thread, threads):
+    backward_partition(backward_row, layer, context_address, thread, threads)
 
 
 # ---------------------------------------------------------------------------------------------- losses
@@ -285,10 +285,10 @@ def row_back(_, layer, context_address, thread, threads):
 
 @inline_llvm
 def loss_arguments(context_address, layer):
-    """Workspace, logits, targets, batch and places, of which a loss works on the rows first..last-1."""
+    """Workspace, logits, targets, batch and layout, of which a loss works on the rows first..last-1."""
     context = int64s_at(context_address, CONTEXT)
     network, batch = network_of(context), batch_of(context)
-    return network.workspace, output_of(network, layer, batch.size), targets_of(context), batch, network.places
+    return network.workspace, output_of(network, layer, batch.size), targets_of(context), batch, network.layout
 
 
 @entry(5)
