@@ -67,14 +67,14 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 def forward_and_slope(z, activation):
     """GELU (Hendrycks and Gimpel 2016) exactly, or by tanh, SiLU, and Mish (Misra 2019); and their derivatives"""
     if activation == "silu":
-        share = 1 / (1 + np.exp(-z))
-        return z * share, share * (1 + z * (1 - share))
+        sigmoid = 1 / (1 + np.exp(-z))
+        return z * sigmoid, sigmoid * (1 + z * (1 - sigmoid))
     if activation == "mish":
         t = np.tanh(np.logaddexp(0, z))
         return z * t, t + z * (1 - t * t) / (1 + np.exp(-z))
     if activation == "gelu":
-        share = ((1 + _erf(z / math.sqrt(2))) / 2).astype(z.dtype)
-        return z * share, share + z * np.exp(-z * z / 2) / z.dtype.type(math.sqrt(2 * math.pi))
+        cdf = ((1 + _erf(z / math.sqrt(2))) / 2).astype(z.dtype)
+        return z * cdf, cdf + z * np.exp(-z * z / 2) / z.dtype.type(math.sqrt(2 * math.pi))
     if activation == "gelu_tanh":
         scale = z.dtype.type(math.sqrt(2 / math.pi))
         t = np.tanh(scale * (z + z.dtype.type(0.044715) * z**3))
@@ -254,9 +254,9 @@ def mix(x):
     return x ^ x >> 15
 
 
-def keep_lanes(seed, update, layer, share, rows, columns):
-    """What a layer's units (-1: the input) are multiplied by in the update-th update: 0, or 1 / (1 - share)"""
-    threshold = min(round(share * 2**32), 2**32 - 1)
+def keep_lanes(seed, update, layer, rate, rows, columns):
+    """What a layer's units (-1: the input) are multiplied by in the update-th update: 0, or 1 / (1 - rate)"""
+    threshold = min(round(rate * 2**32), 2**32 - 1)
     first = mix((mix(((seed & 0xFFFFFFFF) + update) & 0xFFFFFFFF) + layer + 1) & 0xFFFFFFFF)
     second = mix(mix(((seed >> 31) + update) & 0xFFFFFFFF) ^ (layer + 1))
     counter = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
@@ -311,7 +311,7 @@ def make_words(x, group=3):
     return [(groups, row[groups]) for row in padded for groups in [np.flatnonzero(row.any(axis=1))]]
 
 
-def place_words(words, n_groups, group=3):
+def make_lists_from_words(words, n_groups, group=3):
     """The lists of `make_lists` from what `make_words` gives"""
     lists = [([], []) for _ in range(n_groups)]
     for sample, (groups, values) in enumerate(words):
@@ -321,24 +321,24 @@ def place_words(words, n_groups, group=3):
     return [(np.array(samples, np.int64), np.array(values).reshape(-1, group)) for samples, values in lists]
 
 
-def sparse_start(out, bias):
+def grouped_start(out, bias):
     """out = bias in every row, in place"""
     out[:] = bias
 
 
-def sparse_add(out, lists, weight):
+def grouped_add(out, lists, weight):
     """out += inp @ weight, in place, from the lists of inp"""
     for g, (samples, values) in enumerate(lists):
         rows = weight[g * values.shape[1] : (g + 1) * values.shape[1]]
         out[samples] += values[:, : len(rows)] @ rows
 
 
-def sparse_finish(out, activation):
+def grouped_finish(out, activation):
     """out = activation(out), in place"""
     out[:] = activation_forward(out, activation)
 
 
-def sparse_update(dout, lists, weight, velocity, rule):
+def grouped_update(dout, lists, weight, velocity, rule):
     """weight -= the optimizer's step for dweight = inp.T @ dout, in place, from the lists of inp"""
     gradient = np.zeros_like(weight)
     for g, (samples, values) in enumerate(lists):
@@ -364,18 +364,18 @@ def sort_nonzeros(entries, n_features):
     return [(samples[features == feature], values[features == feature]) for feature in range(n_features)]
 
 
-def nonzeros_forward(entries, weight, bias, activation):
+def sparse_forward(entries, weight, bias, activation):
     """activation(inp @ weight + bias), from the entries of inp"""
     return activation_forward(np.stack([values @ weight[features] + bias for features, values in entries]), activation)
 
 
-def nonzeros_update(dout, by_feature, weight, velocity, rule):
+def sparse_update(dout, by_feature, weight, velocity, rule):
     """weight -= the optimizer's step for dweight = inp.T @ dout, in place, from the sorted entries of inp"""
     gradient = np.stack([values @ dout[samples] for samples, values in by_feature])
     optimizer_update(weight, velocity, gradient, rule)
 
 
-def nonzeros_update_row(dout, entries, weight, learning_rate):
+def sparse_update_row(dout, entries, weight, learning_rate):
     """The same for a batch of one sample, by plain SGD"""
     ((features, values),) = entries
     weight[features] -= learning_rate * np.outer(values, dout[0])
@@ -474,8 +474,8 @@ def binary_cross_entropy(out, targets, delta=1.0):
     return loss.mean(axis=1), right, (1 / (1 + np.exp(-out)) - targets) / out.size
 
 
-def by_elements(out, targets, loss, delta):
-    """The losses that are a mean over outputs; what they return for the predicted class is the share that is right"""
+def elementwise(out, targets, loss, delta):
+    """The losses that are a mean over outputs; instead of a class they return the fraction that is right"""
     return LOSSES[loss](out, targets, delta)
 
 
@@ -490,7 +490,7 @@ LOSSES = {
     "cross_entropy": cross_entropy, "softmax_mse": softmax_mse, "notebook": notebook, "mse": mse, "mae": mae,
     "huber": huber, "poisson": poisson, "binary_cross_entropy": binary_cross_entropy,
 }  # fmt: skip
-BY_ELEMENTS = ("mse", "mae", "huber", "poisson", "binary_cross_entropy")
+ELEMENTWISE = ("mse", "mae", "huber", "poisson", "binary_cross_entropy")
 
 # ---------------------------------------------------------------------------------------------- network
 
@@ -503,24 +503,24 @@ def forward(x, weights, biases, activations):
     return outputs
 
 
-# What restrains training, beside the optimizer's weight decay: shares dropped of every hidden layer and of the input,
+# Regularization beside the optimizer's weight decay: rates of dropout of every hidden layer and of the input,
 # the penalties' factors, the largest norm of the gradient and of a unit's weights (0: any), and the seed of dropout.
-Restraint = namedtuple(
-    "Restraint", "dropout input_dropout l1 l2 clip_norm max_norm seed", defaults=((), 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+Regularization = namedtuple(
+    "Regularization", "dropout input_dropout l1 l2 clip_norm max_norm seed", defaults=((), 0.0, 0.0, 0.0, 0.0, 0.0, 0)
 )
-_UNRESTRAINED = Restraint()
+_NO_REGULARIZATION = Regularization()
 
 
-def _forward_for_training(x, weights, biases, activations, restraint, update):
+def _forward_for_training(x, weights, biases, activations, regularization, update):
     """Outputs of all layers, the input first, and for each the activation's code on the way back and its slope"""
     dtype, n = x.dtype.type, len(x)
-    if restraint.input_dropout:
-        x = x * keep_lanes(restraint.seed, update, -1, restraint.input_dropout, *x.shape).astype(dtype)
+    if regularization.input_dropout:
+        x = x * keep_lanes(regularization.seed, update, -1, regularization.input_dropout, *x.shape).astype(dtype)
     outputs, codes, slopes = [x], [None], [None]
     for layer, (weight, bias, activation) in enumerate(zip(weights, biases, activations)):
-        share = restraint.dropout[layer] if layer < len(restraint.dropout) else 0
-        if share or keeps_slope(activation):
-            kept = keep_lanes(restraint.seed, update, layer, share, n, len(bias)).astype(dtype) if share else 1
+        rate = regularization.dropout[layer] if layer < len(regularization.dropout) else 0
+        if rate or keeps_slope(activation):
+            kept = keep_lanes(regularization.seed, update, layer, rate, n, len(bias)).astype(dtype) if rate else 1
             out, slope = finish_forward(outputs[-1] @ weight + bias, activation, kept)
             activation = "slope"
         else:
@@ -533,12 +533,12 @@ def _forward_for_training(x, weights, biases, activations, restraint, update):
 
 def train_step(
     x, target, weights, biases, velocities, activations, loss, rule, update_biases=True,
-    sample_weights=None, restraint=_UNRESTRAINED, update=1, smoothing=0.0, delta=1.0,
+    sample_weights=None, regularization=_NO_REGULARIZATION, update=1, smoothing=0.0, delta=1.0,
 ):  # fmt: skip
     """One step of SGD, the update-th, in place; returns the samples' losses and their predicted classes"""
-    outputs, codes, slopes = _forward_for_training(x, weights, biases, activations, restraint, update)
-    if loss in BY_ELEMENTS:
-        losses, predicted, dout = by_elements(outputs[-1], target, loss, delta)
+    outputs, codes, slopes = _forward_for_training(x, weights, biases, activations, regularization, update)
+    if loss in ELEMENTWISE:
+        losses, predicted, dout = elementwise(outputs[-1], target, loss, delta)
     elif smoothing:
         losses, predicted, dout = cross_entropy(outputs[-1], target, smoothing)
     else:
@@ -546,13 +546,13 @@ def train_step(
     if sample_weights is not None:
         losses, dout = weigh(losses, dout, sample_weights)
     bias_rule = rule._replace(weight_decay=0)
-    stores = restraint.l1 or restraint.l2 or restraint.clip_norm or restraint.max_norm
+    needs_full_gradient = regularization.l1 or regularization.l2 or regularization.clip_norm or regularization.max_norm
     gradients = []
     for layer in reversed(range(len(weights))):
         inp = outputs[layer]
         if layer > 0:  # from the weights before their update
             dinp = dense_backward_input(inp, dout, weights[layer], codes[layer], slopes[layer])
-        if stores:
+        if needs_full_gradient:
             gradients.insert(0, (inp.T @ dout, dout.sum(axis=0)))
         else:
             dense_update(inp, dout, weights[layer], velocities[layer][0], rule)
@@ -560,25 +560,25 @@ def train_step(
                 bias_update(dout, biases[layer], velocities[layer][1], bias_rule)
         if layer > 0:
             dout = dinp
-    if stores:
-        _stored_update(weights, biases, velocities, gradients, rule, bias_rule, update_biases, restraint)
+    if needs_full_gradient:
+        _deferred_update(weights, biases, velocities, gradients, rule, bias_rule, update_biases, regularization)
     return losses, predicted
 
 
-def _stored_update(weights, biases, velocities, gradients, rule, bias_rule, update_biases, restraint):
+def _deferred_update(weights, biases, velocities, gradients, rule, bias_rule, update_biases, regularization):
     """Everything updated from its gradient: penalties, clipping, the optimizer, and max-norm, in this order"""
     squares = 0.0
     for weight, bias, (dweight, dbias) in zip(weights, biases, gradients):
-        squares += penalize(weight, dweight, restraint.l1, restraint.l2)
+        squares += penalize(weight, dweight, regularization.l1, regularization.l2)
         squares += penalize(bias, dbias, 0.0, 0.0) if update_biases else 0.0
-    clip_norm = restraint.clip_norm
+    clip_norm = regularization.clip_norm
     factor = min(1.0, clip_norm / (math.sqrt(squares) + 1e-6)) if clip_norm else 1.0  # as in PyTorch
     for weight, bias, velocity, (dweight, dbias) in zip(weights, biases, velocities, gradients):
         update_strip(weight, velocity[0], dweight, factor, rule)
         if update_biases:
             update_strip(bias, velocity[1], dbias, factor, bias_rule)
-        if restraint.max_norm:
-            limit_norms(weight, restraint.max_norm)
+        if regularization.max_norm:
+            limit_norms(weight, regularization.max_norm)
 
 
 def initialize(widths, init, rng):
@@ -639,7 +639,7 @@ class MLP:
         return batch_softmax(logits) if self.loss == "notebook" else softmax(logits)
 
     def predict(self, x: Any) -> np.ndarray:
-        if self.loss in BY_ELEMENTS:
+        if self.loss in ELEMENTWISE:
             outputs = self._outputs(np.asarray(x))
             if self.loss == "binary_cross_entropy":
                 return (outputs > 0).astype(np.int64)
@@ -649,8 +649,8 @@ class MLP:
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> Metrics:
         target = _target(y, self.classes, self.weights[0].dtype)
         outputs = self._outputs(np.asarray(x))
-        if self.loss in BY_ELEMENTS:
-            losses, predicted, _ = by_elements(outputs, target, self.loss, self.delta)
+        if self.loss in ELEMENTWISE:
+            losses, predicted, _ = elementwise(outputs, target, self.loss, self.delta)
         else:
             losses, predicted, _ = LOSSES[self.loss](outputs, target)
         loss = float(np.average(np.asarray(losses, np.float64), weights=sample_weight))
@@ -659,7 +659,7 @@ class MLP:
 
 def _n_right(predicted, target, loss):
     """How many predictions of a batch are right; NaN for a regression"""
-    if loss in BY_ELEMENTS:
+    if loss in ELEMENTWISE:
         return float(predicted.sum()) if loss == "binary_cross_entropy" else float("nan")
     return int((predicted == target).sum())
 
@@ -721,15 +721,20 @@ def rule_of(optimizer):
     if kind in ("adam", "adamw", "nadam"):
         momentum, beta = settings.get("betas", (0.9, 0.999))
     epsilon = settings.get("eps", 1e-10 if kind == "adagrad" else 1e-8)
-    slots = 1 if kind in ("sgd", "adagrad") else 2
+    n_state_arrays = 1 if kind in ("sgd", "adagrad") else 2
     if kind == "sgd":
         kind = "plain" if momentum == 0 else "nesterov" if settings.get("nesterov") else "momentum"
-    return Rule(kind, None, momentum, settings.get("weight_decay", 0), beta, epsilon), slots, rate_decay, default_rate
+    return (
+        Rule(kind, None, momentum, settings.get("weight_decay", 0), beta, epsilon),
+        n_state_arrays,
+        rate_decay,
+        default_rate,
+    )
 
 
-def initial_state(parameter, slots):
+def initial_state(parameter, n_state_arrays):
     """What an optimizer knows of a parameter before the first step: zeros, one or two arrays of them"""
-    return np.zeros_like(parameter) if slots == 1 else (np.zeros_like(parameter), np.zeros_like(parameter))
+    return np.zeros_like(parameter) if n_state_arrays == 1 else (np.zeros_like(parameter), np.zeros_like(parameter))
 
 
 ACTIVATIONS = (
@@ -815,9 +820,9 @@ def train(
         several = y.ndim == 2 and y.shape[1] > 1
         loss = "mse" if y.dtype.kind == "f" else "binary_cross_entropy" if several else "cross_entropy"
     dtype = np.dtype(dtype).type
-    classes = None if loss in BY_ELEMENTS else np.unique(y if classes is None else classes)
+    classes = None if loss in ELEMENTWISE else np.unique(y if classes is None else classes)
     target = _target(y, classes, dtype)
-    n_out = target.shape[1] if loss in BY_ELEMENTS else len(classes)
+    n_out = target.shape[1] if loss in ELEMENTWISE else len(classes)
     weights_of_samples = _weights_of(sample_weight, class_weight, classes, target)
 
     streams = np.random.SeedSequence(seed).spawn(4)
@@ -839,9 +844,9 @@ def train(
     widths = (x.shape[1], *hidden, n_out)
     names = [activation] * len(hidden) if isinstance(activation, str) else list(activation)
     activations = [*names, "identity"]
-    shares = tuple(dropout) if isinstance(dropout, (list, tuple)) else (dropout,) * len(hidden)
-    restraint = Restraint(
-        shares, input_dropout, l1, l2, clip_norm or 0.0, max_norm or 0.0, int(dropout_rng.integers(0, 2**62))
+    dropout_rates = tuple(dropout) if isinstance(dropout, (list, tuple)) else (dropout,) * len(hidden)
+    regularization = Regularization(
+        dropout_rates, input_dropout, l1, l2, clip_norm or 0.0, max_norm or 0.0, int(dropout_rng.integers(0, 2**62))
     )
     update_biases = True
     if hasattr(init, "weights"):
@@ -853,9 +858,9 @@ def train(
         weights, biases = zip(*init)
     weights = [np.array(w, dtype, order="C") for w in weights]
     biases = [np.array(b, dtype) for b in biases]
-    rule, slots, rate_decay, default_rate = rule_of(optimizer)
+    rule, n_state_arrays, rate_decay, default_rate = rule_of(optimizer)
     learning_rate = default_rate if learning_rate is None else learning_rate
-    states = [[initial_state(a, slots) for a in pair] for pair in zip(weights, biases)]
+    states = [[initial_state(a, n_state_arrays) for a in pair] for pair in zip(weights, biases)]
 
     recorded = ("epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
     history: dict[str, list] = {name: [] for name in (*recorded, "learning_rate")}
@@ -878,7 +883,7 @@ def train(
             losses, predicted = train_step(
                 _rows(x, batch, input_scale, dtype), target[batch], weights, biases, states, activations, loss,
                 set_rate(rule, np.float32(rates[step]), update, rate_decay), update_biases, batch_weights,
-                restraint, update, label_smoothing, delta,
+                regularization, update, label_smoothing, delta,
             )  # fmt: skip
             total_loss += float(losses.sum(dtype=np.float64))
             total_weight += len(batch) if batch_weights is None else float(batch_weights.sum(dtype=np.float64))
