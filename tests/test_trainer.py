@@ -93,7 +93,7 @@ def test_training_is_the_references(case, batch_size):
 
 
 def loss_of(weights, biases, x, target, arguments, regularization, activations, loss):
-    outputs, _, _ = reference._forward_for_training(x, weights, biases, activations, regularization, 1)
+    outputs, _, _ = reference.forward_for_training(x, weights, biases, activations, regularization, 1)
     if loss == "cross_entropy":
         losses, _, _ = reference.cross_entropy(outputs[-1], target, arguments.get("label_smoothing", 0.0))
     else:
