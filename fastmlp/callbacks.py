@@ -30,7 +30,7 @@ class EarlyStopping:
         A name in the model's history.  Accuracies, top-k and R2 should increase, everything else should decrease.
     patience : int
         Number of epochs without improvement that are tolerated; training ends after one more.
-    min_delta : float, at least 0
+    min_delta : float, >= 0
         Smallest improvement that counts.
     restore_best : bool
         Whether to restore the weights of the best epoch at the end.
@@ -104,7 +104,7 @@ class TimeBudget:
 
     Parameters
     ----------
-    seconds : float, greater than 0
+    seconds : float, > 0
         Time limit, measured from the start of training.
     """
 

@@ -24,7 +24,7 @@ from fastmlp.errors import DivergenceError
 from fastmlp.io.state import ModelState
 from fastmlp.kernels.ops.gather import KINDS
 from fastmlp.kernels.step import record as places
-from fastmlp.losses import LOSSES, output_of
+from fastmlp.losses import LOSSES
 from fastmlp.optimizers import SGD, Optimizer
 
 
@@ -126,11 +126,6 @@ class MLP:
     def has_accuracy(self) -> bool:
         """Whether predictions can be correct: True for one or several labels per sample, False for a regression."""
         return LOSSES[self.loss].has_accuracy
-
-    @property
-    def _over_batch(self) -> bool:
-        """Whether the softmax normalizes each class over the samples, so that it takes all of them at once."""
-        return output_of(self.loss) == "batch_softmax"
 
     def __repr__(self) -> str:
         return f"<fastmlp.MLP {'-'.join(map(str, self.widths))}, {self.loss}>"
@@ -240,7 +235,7 @@ class MLP:
         ValueError, TypeError
             If `x` is not such an array.
         """
-        outputs = None if self._over_batch else self._single_outputs(x)
+        outputs = None if LOSSES[self.loss].whole_batch else self._single_outputs(x)
         flat, outputs = self._outputs(x) if outputs is None else (outputs, outputs)
         return to_predictions(self.loss, self.classes, flat, outputs)
 
@@ -271,9 +266,10 @@ class MLP:
         if sample_weight is not None:
             targets = targets._replace(weights=check_sample_weight(sample_weight, x.shape[0]))
             total_weight = float(targets.weights.sum(dtype=np.float64))
-        executor = self._executor(x, x.shape[0] if self._over_batch else min(x.shape[0], CHUNK))
+        whole_batch = LOSSES[self.loss].whole_batch
+        executor = self._executor(x, x.shape[0] if whole_batch else min(x.shape[0], CHUNK))
         with self._unchanged(x.shape[0]):
-            total = compute_totals(executor, x, targets, self.input_scale, whole=self._over_batch)
+            total = compute_totals(executor, x, targets, self.input_scale, whole=whole_batch)
         loss, correct, _ = total
         return Metrics(float(loss / total_weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
 

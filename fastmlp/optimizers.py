@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastmlp.checks import check_field, check_share
+from fastmlp.checks import check_field, check_fraction
 from fastmlp.kernels.ops.optimizers import ADAGRAD, ADAM, ADAMW, NADAM, NESTEROV, PLAIN, RMSPROP
 from fastmlp.kernels.ops.optimizers import MOMENTUM as WITH_MOMENTUM
 from fastmlp.kernels.step.record import BETA, EPSILON, MOMENTUM, RATE_DECAY, WEIGHT_DECAY
@@ -49,8 +49,8 @@ class Optimizer:
         for name in names:
             check_field(self, name)
 
-    def _check_share(self, name: str, value) -> None:
-        check_share(value, f"{type(self).__name__}: {name}")
+    def _check_fraction(self, name: str, value) -> None:
+        check_fraction(value, f"{type(self).__name__}: {name}")
 
     def _check_eps(self) -> None:
         check_field(self, "eps", exclusive=True)
@@ -70,7 +70,7 @@ class SGD(Optimizer):
     momentum : float, 0 <= momentum < 1
     nesterov : bool
         Nesterov's momentum; needs a momentum above 0.
-    weight_decay : float, at least 0
+    weight_decay : float, >= 0
     """
 
     momentum: float = 0.0
@@ -85,14 +85,12 @@ class SGD(Optimizer):
         return cls(estimator.momentum, nesterov, weight_decay)
 
     def __post_init__(self):
-        self._check("momentum", "weight_decay")
+        self._check_fraction("momentum", self.momentum)
+        self._check("weight_decay")
         if not isinstance(self.nesterov, (bool, np.bool_)):
             raise TypeError(f"SGD: nesterov must be True or False, got {self.nesterov!r}")
-        if self.momentum >= 1:
-            raise ValueError(f"SGD: momentum must be less than 1, got {self.momentum!r}")
-        self._check_share("momentum", self.momentum)
         if self.nesterov and self.momentum == 0:
-            raise ValueError("SGD: nesterov=True needs a momentum greater than 0, got momentum=0")
+            raise ValueError("SGD: nesterov=True needs a momentum > 0, got momentum=0")
 
     @property
     def rule(self) -> int:  # type: ignore[override, misc]
@@ -117,9 +115,9 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    betas : (float, float), each at least 0 and less than 1
-    eps : float, greater than 0
-    weight_decay : float, at least 0
+    betas : (float, float), each >= 0 and < 1
+    eps : float, > 0
+    weight_decay : float, >= 0
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
@@ -140,7 +138,7 @@ class Adam(Optimizer):
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
             raise TypeError(f"{name}: betas must be two numbers, like (0.9, 0.999), got {self.betas!r}")
         for value in self.betas:
-            self._check_share("betas: each", value)
+            self._check_fraction("betas: each", value)
         self._check("weight_decay")
         self._check_eps()
 
@@ -157,9 +155,9 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    betas : (float, float), each at least 0 and less than 1
-    eps : float, greater than 0
-    weight_decay : float, at least 0
+    betas : (float, float), each >= 0 and < 1
+    eps : float, > 0
+    weight_decay : float, >= 0
     """
 
     weight_decay: float = 0.01
@@ -178,10 +176,10 @@ class NAdam(Adam):
 
     Parameters
     ----------
-    betas : (float, float), each at least 0 and less than 1
-    eps : float, greater than 0
-    weight_decay : float, at least 0
-    momentum_decay : float, at least 0
+    betas : (float, float), each >= 0 and < 1
+    eps : float, > 0
+    weight_decay : float, >= 0
+    momentum_decay : float, >= 0
     """
 
     momentum_decay: float = 0.004
@@ -206,10 +204,10 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    alpha : float, at least 0 and less than 1
-    eps : float, greater than 0
-    momentum : float, at least 0 and less than 1
-    weight_decay : float, at least 0
+    alpha : float, >= 0 and < 1
+    eps : float, > 0
+    momentum : float, >= 0 and < 1
+    weight_decay : float, >= 0
     """
 
     alpha: float = 0.99
@@ -222,8 +220,8 @@ class RMSprop(Optimizer):
     learning_rate: ClassVar[float] = 0.01
 
     def __post_init__(self):
-        self._check_share("alpha", self.alpha)
-        self._check_share("momentum", self.momentum)
+        self._check_fraction("alpha", self.alpha)
+        self._check_fraction("momentum", self.momentum)
         self._check("weight_decay")
         self._check_eps()
 
@@ -240,9 +238,9 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    lr_decay : float, at least 0
-    eps : float, greater than 0
-    weight_decay : float, at least 0
+    lr_decay : float, >= 0
+    eps : float, > 0
+    weight_decay : float, >= 0
     """
 
     lr_decay: float = 0.0

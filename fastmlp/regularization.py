@@ -58,10 +58,10 @@ def check_regularization(
             raise ValueError(f"dropout must be one number, or one per hidden layer ({n_hidden}), got {dropout!r}")
     else:
         dropout = [dropout] * max(n_hidden, 1)
-    rates = tuple(checks.check_share(rate, "dropout") for rate in dropout)[:n_hidden]
+    rates = tuple(checks.check_fraction(rate, "dropout") for rate in dropout)[:n_hidden]
     return Regularization(
         rates,
-        checks.check_share(input_dropout, "input_dropout"),
+        checks.check_fraction(input_dropout, "input_dropout"),
         checks.check_number(l1, "l1"),
         checks.check_number(l2, "l2"),
         0.0 if clip_norm is None else checks.check_positive(clip_norm, "clip_norm"),

@@ -1,4 +1,4 @@
-"""Learning-rate schedules.
+"""Learning-rate schedules, and the table of them.
 
 A schedule has one method, ``rate(epoch, epochs)``, which returns the learning rates at the times `epoch` of a training
 run of `epochs` epochs.  `epoch` is an array of float64 with one value per step: how many epochs are done before it, so
@@ -9,7 +9,8 @@ A schedule that is a callback as well is called after every epoch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,7 @@ class OneCycle:
         for name in ("max_lr", "pct_start", "div_factor", "final_div_factor"):
             check_field(self, name, exclusive=True)
         if self.pct_start >= 1:
-            raise ValueError(f"OneCycle: pct_start must be less than 1, got {self.pct_start!r}")
+            raise ValueError(f"OneCycle: pct_start must be < 1, got {self.pct_start!r}")
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         done = np.asarray(epoch, float) / epochs
@@ -232,7 +233,7 @@ class ReduceOnPlateau:
         for name in ("patience", "threshold", "min_lr"):
             check_field(self, name)
         if self.factor >= 1:
-            raise ValueError(f"ReduceOnPlateau: factor must be less than 1, got {self.factor!r}")
+            raise ValueError(f"ReduceOnPlateau: factor must be < 1, got {self.factor!r}")
 
     def on_train_begin(self, model) -> None:
         if self.metric not in model.history:
@@ -261,3 +262,40 @@ class ReduceOnPlateau:
         self._best.update(value)
         if self._best.is_patience_over:
             self._rate, self._best.waited = max(self._rate * self.factor, self.min_lr), 0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A row of the table: a schedule by name, which the command line makes from a learning rate alone.
+
+    Attributes
+    ----------
+    kind : callable
+        The class; takes the learning rate, and `settings`.
+    settings : dict
+        Arguments of the class, by name.
+    torch, keras : str, optional
+        The class of `torch.optim.lr_scheduler`, and of `keras.optimizers.schedules` or `keras.callbacks`, that comes
+        closest: for the documentation.
+    """
+
+    kind: Callable[..., Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    torch: str | None = None
+    keras: str | None = None
+
+    def make(self, learning_rate: float) -> Any:
+        """Return the schedule with this learning rate, which is its highest."""
+        return self.kind(learning_rate, **self.settings)
+
+
+# To add one: a class above, its row here, and its name in `fastmlp.__init__`.
+SCHEDULES = {
+    "linear": Schedule(LinearDecay, torch="LinearLR", keras="PolynomialDecay"),
+    "cosine": Schedule(Cosine, torch="CosineAnnealingLR", keras="CosineDecay"),
+    "one-cycle": Schedule(OneCycle, torch="OneCycleLR"),
+    "exponential": Schedule(Exponential, torch="ExponentialLR", keras="ExponentialDecay"),
+    "step": Schedule(Step, {"every": 5}, torch="StepLR", keras="PiecewiseConstantDecay"),
+    "plateau": Schedule(ReduceOnPlateau, {"patience": 2}, torch="ReduceLROnPlateau", keras="ReduceLROnPlateau"),
+    "constant": Schedule(float, torch="ConstantLR"),
+}

@@ -11,6 +11,7 @@ from fastmlp.engine.threads import resolve
 from fastmlp.kernels import jit
 from fastmlp.kernels.ops.grouped import make_words
 from fastmlp.kernels.step import regions
+from fastmlp.losses import LOSSES, OUTPUTS, loss_of
 from fastmlp.train import train
 
 
@@ -20,8 +21,9 @@ def warmup() -> None:
     x, y = np.eye(256, 64, dtype=np.float32), np.arange(256) % 2  # floats that are mostly zero
     for threads in {1, resolve(None)}:  # steps large enough to be worth two threads
         train(x, y, hidden=(64,), epochs=1, threads=threads, progress=False).predict_proba(x)
-    for loss in ("notebook", "binary_cross_entropy"):
-        train(x, y, loss=loss, epochs=1, progress=False).predict_proba(x)
+    for loss in map(loss_of, OUTPUTS):
+        if loss is not None and LOSSES[loss].has_accuracy:
+            train(x, y, loss=loss, epochs=1, progress=False).predict_proba(x)
     nothing, start = np.zeros(0, np.uint8), np.zeros(1, np.int64)
     make_words(start[:0], start, nothing, start, rows_of(x, 1.0).data[:0], 4)
     for input_path in ("grouped sparse", "sparse"):

@@ -241,11 +241,11 @@ def test_a_batch_size_beyond_the_samples_takes_no_memory_for_it():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fastmlp.Adam(betas=(0.9, 1 - 1e-8)), "Adam: betas: each must be .*less than 1.*is 1 in float32"),
-        (lambda: fastmlp.AdamW(betas=(1 - 1e-9, 0.9)), "AdamW: betas: each must be .*less than 1.*is 1 in float32"),
-        (lambda: fastmlp.RMSprop(alpha=1 - 1e-8), "RMSprop: alpha must be .*less than 1.*is 1 in float32"),
-        (lambda: fastmlp.RMSprop(momentum=1 - 1e-8), "RMSprop: momentum must be .*less than 1.*is 1 in float32"),
-        (lambda: fastmlp.SGD(momentum=1 - 1e-8), "SGD: momentum must be .*less than 1.*is 1 in float32"),
+        (lambda: fastmlp.Adam(betas=(0.9, 1 - 1e-8)), "Adam: betas: each must be .*< 1.*is 1 in float32"),
+        (lambda: fastmlp.AdamW(betas=(1 - 1e-9, 0.9)), "AdamW: betas: each must be .*< 1.*is 1 in float32"),
+        (lambda: fastmlp.RMSprop(alpha=1 - 1e-8), "RMSprop: alpha must be .*< 1.*is 1 in float32"),
+        (lambda: fastmlp.RMSprop(momentum=1 - 1e-8), "RMSprop: momentum must be .*< 1.*is 1 in float32"),
+        (lambda: fastmlp.SGD(momentum=1 - 1e-8), "SGD: momentum must be .*< 1.*is 1 in float32"),
         (lambda: fastmlp.SGD(weight_decay=1e300), "SGD: weight_decay must be a finite number"),
         (lambda: fastmlp.Adagrad(lr_decay=1e300), "Adagrad: lr_decay must be a finite number"),
         (lambda: fastmlp.Adam(eps=1e300), "Adam: eps must be a finite number"),

@@ -84,7 +84,7 @@ def test_errors_have_a_message_and_a_status(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path / "nothing")]) == 1
     assert "error" in capsys.readouterr().err
     assert main(["train", "--learning-rate", "-1"]) == 1
-    assert "learning_rate must be a finite number greater than 0" in capsys.readouterr().err
+    assert "learning_rate must be a finite number > 0" in capsys.readouterr().err
     for bad in (["train", "--activation", "wave"], ["train", "--hidden", "a"], []):
         with pytest.raises(SystemExit):
             main(bad)
@@ -122,19 +122,19 @@ def test_a_misused_command_line_gives_status_2_and_usage(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--epochs", "0"], "epochs must be an integer of at least 1, got 0"),
-        (["train", "--batch-size", "-1"], "batch_size must be an integer of at least 1, got -1"),
-        (["train", "--hidden", "8,0"], "hidden: every width must be an integer of at least 1, got 0"),
-        (["train", "--learning-rate", "nan"], "learning_rate must be a finite number greater than 0, got nan"),
-        (["train", "--momentum", "1"], "momentum must be less than 1"),
-        (["train", "--dropout", "1"], "dropout must be a number of at least 0 and less than 1"),
-        (["train", "--clip-norm", "-1"], "clip_norm must be a finite number greater than 0"),
-        (["train", "--patience", "-1"], "patience must be an integer of at least 0, got -1"),
+        (["train", "--epochs", "0"], "epochs must be an integer >= 1, got 0"),
+        (["train", "--batch-size", "-1"], "batch_size must be an integer >= 1, got -1"),
+        (["train", "--hidden", "8,0"], "hidden: every width must be an integer >= 1, got 0"),
+        (["train", "--learning-rate", "nan"], "learning_rate must be a finite number > 0, got nan"),
+        (["train", "--momentum", "1"], "momentum must be a number >= 0 and < 1"),
+        (["train", "--dropout", "1"], "dropout must be a number >= 0 and < 1"),
+        (["train", "--clip-norm", "-1"], "clip_norm must be a finite number > 0"),
+        (["train", "--patience", "-1"], "patience must be an integer >= 0, got -1"),
         (["train", "--metrics", "top"], "metrics must be names"),
         (["train", "--validation", "2"], "validation, as a fraction"),
-        (["train", "--threads", "0"], "threads must be an integer of at least 1, got 0"),
-        (["compare", "--seed", "-1"], "seed must be an integer of at least 0, got -1"),
-        (["reproduce", "--iterations", "0"], "iterations must be an integer of at least 1, got 0"),
+        (["train", "--threads", "0"], "threads must be an integer >= 1, got 0"),
+        (["compare", "--seed", "-1"], "seed must be an integer >= 0, got -1"),
+        (["reproduce", "--iterations", "0"], "iterations must be an integer >= 1, got 0"),
         (["evaluate", "no-such-file"], "no-such-file"),
         (["predict", "no-such-file", "x.npy"], "no-such-file"),
     ],

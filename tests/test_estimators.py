@@ -491,7 +491,7 @@ def test_bad_targets_and_calls_are_refused():
         (lambda: several.partial_fit(X, SEVERAL[:, :3]), "must have 4 labels"),
         (lambda: clone(fitted).set_params(early_stopping=True).partial_fit(X, THREE, classes=[0, 1, 2]), "partial_fit"),
         (lambda: fitted.fit(X, THREE, sample_weight=-WEIGHTS), "sample_weight"),
-        (lambda: MLPRegressor("poisson").fit(X, NUMBERS), "at least 0"),
+        (lambda: MLPRegressor("poisson").fit(X, NUMBERS), ">= 0"),
         (lambda: MLPRegressor("half").fit(X, NUMBERS), "loss must be one of"),
         (lambda: MLPRegressor(learning_rate_init=1e30, solver="sgd").fit(X, NUMBERS), "non-finite parameter weights"),
         (lambda: fitted.predict(X[:, :3]), "8 features"),

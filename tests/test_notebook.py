@@ -82,8 +82,8 @@ def test_the_last_iteration_is_validated_and_the_seed_is_kept():
     ("arguments", "error", "message"),
     [
         ({"iterations": 1.5}, TypeError, "iterations must be an integer"),
-        ({"seed": -1}, ValueError, "seed must be an integer of at least 0"),
-        ({"threads": 0}, ValueError, "threads must be an integer of at least 1"),
+        ({"seed": -1}, ValueError, "seed must be an integer >= 0"),
+        ({"threads": 0}, ValueError, "threads must be an integer >= 1"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(arguments, error, message):

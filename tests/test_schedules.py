@@ -54,8 +54,8 @@ def test_a_schedule_of_the_users_own():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: fastmlp.LinearDecay("a"), TypeError, "LinearDecay: start must be a finite number greater than 0"),
-        (lambda: fastmlp.LinearDecay(0.1, -1), ValueError, "LinearDecay: end must be a finite number at least 0"),
+        (lambda: fastmlp.LinearDecay("a"), TypeError, "LinearDecay: start must be a finite number > 0"),
+        (lambda: fastmlp.LinearDecay(0.1, -1), ValueError, "LinearDecay: end must be a finite number >= 0"),
         (lambda: fastmlp.Cosine(float("nan")), ValueError, "Cosine: start"),
         (lambda: fastmlp.Cosine(0.1, None), TypeError, "Cosine: end"),
         (lambda: fastmlp.Step(float("inf"), 1), ValueError, "Step: start"),
@@ -80,7 +80,7 @@ def test_what_a_function_gives_is_checked(rate):
         (lambda: fastmlp.Exponential(0), "Exponential: start must be"),
         (lambda: fastmlp.Exponential(1, -1), "Exponential: factor must be"),
         (lambda: fastmlp.OneCycle(-1), "OneCycle: max_lr must be"),
-        (lambda: fastmlp.OneCycle(1, 1), "OneCycle: pct_start must be less than 1"),
+        (lambda: fastmlp.OneCycle(1, 1), "OneCycle: pct_start must be < 1"),
         (lambda: fastmlp.Warmup(0), "Warmup: schedule must be"),
         (lambda: fastmlp.Warmup(1, 0), "Warmup: epochs must be"),
     ],
@@ -112,7 +112,7 @@ def test_the_rate_falls_where_a_metric_does_not_get_better(metric, values, rates
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"factor": 1}, "ReduceOnPlateau: factor must be less than 1"),
+        ({"factor": 1}, "ReduceOnPlateau: factor must be < 1"),
         ({"patience": -1}, "ReduceOnPlateau: patience must be"),
         ({"metric": "f1"}, "metric must be one of epoch"),
         ({}, "'validation_loss' has no value"),

@@ -499,9 +499,9 @@ def test_an_abandoned_stream_does_not_keep_python_from_ending(tmp_path):
     ("arguments", "error", "message"),
     [
         ({"shuffle": "replacement"}, ValueError, "shuffle must be one of True, False, got 'replacement'"),
-        ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1, got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size must be an integer >= 1, got 0"),
         ({"batch_size": 2.5}, TypeError, r"batch_size must be an integer.*2\.5"),
-        ({"buffer_samples": 0}, ValueError, "buffer_samples must be an integer of at least 1, got 0"),
+        ({"buffer_samples": 0}, ValueError, "buffer_samples must be an integer >= 1, got 0"),
         ({"buffer_samples": "1"}, TypeError, "buffer_samples must be an integer.*'1'"),
     ],
 )

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastmlp
@@ -11,6 +12,7 @@ from fastmlp.cli import main
 from fastmlp.initializers import INITS
 from fastmlp.losses import ELEMENTWISE, LOSSES, OUTPUTS
 from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.schedules import SCHEDULES
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -64,9 +66,43 @@ def test_help_lists_them(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     text = re.sub(r"\s+", "", capsys.readouterr().out)
-    for table in (ACTIVATIONS, OPTIMIZERS, INITS, [name for name in LOSSES if name not in ELEMENTWISE]):
+    for table in (ACTIVATIONS, OPTIMIZERS, INITS, SCHEDULES, [name for name in LOSSES if name not in ELEMENTWISE]):
         assert "{" + ",".join(table) + "}" in text
 
 
 def test_every_loss_has_an_output():
     assert {row.output for row in LOSSES.values()} == set(OUTPUTS)
+
+
+def test_the_table_has_every_schedule():
+    kinds = {kind for kind in vars(fastmlp.schedules).values() if isinstance(kind, type) and hasattr(kind, "rate")}
+    assert {kind.__name__ for kind in kinds} <= set(fastmlp.__all__)
+    assert {row.kind for row in SCHEDULES.values()} == kinds - {fastmlp.Warmup} | {float}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_is_made_from_its_highest_rate(name):
+    schedule = SCHEDULES[name].make(0.1)
+    model = fastmlp.train(np.eye(4), np.arange(4) % 2, learning_rate=schedule, validation=(np.eye(4), [0, 1, 0, 1]))
+    assert 0 < max(model.history["learning_rate"]) <= np.float32(0.1)
+
+
+def test_smoothing_is_for_losses_that_have_it():
+    smoothed = [name for name, row in LOSSES.items() if row.smooths]
+    assert smoothed == [name for name, row in fastmlp.reference.LOSSES.items() if row.smooths] == ["cross_entropy"]
+
+
+def test_the_reference_agrees_with_the_table_of_losses():
+    for name, row in LOSSES.items():
+        theirs = fastmlp.reference.LOSSES[name]
+        assert row.has_labels == theirs.has_labels
+        assert row.has_accuracy == (theirs.probabilities is not None)
+
+
+def test_only_the_softmax_over_the_batch_needs_all_of_it():
+    x = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
+    for name, row in LOSSES.items():
+        y = np.arange(40) % 2 if row.has_labels else (x[:, :1] > 0).astype(np.float32)
+        model = fastmlp.train(x, y, loss=name, hidden=(4,), epochs=1, seed=0)
+        outputs = model.predict_proba if row.has_accuracy else model.predict
+        assert np.allclose(outputs(x)[:7], outputs(x[:7]), rtol=1e-5) == (not row.whole_batch), name

@@ -9,7 +9,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 5)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(int)
 FIXED = {"hidden": (6,), "epochs": 3, "seed": 0, "batch_size": 16}
-WEIGHTLESS = r"sample_weight must not be 0 for every sample that is (trained on|held out)"
+WEIGHTLESS = r"sample_weight must not be 0 for all .* samples that are (trained on|held out)"
 ONE = (np.arange(60) == 0).astype(float)
 
 
@@ -33,7 +33,7 @@ def test_a_split_without_weight_is_refused_before_training(weights, seed):
 
 def test_class_weights_can_leave_a_split_without_weight_too():
     y = np.r_[[1], np.zeros(59, int)]
-    with pytest.raises(ValueError, match="sample_weight must not be 0 for every sample that is"):
+    with pytest.raises(ValueError, match=r"sample_weight must not be 0 for all \d+ samples that are"):
         fastmlp.train(X, y, class_weight={0: 0.0}, validation=0.2, **FIXED)
 
 
@@ -97,5 +97,5 @@ def test_small_weights_without_decay_are_those_of_one():
 
 def test_classes_of_an_estimator_without_weight_are_refused():
     known = fastmlp.MLPClassifier(hidden_layer_sizes=4, class_weight={0: 0, 1: 0}, random_state=0)
-    with pytest.raises(ValueError, match="sample_weight must not be 0 for every sample that is trained on"):
+    with pytest.raises(ValueError, match=r"sample_weight must not be 0 for all .* samples that are trained on"):
         known.fit(X, Y)

@@ -51,24 +51,24 @@ for bad in ("fast", None, True, [0.1]):
     if bad is not None:
         wrong_train(TypeError, "learning_rate must be", learning_rate=bad)
 for bad in (0, -0.1, NAN, float("inf"), 1e39, HUGE):
-    wrong_train(ValueError, "learning_rate must be a finite number greater than 0", learning_rate=bad)
+    wrong_train(ValueError, "learning_rate must be a finite number > 0", learning_rate=bad)
 wrong_train(TypeError, "learning_rate must be", learning_rate=fastmlp.LinearDecay)
 wrong_train(ValueError, "learning_rate must give a finite rate", learning_rate=lambda step: -1.0)
 wrong_train(ValueError, "learning_rate must give a finite rate", learning_rate=lambda step: NAN)
 for name in ("l1", "l2"):
-    wrong_train(ValueError, f"{name} must be a finite number of at least 0", **{name: -1e-9})
-    wrong_train(TypeError, f"{name} must be a finite number of at least 0", **{name: "small"})
-    wrong_train(ValueError, f"{name} must be a finite number of at least 0", **{name: NAN})
+    wrong_train(ValueError, f"{name} must be a finite number >= 0", **{name: -1e-9})
+    wrong_train(TypeError, f"{name} must be a finite number >= 0", **{name: "small"})
+    wrong_train(ValueError, f"{name} must be a finite number >= 0", **{name: NAN})
 for name in ("clip_norm", "max_norm"):
-    wrong_train(ValueError, f"{name} must be a finite number greater than 0", **{name: 0})
-    wrong_train(TypeError, f"{name} must be a finite number greater than 0", **{name: [1.0]})
+    wrong_train(ValueError, f"{name} must be a finite number > 0", **{name: 0})
+    wrong_train(TypeError, f"{name} must be a finite number > 0", **{name: [1.0]})
 for name in ("dropout", "input_dropout", "label_smoothing"):
     for bad in (1, -0.1, NAN):
-        wrong_train(ValueError, f"{name} must be a number of at least 0 and less than 1", **{name: bad})
+        wrong_train(ValueError, f"{name} must be a number >= 0 and < 1", **{name: bad})
     wrong_train(TypeError, f"{name} must be", **{name: "half"})
 wrong_train(ValueError, r"dropout must be one number, or one per hidden layer \(1\)", dropout=[0.1, 0.2])
 wrong_train(ValueError, "label_smoothing needs loss='cross_entropy'", label_smoothing=0.1, loss="softmax_mse")
-wrong_train(ValueError, "delta must be a finite number greater than 0", delta=0, y=VALUES, loss="huber")
+wrong_train(ValueError, "delta must be a finite number > 0", delta=0, y=VALUES, loss="huber")
 wrong_train(TypeError, "delta must be", delta=None, y=VALUES, loss="huber")
 for name, choices in (("loss", "'mse'"), ("optimizer", "'adam'"), ("activation", "'relu'"), ("init", "'he'"),
                       ("shuffle", "'replacement'"), ("progress", "'auto'"), ("sparse", "'auto'")):  # fmt: skip
@@ -190,7 +190,7 @@ for bad, error, match in (
 ):
     wrong_train(error, match, y=bad)
 wrong_train(ValueError, "y must hold 0 and 1", y=VALUES, loss="binary_cross_entropy")
-wrong_train(ValueError, "y must hold numbers of at least 0", y=-np.abs(VALUES), loss="poisson")
+wrong_train(ValueError, "y must hold numbers >= 0", y=-np.abs(VALUES), loss="poisson")
 wrong_train(TypeError, "y must hold labels", y=VALUES[:, 0], loss="cross_entropy")
 wrong_train(TypeError, "y must hold numbers", y=np.array(["a", "b", "c"])[LABELS], loss="mse")
 wrong_train(ValueError, "y must have one dimension", y=SEVERAL, loss="cross_entropy")
@@ -520,7 +520,7 @@ COMMANDS = [
         (("train", "--hidden", "8,0"), 1, "hidden: every width"),
         (("train", "--hidden", "100000000000"), 1, "Unable to allocate"),
         (("train", "--learning-rate", "nan"), 1, "learning_rate must be"),
-        (("train", "--momentum", "1"), 1, "momentum must be less than 1"),
+        (("train", "--momentum", "1"), 1, "momentum must be a number >= 0 and < 1"),
         (("train", "--weight-decay", "-1"), 1, "weight_decay"),
         (("train", "--dropout", "1"), 1, "dropout must be"),
         (("train", "--input-dropout", "-1"), 1, "input_dropout must be"),

@@ -11,12 +11,12 @@ _CHECK_BYTES = 1 << 22  # how much of x is checked for NaN at a time: the answer
 
 
 def as_array(value, name: str) -> np.ndarray:
-    """`value` as an array; errors name the argument."""
+    """Return `value` as an array; errors name the argument."""
     _check_collected(value, name)
     if isinstance(value, np.ma.MaskedArray):
         if np.ma.is_masked(value):
             raise ValueError(
-                f"{name} must not be masked, got a masked array of shape {value.shape}; leave the masked samples out, "
+                f"{name} must not be masked, got a masked array of shape {value.shape}; leave out the masked samples, "
                 f"or replace masked values by {name}.filled(...)"
             )
         value = value.data
@@ -29,13 +29,13 @@ def as_array(value, name: str) -> np.ndarray:
 
 
 def _check_collected(value, name: str) -> None:
-    """`value` is not a LazyFrame of Polars, which has no numbers yet."""
+    """Raise an error for a LazyFrame of Polars, which has no numbers yet."""
     if type(value).__name__ == "LazyFrame":
         raise TypeError(f"{name} must be an array or a data frame, got a LazyFrame; pass {name}.collect()")
 
 
 def feature_names(x, name: str = "x") -> list[str] | None:
-    """The names of the columns of a data frame, of pandas or Polars; None for anything else."""
+    """Return the column names of a data frame of pandas or Polars; None for anything else."""
     _check_collected(x, name)
     columns = getattr(x, "columns", None)
     if columns is None or not all(isinstance(column, str) for column in columns):
@@ -43,25 +43,25 @@ def feature_names(x, name: str = "x") -> list[str] | None:
     return list(columns)
 
 
-def _check_names(names: list[str], wanted: list[str], name: str) -> None:
-    """The columns of a data frame are those that a model was trained on."""
-    if names == wanted:
+def _check_names(names: list[str], expected: list[str], name: str) -> None:
+    """Raise an error unless a data frame has the columns that a model was trained on."""
+    if names == expected:
         return
-    missing, unknown = ([c for c in a if c not in set(b)] for a, b in ((wanted, names), (names, wanted)))
+    missing, unknown = ([c for c in a if c not in set(b)] for a, b in ((expected, names), (names, expected)))
     parts = [f"{kind} {shorten(found)}" for kind, found in (("without", missing), ("with", unknown)) if found]
     raise ValueError(
-        f"{name} must have the columns that the model was trained on, {shorten(wanted)}, "
+        f"{name} must have the columns that the model was trained on, {shorten(expected)}, "
         f"got a frame {' and '.join(parts) or 'in another order'}"
     )
 
 
 def is_frame(x) -> bool:
-    """Whether `x` is a data frame, whatever the names of its columns are."""
+    """Return whether `x` is a data frame, whatever the names of its columns are."""
     return hasattr(x, "columns") and hasattr(x, "dtypes")
 
 
 def _frame_array(frame, name: str) -> np.ndarray:
-    """A data frame's numbers."""
+    """Return the numbers of a data frame as an array."""
     array = as_array(frame, name)
     if array.dtype.kind in "buif":
         return array
@@ -77,11 +77,11 @@ def _frame_array(frame, name: str) -> np.ndarray:
 
 
 def check_features(x, n_features: int | None = None, name: str = "x", names: list[str] | None = None) -> np.ndarray:
-    """`x` as a two-dimensional array of uint8, float32 or float64 whose rows are contiguous.
+    """Return `x` as a two-dimensional array of uint8, float32 or float64 whose rows are contiguous.
 
-    Arrays of these types are not copied if their rows are contiguous; `row_dtype` tells what others become.  Sparse
-    matrices of SciPy come back as a CSR matrix in canonical form, of whatever numbers they hold.  The columns of a data
-    frame must have the `names` that a model has.
+    Arrays of these dtypes are not copied if their rows are contiguous; `row_dtype` tells what others become.  SciPy's
+    sparse matrices are returned as CSR in canonical form, in any dtype.  If `names` are given, the columns of a data
+    frame must have them.
     """
     columns = feature_names(x, name)
     if columns is not None and names is not None:
@@ -98,7 +98,7 @@ def check_features(x, n_features: int | None = None, name: str = "x", names: lis
     if x.shape[0] == 0 or x.shape[1] == 0:
         raise ValueError(f"{name} must have at least one sample and one feature, got {describe(x)}")
     if n_features is not None and x.shape[1] != n_features:
-        raise ValueError(f"{name} must have {n_features} features, as the model has inputs, got {describe(x)}")
+        raise ValueError(f"{name} must have {n_features} features, like the model, got {describe(x)}")
     if is_csr(x):
         return _check_csr(x, name)
     if x.dtype != row_dtype(x.dtype):
@@ -111,8 +111,11 @@ def check_features(x, n_features: int | None = None, name: str = "x", names: lis
 
 
 def row_dtype(dtype: np.dtype) -> np.dtype:
-    """What kernels read numbers of a dtype as: themselves, or the smaller one of float32 and float64 that has all their
-    digits, as an input scale may subtract a large number from them."""
+    """Return the dtype in which kernels read numbers of a dtype.
+
+    It is uint8, float32 or float64 for these, else the smaller one of float32 and float64 that has all digits, as an
+    input scale may subtract a large number.
+    """
     dtype = dtype.newbyteorder("=")
     if dtype in KINDS:
         return dtype
@@ -120,7 +123,7 @@ def row_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def memmap_of(array) -> np.memmap | None:
-    """The memmap that an array is, or is a view of; None if it is in memory, as sums of memmaps are."""
+    """Return the memmap that an array is, or is a view of; None if it is in memory, as sums of memmaps are."""
     base = array if isinstance(array, np.ndarray) else None
     while base is not None and not (isinstance(base, np.memmap) and getattr(base, "_mmap", None) is not None):
         base = getattr(base, "base", None)
@@ -128,18 +131,18 @@ def memmap_of(array) -> np.memmap | None:
 
 
 def is_csr(x) -> bool:
-    """Whether `x` is a sparse matrix of SciPy, which is not imported for it."""
+    """Return whether `x` is a sparse matrix of SciPy, without importing SciPy."""
     return hasattr(x, "tocsr")
 
 
 def _check_csr(x, name: str):
-    """A sparse matrix as CSR in canonical form, with finite values and with indices that are in range."""
+    """Return a sparse matrix as CSR in canonical form, with finite values and with indices that are in range."""
     x = x.tocsr()
     n, n_features = x.shape
     starts, indices = x.indptr, x.indices
     if n_features >= 2**31:
-        raise ValueError(f"{name} must have less than 2**31 features, got {n_features}")
-    # kernels rely on all of this, whatever has been done to the matrix's arrays
+        raise ValueError(f"{name} must have fewer than 2**31 features, got {n_features}")
+    # kernels rely on all of this, whatever a user did to the arrays of the matrix
     if not (
         len(starts) == n + 1 and starts[0] == 0 and (starts[1:] >= starts[:-1]).all()
         and starts[-1] <= min(len(indices), len(x.data))
@@ -159,7 +162,7 @@ def _check_csr(x, name: str):
 
 
 def check_finite(x: np.ndarray, name: str, first: int = 0, columns: list[str] | None = None) -> None:
-    """All of x, the rows of an array from `first` on, is finite, in float32 too; errors name the one of the columns."""
+    """Raise an error that names row and column unless `x`, rows from number `first` on, is finite in float32."""
     largest = np.finfo(np.float32).max
     step = max(1, _CHECK_BYTES // max(1, x[:1].nbytes))
     for start in range(0, len(x), step):

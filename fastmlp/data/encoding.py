@@ -14,7 +14,7 @@ _NO_INDICES, _NO_STARTS = np.zeros(0, np.uint8), np.zeros(0, np.int64)
 
 
 def rows_of(x, input_scale) -> Rows:
-    """A checked array, or CSR matrix, as the kernels see it."""
+    """Return a checked array, or CSR matrix, as kernels read it."""
     if is_csr(x):
         return _csr_rows(x, input_scale)
     size = (x.shape[0] - 1) * x.strides[0] + x.shape[1] * x.itemsize
@@ -26,7 +26,7 @@ def rows_of(x, input_scale) -> Rows:
 
 
 def _csr_rows(x, input_scale) -> Rows:
-    """A checked CSR matrix as the kernels see it; its arrays are copied if their types are not the kernels' own."""
+    """Return a checked CSR matrix as kernels read it; arrays of other types than theirs are copied."""
     values = x.data if x.dtype in (np.float32, np.float64) and x.dtype.isnative else x.data.astype(np.float32)
     indices = x.indices if x.indices.dtype in (np.int32, np.int64) and x.indices.dtype.isnative else None
     if indices is None:
@@ -43,10 +43,10 @@ def _csr_rows(x, input_scale) -> Rows:
 
 
 def coded_rows(x: np.ndarray, input_scale) -> tuple[Rows, np.ndarray] | None:
-    """A checked array as rows for the sparse kernels, and the table (256,) float32 of what their bytes stand for.
+    """Return a checked array as rows of bytes for the grouped sparse kernels, and a table of their values, (256,).
 
-    Rows are padded to whole cache lines, and there is a row of zeros behind the last.  None for floats that have more
-    than 256 values.
+    Rows are padded to whole cache lines, and a row of zeros follows the last.  Return None for floats with more than
+    256 different values.
     """
     n, n_features = x.shape
     # the kernels read 64 bytes from the first of every 48 on
@@ -67,8 +67,10 @@ def coded_rows(x: np.ndarray, input_scale) -> tuple[Rows, np.ndarray] | None:
 
 
 def coded_words(x, input_scale) -> tuple[Rows, np.ndarray] | None:
-    """A checked CSR matrix as words for the sparse kernels, and the table (256,) float32 of what their bytes stand for;
-    None where there are more than 256 values."""
+    """Return a checked CSR matrix as words for the grouped sparse kernels, and a table of their values, (256,).
+
+    Return None if there are more than 256 different values.
+    """
     rows = rows_of(x, input_scale)
     values = rows.data.view(np.float32 if rows.itemsize == 4 else np.float64)
     encoder = _Encoder()
@@ -83,33 +85,32 @@ def coded_words(x, input_scale) -> tuple[Rows, np.ndarray] | None:
 
 
 class _Encoder:
-    """Gives numbers from 1 to 255 to the float32 values that it is shown, and 0 to 0.0."""
+    """Encodes float32 values as bytes: 0.0 as 0, and the others as 1 to 255 in order of appearance."""
 
     def __init__(self):
         self.keys, self.codes = np.zeros(HASH_SIZE, np.uint32), np.zeros(HASH_SIZE, np.uint8)
         self.bits, self.count = np.zeros(256, np.uint32), 1
 
     def encode(self, out: np.ndarray, first: int, x: np.ndarray, stride: int) -> bool:
-        """Write the codes of (n, m) numbers to `out`, rows `stride` apart; False if there are too many values."""
+        """Write the codes of (n, m) numbers to `out`, rows `stride` apart; return whether there are codes enough."""
         bits = np.ascontiguousarray(x, np.float32).view(np.uint32).reshape(-1)
         self.count = encode(out, first, stride, bits, x.shape[1], self.keys, self.codes, self.bits, self.count)
         return self.count <= 256
 
     @property
     def values(self) -> np.ndarray:
-        """What the codes stand for, (256,)"""
+        """The values of the codes, (256,)."""
         return self.bits.view(np.float32)
 
 
-# The kernels for inputs that are mostly zero are taken where less than this share of the features of a sample, or of
-# its groups of features, are not zero.
+# Inputs count as sparse if less than this fraction of the features, or of the groups of features, is not zero.
 _SPARSE_BELOW = {1: 0.35, int(GROUP): 0.6}
 
 _SAMPLED_ROWS = 256
 
 
 def is_sparse(x: np.ndarray, group: int = 1) -> bool:
-    """Whether sparse kernels that take `group` features at a time are faster on checked rows, judged by some."""
+    """Return whether sparse kernels that read `group` features at a time are faster, judged by some of the rows."""
     sample = x[:: -(-len(x) // _SAMPLED_ROWS)]
     padded = np.zeros((len(sample), round_up(x.shape[1], group)), bool)
     padded[:, : x.shape[1]] = sample != 0

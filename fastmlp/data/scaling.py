@@ -7,22 +7,22 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.checks import _LARGEST, check_choice, check_positive, describe
+from fastmlp.checks import LARGEST, check_choice, check_positive, describe
 from fastmlp.data.arrays import as_array, is_csr
 
-# What is subtracted from every feature, and what it is multiplied by then: (n_features,) float64, and float32.
+# The number subtracted from every feature, float64, and the factor it is multiplied by, float32: (n_features,) each.
 InputScale = namedtuple("InputScale", "offset factor")
 
 
 def resolve_scale(input_scale, dtype: np.dtype) -> float:
-    """The factor of the input: "auto" is 1/255 for uint8, 1 otherwise."""
+    """Return the factor of the input: "auto" is 1/255 for uint8, 1 otherwise."""
     if isinstance(input_scale, str):
         return 1 / 255 if dtype == np.uint8 else 1.0
     return float(input_scale)
 
 
 def check_input_scale(input_scale, n_features: int):
-    """ "auto", "standardize", a number, or an InputScale of checked arrays."""
+    """Return "auto", "standardize", a number, or an InputScale of checked arrays."""
     if isinstance(input_scale, str):
         check_choice(input_scale, "input_scale", ("auto", "standardize"))
         return input_scale
@@ -39,7 +39,7 @@ def check_input_scale(input_scale, n_features: int):
             raise ValueError(
                 f"input_scale must be a number, or one for each of {n_features} features, got {describe(array)}"
             )
-        if not (np.abs(array.astype(np.float64)) <= _LARGEST).all():
+        if not (np.abs(array.astype(np.float64)) <= LARGEST).all():
             raise ValueError("input_scale must be finite, in float32 too")
         arrays.append(np.array(array, np.float64))
     scale = InputScale(arrays[0], arrays[1].astype(np.float32))
@@ -49,8 +49,10 @@ def check_input_scale(input_scale, n_features: int):
 
 
 def standard_scale(x, samples: np.ndarray | None = None) -> InputScale:
-    """What brings every feature of a checked array to the mean 0 and the variance 1 over `samples` (all by default);
-    those that are constant become 0.  CSR matrices stay sparse: their features are divided by their deviation alone."""
+    """Return the scale with which every feature of a checked array has mean 0 and variance 1 over `samples`.
+
+    Constant features become 0.  CSR matrices stay sparse: their features are only divided by their deviation.
+    """
     n_features = x.shape[1]
     total, squares, shift, count = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features), 0
     stored = np.zeros(n_features, np.int64)
@@ -82,7 +84,7 @@ def standard_scale(x, samples: np.ndarray | None = None) -> InputScale:
 
 
 def _first_row(x) -> np.ndarray:
-    """The first row of an array or CSR matrix, (n_features,) float64."""
+    """Return the first row of an array or CSR matrix, (n_features,) float64."""
     if not is_csr(x):
         return np.array(x[0], np.float64)
     row = np.zeros(x.shape[1])
@@ -91,7 +93,7 @@ def _first_row(x) -> np.ndarray:
 
 
 def _chunks(x, samples):
-    """Some of a checked array's rows after the other, not too many at a time."""
+    """Yield the rows of a checked array in parts that are not too large."""
     n = x.shape[0] if samples is None else len(samples)
     step = max(1, (1 << 22) // max(1, x.shape[1]))
     for start in range(0, n, step):

@@ -6,7 +6,7 @@ import numbers
 
 import numpy as np
 
-from fastmlp.checks import _LARGEST, check_choice, check_number, describe, shorten
+from fastmlp.checks import LARGEST, check_choice, check_number, describe, shorten
 from fastmlp.data.arrays import as_array, check_finite
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.kernels.step.record import Targets
@@ -16,7 +16,7 @@ _LABELS_AT_ONCE = 1 << 20
 
 
 def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:
-    """`y` as a one-dimensional array of integers or strings."""
+    """Return `y` as a one-dimensional array of integers or strings."""
     y = as_array(y, name)
     if y.dtype == object and y.size:
         y = _typed_labels(y)
@@ -34,7 +34,7 @@ def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:
 
 
 def _typed_labels(y: np.ndarray) -> np.ndarray:
-    """An array of objects that are all strings, or all integers, as an array of these; any other as it is."""
+    """Return an array of objects that are all strings, or all integers, as an array of these; others unchanged."""
     labels = y.ravel().tolist()
     if all(isinstance(label, str) for label in labels):
         return y.astype(str)
@@ -51,7 +51,7 @@ def _check_length(y: np.ndarray, n_samples: int, name: str) -> None:
 
 
 def find_classes(y: np.ndarray, name: str = "y") -> np.ndarray:
-    """The classes among checked labels, sorted."""
+    """Return the classes among checked labels, sorted."""
     classes = np.unique(y)
     if len(classes) < 2:
         raise ValueError(f"{name} must hold at least two classes, got only {classes[0]!r}")
@@ -59,7 +59,7 @@ def find_classes(y: np.ndarray, name: str = "y") -> np.ndarray:
 
 
 def encode_labels(y: np.ndarray, classes: np.ndarray, name: str = "y") -> Targets:
-    """Checked labels as the indices of their classes."""
+    """Return checked labels as the indices of their classes."""
     if (y.dtype.kind in "US") != (classes.dtype.kind in "US"):
         raise ValueError(f"{name} must hold labels like the model's classes {shorten(classes)}, got {describe(y)}")
     codes = np.empty(len(y), np.int32)
@@ -79,7 +79,7 @@ def encode_labels(y: np.ndarray, classes: np.ndarray, name: str = "y") -> Target
 
 
 def check_targets(y, n_samples: int, n_outputs: int | None = None, name: str = "y") -> np.ndarray:
-    """Targets of a regression as an array (n_samples, n_outputs) float32."""
+    """Return the targets of a regression as an array (n_samples, n_outputs) float32."""
     y = as_array(y, name)
     if y.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers for a regression, got {describe(y)}")
@@ -95,7 +95,7 @@ def check_targets(y, n_samples: int, n_outputs: int | None = None, name: str = "
 
 
 def take_targets(targets: Targets, samples: np.ndarray, n_outputs: int) -> Targets:
-    """The targets of some samples."""
+    """Return the targets of some samples."""
     values = targets.values
     if values.size:
         rows = values[: (values.size - int(NARROW)) // n_outputs * n_outputs].reshape(-1, n_outputs)[samples]
@@ -117,7 +117,7 @@ def slice_targets(targets: Targets, part: slice, n_outputs: int) -> Targets:
 
 
 def encode_targets(y: np.ndarray) -> Targets:
-    """Checked targets of a regression as the kernels see them: whole vectors can be read from the last ones too."""
+    """Return checked targets of a regression as kernels read them: padded, so that vectors may reach past the end."""
     values = np.zeros(y.size + int(NARROW), np.float32)
     values[: y.size] = y.reshape(-1)
     return _targets(np.zeros(0, np.int32), values)
@@ -130,7 +130,7 @@ def _targets(labels: np.ndarray, values: np.ndarray) -> Targets:
 
 
 def check_multilabel(y, n_samples: int, n_outputs: int | None = None, name: str = "y") -> np.ndarray:
-    """Targets of the binary cross-entropy, (n_samples, n_outputs) float32 from 0 to 1."""
+    """Return the targets of the binary cross-entropy, (n_samples, n_outputs) float32 from 0 to 1."""
     y = check_targets(y, n_samples, n_outputs, name)
     if y.min() < 0 or y.max() > 1:
         raise ValueError(f"{name} must hold 0 and 1, or probabilities, for the loss binary_cross_entropy")
@@ -138,26 +138,26 @@ def check_multilabel(y, n_samples: int, n_outputs: int | None = None, name: str 
 
 
 def check_counts(y, n_samples: int, n_outputs: int | None = None, name: str = "y") -> np.ndarray:
-    """Targets of a Poisson regression."""
+    """Return the targets of a Poisson regression, (n_samples, n_outputs) float32 >= 0."""
     y = check_targets(y, n_samples, n_outputs, name)
     if y.min() < 0:
-        raise ValueError(f"{name} must hold numbers of at least 0 for the loss poisson, got {float(y.min())!r}")
+        raise ValueError(f"{name} must hold numbers >= 0 for the loss poisson, got {float(y.min())!r}")
     return y
 
 
 def check_sample_weight(sample_weight, n_samples: int, name: str = "sample_weight") -> np.ndarray:
-    """Weights of samples as an array (n_samples,) float32, over a power of two that leaves the largest below 1.
+    """Return the weights of samples as an array (n_samples,) float32, divided by a power of two so that all are < 1.
 
-    Losses and gradients are weighted means, which that does not change; tiny weights do not become 0 in float32, nor
-    losses infinite by large ones.
+    This does not change losses and gradients, which are weighted means.  It keeps tiny weights from becoming 0 in
+    float32, and large ones from making losses infinite.
     """
     weights = as_array(sample_weight, name)
     if weights.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold numbers of at least 0, got {describe(weights)}")
+        raise TypeError(f"{name} must hold numbers >= 0, got {describe(weights)}")
     if weights.shape != (n_samples,):
         raise ValueError(f"{name} must have one number for each of {n_samples} samples, got {describe(weights)}")
-    if not (weights.min() >= 0 and weights.max() <= _LARGEST):
-        raise ValueError(f"{name} must hold finite numbers of at least 0")
+    if not (weights.min() >= 0 and weights.max() <= LARGEST):
+        raise ValueError(f"{name} must hold finite numbers >= 0")
     if not weights.any():
         raise ValueError(f"{name} must not be 0 for every sample")
     weights = weights.astype(np.float64)
@@ -175,15 +175,13 @@ def weighted_mean(total: float, weight: float) -> float:
 
 
 def check_not_weightless(weights: np.ndarray | None, samples: np.ndarray, purpose: str) -> None:
-    """Not all of some samples have the weight 0; `weights` is empty, or None, where all samples have the same."""
+    """Raise an error if all of some samples have the weight 0; `weights` is empty or None if all weigh the same."""
     if weights is not None and len(weights) and not weights[samples].any():
-        raise ValueError(
-            f"sample_weight must not be 0 for every sample that is {purpose}, of which there are {len(samples)}"
-        )
+        raise ValueError(f"sample_weight must not be 0 for all {len(samples)} samples that are {purpose}")
 
 
 def class_weights(class_weight, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The weight of every class: from "balanced", n_samples / (n_classes * its samples), or a dict of labels."""
+    """Return the weight of every class: "balanced" is n_samples / (n_classes * count); or by a dict of labels."""
     if isinstance(class_weight, str):
         check_choice(class_weight, "class_weight", ("balanced",))
         counts = np.bincount(labels, minlength=len(classes))
@@ -199,25 +197,25 @@ def class_weights(class_weight, classes: np.ndarray, labels: np.ndarray) -> np.n
     return weights
 
 
-_TARGET_CHECKS = {"fractions": check_multilabel, "counts": check_counts, "numbers": check_targets}
+_VALIDATORS = {"fractions": check_multilabel, "counts": check_counts, "numbers": check_targets}
 
 
-def check_by_elements(loss: str):
-    """What checks the targets of a loss that has one for each output."""
+def target_validator(loss: str):
+    """Return the function that checks the targets of a loss that has one for each output."""
     kind = LOSSES[loss].targets
-    if kind not in _TARGET_CHECKS:
-        raise ValueError(f"targets of the loss {loss!r} must be one of {', '.join(_TARGET_CHECKS)}, got {kind!r}")
-    return _TARGET_CHECKS[kind]
+    if kind not in _VALIDATORS:
+        raise ValueError(f"targets of the loss {loss!r} must be one of {', '.join(_VALIDATORS)}, got {kind!r}")
+    return _VALIDATORS[kind]
 
 
 def encode_like(y, n_samples: int, loss: str, classes: np.ndarray | None, n_outputs: int, name: str = "y") -> Targets:
     """Check and encode targets for a model that has this loss and these classes (None: no labels)."""
     if classes is None:
-        return encode_targets(check_by_elements(loss)(y, n_samples, n_outputs, name))
+        return encode_targets(target_validator(loss)(y, n_samples, n_outputs, name))
     return encode_labels(check_labels(y, n_samples, name), classes, name)
 
 
 def check_classes(classes) -> np.ndarray:
-    """All labels there are, sorted."""
+    """Return all labels there are, sorted."""
     classes = as_array(classes, "classes")
     return find_classes(check_labels(classes, len(np.atleast_1d(classes)), "classes"), "classes")

@@ -9,12 +9,10 @@ import numpy as np
 from fastmlp.data.arrays import is_csr
 from fastmlp.data.targets import slice_targets
 from fastmlp.engine.executor import Executor, padded_outputs
-from fastmlp.kernels.ops.activations import SIGMOID, activate
 from fastmlp.kernels.ops.dense import Matrix
-from fastmlp.kernels.ops.losses import batch_softmax, softmax
 from fastmlp.kernels.simd.processors import PANEL
 from fastmlp.kernels.step.record import Targets
-from fastmlp.losses import output_of
+from fastmlp.losses import OUTPUTS, output_of
 
 # Samples per step of prediction: their activations in one panel take 32 KB, which fits into the first-level cache.
 CHUNK = 128
@@ -61,33 +59,21 @@ def _parts(x, size: int):
 
 def to_probabilities(loss: str, flat: np.ndarray, outputs: np.ndarray) -> None:
     """Turn the results of `compute_outputs` into probabilities, in place."""
-    output = output_of(loss)
-    if output == "sigmoid":
-        activate(flat, SIGMOID)
-    elif output == "batch_softmax":
-        batch_softmax(flat, _matrix(flat, outputs))
-    elif output == "softmax":
-        softmax(flat, _matrix(flat, outputs), 0, len(outputs))
-    else:
-        raise ValueError(f"the loss {loss!r} must have probabilities, got the output {output!r}")
+    convert = OUTPUTS[output_of(loss)].to_probabilities
+    if convert is None:
+        raise ValueError(f"the loss {loss!r} must have probabilities, got the output {output_of(loss)!r}")
+    convert(flat, _matrix(flat, outputs))
 
 
 def to_predictions(loss: str, classes: np.ndarray | None, flat: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     """Return labels, or outputs of a regression, from the results of `compute_outputs`, which are overwritten."""
-    output = output_of(loss)
-    if output == "sigmoid":
-        return (outputs > 0).astype(np.int64)
-    if output == "exp":
-        with np.errstate(over="ignore"):
-            return np.exp(outputs)
-    if output == "identity":
-        return outputs.copy()
-    if output == "batch_softmax":
-        batch_softmax(flat, _matrix(flat, outputs))
-    elif output != "softmax":
-        raise ValueError(f"the loss {loss!r} has the unknown output {output!r}")
+    output = OUTPUTS[output_of(loss)]
+    if output.to_predictions is not None:
+        return output.to_predictions(outputs)
     if classes is None:
         raise ValueError(f"a model with the loss {loss!r} must have classes, got None")
+    if output.whole_batch:  # the largest sum in a row need not be its largest probability
+        to_probabilities(loss, flat, outputs)
     return classes[outputs.argmax(axis=1)]
 
 

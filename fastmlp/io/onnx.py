@@ -19,7 +19,7 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.checks import check_choice
 from fastmlp.io.atomic_write import replace_file
 from fastmlp.io.state import ModelState, offset_and_scale
-from fastmlp.losses import output_of
+from fastmlp.losses import LOSSES, OUTPUTS
 from fastmlp.optional import require
 
 # The oldest version that has all operators used here, and its file format: onnxruntime reads both from 1.12 on.
@@ -106,22 +106,17 @@ def _logits(graph: _Graph, state: ModelState, dtype: str) -> str:
 
 def _outputs(graph: _Graph, logits: str, state: ModelState) -> dict[str, tuple[str, list]]:
     """Add the outputs to the graph, and return their names with types and shapes."""
-    shape, output = ["n", state.widths[-1]], output_of(state.loss)
-    if output == "sigmoid":
-        graph.add("Sigmoid", logits, name="probabilities")
+    shape, row = ["n", state.widths[-1]], LOSSES[state.loss]
+    add_output = OUTPUTS[row.output].onnx
+    if not row.has_accuracy:
+        add_output(graph, logits, "prediction")
+        return {"prediction": ("FLOAT", shape)}
+    probabilities = add_output(graph, logits, "probabilities")
+    if not row.has_labels:
         positive = graph.add("Greater", logits, graph.constant(0.0))  # as `predict` has it
         graph.add("Cast", positive, to=graph.onnx.TensorProto.INT64, name="label")
         return {"label": ("INT64", shape), "probabilities": ("FLOAT", shape)}
-    if output in ("exp", "identity"):
-        graph.add("Exp" if output == "exp" else "Identity", logits, name="prediction")
-        return {"prediction": ("FLOAT", shape)}
-    if output == "batch_softmax":
-        index = graph.add("ArgMax", _batch_softmax(graph, logits), axis=1, keepdims=0)
-    elif output == "softmax":
-        graph.add("Softmax", logits, axis=1, name="probabilities")
-        index = graph.add("ArgMax", logits, axis=1, keepdims=0)
-    else:
-        raise ValueError(f"ONNX files have no output {output!r}, which the loss {state.loss!r} has")
+    index = graph.add("ArgMax", probabilities if row.whole_batch else logits, axis=1, keepdims=0)
     if state.classes is None:
         raise ValueError(f"a model with the loss {state.loss!r} must have classes, got None")
     text = state.classes.dtype.kind in "US"
@@ -130,12 +125,3 @@ def _outputs(graph: _Graph, logits: str, state: ModelState) -> dict[str, tuple[s
         raise ValueError(f"classes must fit into int64, got {state.classes!r}")
     graph.add("Gather", graph.constant(classes, "classes"), index, name="label")
     return {"label": ("STRING" if text else "INT64", ["n"]), "probabilities": ("FLOAT", shape)}
-
-
-def _batch_softmax(graph: _Graph, logits: str) -> str:
-    """Add exp(logits - their maximum), each class divided by its sum over the samples."""
-    below = graph.add("Sub", logits, graph.add("ReduceMax", logits, keepdims=0))
-    # as far as the kernels' exp goes down: the sum over a class whose logits are all far below is not 0
-    e = graph.add("Exp", graph.add("Max", below, graph.constant(-87.0)))
-    axes = graph.constant(np.array([0], np.int64))
-    return graph.add("Div", e, graph.add("ReduceSum", e, axes, keepdims=1), name="probabilities")

@@ -196,14 +196,14 @@ class BaseMLP(BaseEstimator):
         for name in ("alpha", "power_t", "tol"):
             checks.check_number(getattr(self, name), name)
         for name in ("momentum", "validation_fraction", "beta_1", "beta_2"):
-            checks.check_share(getattr(self, name), name)
+            checks.check_fraction(getattr(self, name), name)
         checks.check_integer(self.max_iter, "max_iter", 1)
         if self.n_iter_no_change != math.inf:
             checks.check_integer(self.n_iter_no_change, "n_iter_no_change", 1)
         if not isinstance(self.batch_size, str):
             checks.check_integer(self.batch_size, "batch_size", 1)
         elif self.batch_size != "auto":
-            raise ValueError(f"batch_size must be 'auto' or an integer of at least 1, got {self.batch_size!r}")
+            raise ValueError(f"batch_size must be 'auto' or an integer >= 1, got {self.batch_size!r}")
         if self.clip_norm is not None:
             checks.check_positive(self.clip_norm, "clip_norm")
         return checks.check_hidden(self.hidden_layer_sizes, "hidden_layer_sizes")

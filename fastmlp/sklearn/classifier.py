@@ -17,7 +17,7 @@ from fastmlp.model import MLP
 from fastmlp.sklearn.base import BaseMLP, store
 from fastmlp.sklearn.documentation import choices, document
 
-CLASSIFIER_LOSSES = tuple(name for name, row in LOSSES.items() if row.has_accuracy and row.output != "batch_softmax")
+CLASSIFIER_LOSSES = tuple(name for name, row in LOSSES.items() if row.has_accuracy and not row.whole_batch)
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):

@@ -37,7 +37,7 @@ _PARAMETERS = """
     warm_start : bool, default=False
         Whether `fit` continues from the parameters of the previous fit.
     momentum : float, default=0.9
-        Momentum of the solver "sgd"; at least 0 and less than 1.
+        Momentum of the solver "sgd"; >= 0 and < 1.
     nesterovs_momentum : bool, default=True
         Whether to use Nesterov's momentum.
     early_stopping : bool, default=False

@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 
 from fastmlp import checks
-from fastmlp.data.targets import check_by_elements
+from fastmlp.data.targets import target_validator
 from fastmlp.losses import LOSSES, OUTPUTS, output_of
 from fastmlp.model import MLP
 from fastmlp.sklearn.base import BaseMLP, store
@@ -117,7 +117,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _targets(self, y: np.ndarray, sample_weight, incremental: bool):
         """Return targets for `fastmlp.train`, and weights."""
-        check = check_by_elements(scale_of(self._loss, 1).loss)
+        check = target_validator(scale_of(self._loss, 1).loss)
         return check(y, len(y)), sample_weight
 
     def _constant(self, targets: np.ndarray, weights) -> float:

@@ -15,7 +15,6 @@ from fastmlp.data.arrays import as_array, check_features, feature_names, is_csr,
 from fastmlp.data.order import SHUFFLES
 from fastmlp.data.scaling import check_input_scale
 from fastmlp.data.targets import (
-    check_by_elements,
     check_classes,
     check_labels,
     check_sample_weight,
@@ -23,10 +22,11 @@ from fastmlp.data.targets import (
     encode_labels,
     encode_targets,
     find_classes,
+    target_validator,
 )
 from fastmlp.engine.threads import resolve
 from fastmlp.kernels.step.record import Targets
-from fastmlp.losses import ELEMENTWISE, LOSSES
+from fastmlp.losses import ELEMENTWISE, LOSSES, check_smoothing
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.regularization import Regularization, check_regularization
 from fastmlp.training.data import BUFFER_BYTES
@@ -129,7 +129,7 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
         raise ValueError("sparse=False needs an array, but x is a sparse matrix, which is never made dense")
     input_scale = check_input_scale(get("input_scale"), x.shape[1])
     regularization = check_regularization(len(hidden), *(get(name) for name in Regularization._fields))
-    label_smoothing = checks.check_share(get("label_smoothing"), "label_smoothing")
+    label_smoothing = checks.check_fraction(get("label_smoothing"), "label_smoothing")
     delta = checks.check_positive(get("delta"), "delta")
     seed, buffer = (
         None if get(name) is None else checks.check_integer(get(name), name, minimum)
@@ -141,8 +141,7 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
         callbacks.append(learning_rate)
     loss = _default_loss(y) if get("loss") is None else get("loss")
     checks.check_choice(loss, "loss", LOSSES)
-    if label_smoothing and loss != "cross_entropy":
-        raise ValueError(f"label_smoothing needs loss='cross_entropy', got {loss!r}")
+    check_smoothing(loss, label_smoothing)
     classes, targets, n_outputs = _check_y(y, x.shape[0], loss, get("classes"))
     targets = _weighted(targets, classes, x.shape[0], get("sample_weight"), get("class_weight"))
     metrics = check_metrics(get("metrics"), None if classes is None else len(classes))
@@ -205,7 +204,7 @@ def _check_y(y, n_samples: int, loss: str, classes):
     if loss in ELEMENTWISE:
         if classes is not None:
             raise ValueError(f"classes needs labels, which the loss {loss!r} does not have")
-        y = check_by_elements(loss)(y, n_samples)
+        y = target_validator(loss)(y, n_samples)
         return None, encode_targets(y), y.shape[1]
     labels = check_labels(y, n_samples)
     found = find_classes(labels) if classes is None else check_classes(classes)

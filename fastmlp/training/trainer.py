@@ -224,6 +224,6 @@ def learning_rates(learning_rate, epoch: int, epochs: int, n_steps: int) -> np.n
     rates = np.asarray(rates, np.float32)
     if rates.shape != (n_steps,) or not (np.isfinite(rates) & (rates >= 0)).all():
         raise ValueError(
-            f"learning_rate must give a finite rate of at least 0 for every step, got {rates!r} in epoch {epoch + 1}"
+            f"learning_rate must give a finite rate >= 0 for every step, got {rates!r} in epoch {epoch + 1}"
         )
     return rates
