@@ -23,7 +23,6 @@ from fastmlp.kernels.ops.dense import Matrix
 from fastmlp.kernels.ops.gather import KINDS
 from fastmlp.kernels.ops.losses import batch_softmax, softmax
 from fastmlp.kernels.simd.processors import NARROW, PANEL
-from fastmlp.kernels.step import record as places
 from fastmlp.losses import LOSSES, output_of
 
 # Samples per step of prediction: their activations in one panel take 32 KB, which fits into the first-level cache.
@@ -144,7 +143,7 @@ class MLP:
         packed, threads = x.shape[0] >= CHUNK, resolve(self.threads)
         return Executor(
             self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads,
-            settings={places.DELTA: self.delta},
+            settings={"delta": self.delta},
         )  # fmt: skip
 
     def _check_features(self, x, name: str = "x") -> np.ndarray:

@@ -30,7 +30,6 @@ from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import Parameters, initial_parameters
 from fastmlp.engine.threads import resolve
 from fastmlp.initializers import INITS
-from fastmlp.kernels.step import record as places
 from fastmlp.losses import ELEMENTWISE, LOSSES
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
@@ -256,7 +255,7 @@ def train(
 
     run = Executor(
         parameters, activations, loss, min(batch_size, x.shape[0]), has_bias, optimizer, n_threads,
-        regularization=regularization, settings={places.SMOOTHING: label_smoothing, places.DELTA: delta},
+        regularization=regularization, settings={"smoothing": label_smoothing, "delta": delta},
         seed=int(dropout_rng.integers(0, 2**62)),
     )  # fmt: skip
     run.announces_compiling = progress is not False

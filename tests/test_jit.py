@@ -35,8 +35,8 @@ from fastmlp.kernels import jit
 @jit.kernel
 def halve(x):
     return x / 2
-@jit.entry(1)
-def nothing(x):
+@jit.region
+def nothing(record_address, kind, layer, first, last, thread):
     pass
 assert nothing.address != 0
 print(jit.CACHE_FOLDER, halve(0.5), bool(jit.cached_files()))

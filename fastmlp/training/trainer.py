@@ -16,7 +16,6 @@ from fastmlp.data.targets import check_sample_weight, take_targets
 from fastmlp.engine.executor import Executor
 from fastmlp.engine.threads import resolve
 from fastmlp.engine.workspace import pack
-from fastmlp.kernels.step import record as places
 from fastmlp.kernels.step.record import Targets
 from fastmlp.model import MLP, Metrics
 from fastmlp.optimizers import SGD, Optimizer
@@ -128,7 +127,7 @@ def flush_subnormals(run: Executor) -> None:
     times with Adam.  Their effect on a step is below float32's rounding.
     """
     arguments: dict[str, Any] = run.arguments
-    if arguments["optimizer"].settings().get(places.EPSILON, 1.0) >= _SMALLEST_EPSILON:
+    if arguments["optimizer"].settings().get("epsilon", 1.0) >= _SMALLEST_EPSILON:
         state = run.network.state
         state[np.abs(state) < _TINY] = 0
 
@@ -142,11 +141,11 @@ class Moment(NamedTuple):
 
     @classmethod
     def of(cls, run: Executor, rng: np.random.Generator) -> Moment:
-        return cls(run.network.state.copy(), int(run.context[places.N_UPDATES]), rng.bit_generator.state)
+        return cls(run.network.state.copy(), run.n_updates, rng.bit_generator.state)
 
     def restore(self, run: Executor, rng: np.random.Generator) -> None:
         run.network.state[:] = self.state
-        run.context[places.N_UPDATES] = self.updates
+        run.n_updates = self.updates
         rng.bit_generator.state = self.random
 
 
@@ -232,7 +231,7 @@ class Course:
         state = {
             "entropy": str(self.entropy),
             "rng": self.rng.bit_generator.state,
-            "updates": int(self.run.context[places.N_UPDATES]),
+            "updates": self.run.n_updates,
             "done": self.done,
             "largest_rate": self.largest_rate,
         }
@@ -243,7 +242,7 @@ class Course:
         self.model._parameters.buffer[:] = saved._parameters.buffer
         self._pack()
         self.run.network.state[:] = arrays["state"]
-        self.run.context[places.N_UPDATES] = state["updates"]
+        self.run.n_updates = state["updates"]
         self.rng.bit_generator.state = state["rng"]
         self.model.history = saved.history
         self.done, self.largest_rate = state["done"], state["largest_rate"]
@@ -253,7 +252,7 @@ class Course:
         rate = self.learning_rate
         if not isinstance(rate, float):
             rate = self.largest_rate or None  # of one step of warming up it is 0
-        updates = int(self.run.context[places.N_UPDATES])
+        updates = self.run.n_updates
         arguments = {**self.run.arguments, "batch_size": batch_size}
         return Pause(arguments, rate, self.run.network.state, updates, self.rng)
 
@@ -271,7 +270,7 @@ class Pause:
     run: Executor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        updates = self.updates if self.run is None else int(self.run.context[places.N_UPDATES])
+        updates = self.updates if self.run is None else self.run.n_updates
         return {**self.__dict__, "updates": updates, "run": None}  # a run is full of addresses
 
     def resume(self, model: MLP, batch_size: int, n_samples: int, optimizer: Optimizer | None = None) -> Executor:
@@ -286,11 +285,10 @@ class Pause:
                 model._parameters, model.activations, model.loss, **{**self.arguments, "batch_size": batch_size}
             )
             run.network.state[:] = self.state
-            run.context[places.N_UPDATES] = self.updates if self.run is None else self.run.context[places.N_UPDATES]
+            run.n_updates = self.updates if self.run is None else self.run.n_updates
             self.run, self.state = run, run.network.state
         else:
-            for place, value in self.arguments["optimizer"].settings().items():
-                self.run.settings[place] = value
+            self.run.set_optimizer(self.arguments["optimizer"])
         pack(self.run.network, model._parameters)
         return self.run
 
@@ -311,7 +309,7 @@ def partial_fit(
         if model._pause is None:
             arguments = {
                 "batch_size": 128, "has_bias": model.has_bias, "optimizer": SGD(), "threads": resolve(model.threads),
-                "settings": {places.DELTA: model.delta},
+                "settings": {"delta": model.delta},
             }  # fmt: skip
             model._pause = Pause(arguments, None, np.zeros(0, np.float32), 0, np.random.default_rng())
         pause = model._pause
