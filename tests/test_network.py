@@ -259,6 +259,47 @@ def test_a_second_network_adds_no_signature_to_any_kernel(monkeypatch):
     assert compiled() == before
 
 
+def unknown_kind(field, region):
+    """Have a region called that does not do what it is asked for."""
+    return lambda run: run._set(**{field: region.address})
+
+
+UNKNOWN = {
+    "mode": lambda run: run._set(mode=99),
+    "rows_kind": lambda run: run._set(rows_kind=99),
+    "first_forward": unknown_kind("first_forward", regions.inner_backward),
+    "inner_forward": unknown_kind("inner_forward", regions.dense_first_forward),
+    "loss_rows": unknown_kind("loss_rows", regions.weigh_rows),
+    "weigh_rows": unknown_kind("weigh_rows", regions.finish_tiles),
+    "first_update": unknown_kind("first_update", regions.cross_entropy_rows),
+    "inner_backward": unknown_kind("inner_backward", regions.deferred_update),
+    "deferred_update": unknown_kind("deferred_update", regions.grouped_first_forward),
+}
+
+
+@pytest.mark.parametrize("code", UNKNOWN)
+@pytest.mark.parametrize("batch_size", [1, 30])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_regions_do_not_know_makes_the_loss_nan(code, batch_size, form, monkeypatch):
+    run = make_run(*data(30), hidden=(33, 20), batch_size=batch_size, form=form)
+    pointed, before = run._point_regions, arrays_of(run)
+    monkeypatch.setattr(run, "_point_regions", lambda mode: (pointed(mode), UNKNOWN[code](run)))
+    sums = run.train(np.arange(30), np.full(30, 0.1, np.float32))
+    assert len(sums) == 1 or code == "mode"  # training stops at once, whatever another mode does goes on
+    assert np.isnan(sums[:, epoch.RECORD_LOSS]).all()
+    for got, want in zip(arrays_of(run), before):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("code", ["first_forward", "inner_forward"])
+def test_what_regions_do_not_know_makes_predictions_nan(code, monkeypatch):
+    run, (flat, outputs) = make_run(*data(30)), padded_outputs(30, 4)
+    pointed = run._point_regions
+    monkeypatch.setattr(run, "_point_regions", lambda mode: (pointed(mode), UNKNOWN[code](run)))
+    run.predict(30, flat)
+    assert np.isnan(outputs).all()
+
+
 @pytest.mark.skipif(not config.BOUNDSCHECK or config.DISABLE_JIT, reason="ranges are checked under NUMBA_BOUNDSCHECK=1")
 @pytest.mark.parametrize("array", ["workspace", "parameters", "data", "labels", "layers"])
 def test_regions_report_what_is_out_of_bounds(array, monkeypatch):

@@ -3,9 +3,9 @@
 A `Layout` lists the fields once.  From it come a NumPy structured dtype, for Python, and a Numba type, for kernels, so
 that neither side counts positions.  A field is a number, an array (its address and its size), or another record.
 
-Numba's own type for structured dtypes compiles in the same time, but its name spells out every field and is part of the
-name of every function that takes one: two regions' compiled code took 801 KB in the cache, and takes 681 KB so.  It also
-gives addresses where an array is meant, and has no records within records.
+Numba's own type for structured dtypes compiles in the same time, but its name spells out every field and is part of
+the name of every function that takes one: the compiled code of two regions took 801 KB in the cache, and takes 681 KB
+with this one.  It also has addresses in place of arrays, and no records within records.
 """
 
 import ctypes
