@@ -25,7 +25,10 @@ Rule = namedtuple(
 
 @inline_llvm
 def is_sgd(rule):
-    return rule == PLAIN or rule == MOMENTUM or rule == NESTEROV
+    """Return whether a rule is one of SGD's."""
+    if rule == PLAIN or rule == MOMENTUM:  # noqa: SIM109, Numba
+        return True
+    return rule == NESTEROV
 
 
 @inline_llvm
