@@ -74,13 +74,12 @@ def _dense(function):
     def make(batch_size, n_in, n_out):
         from fastmlp.data.encoding import rows_of
         from fastmlp.kernels.ops import dense, gather
-        from fastmlp.kernels.step.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, layout = run.network, run.network.layout
         inp, out, weight = _matrices(run, batch_size)
         gather.gather(network.workspace, inp, rows_of(x, "auto"), samples, 0, 0, batch_size)
-        bias = int(network.layers[BIAS])
+        bias = int(network.layers[0].bias)
         if function == "dense_forward":
             return lambda: dense.dense_forward(
                 network.workspace, out, inp, network.parameters, weight, bias, 0, layout.scratch, 0, dense.tiles(out),
@@ -168,13 +167,12 @@ def _sparse(function):
         from fastmlp.data.encoding import rows_of
         from fastmlp.engine import workspace
         from fastmlp.kernels.ops import grouped, sparse
-        from fastmlp.kernels.step.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, layout = run.network, run.network.layout
         _, out, weight = _matrices(run, batch_size)
         rows, entries = rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
-        bias, strips = int(network.layers[BIAS]), grouped.count_strips(out)
+        bias, strips = int(network.layers[0].bias), grouped.count_strips(out)
 
         def find_nonzeros():
             sparse.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
@@ -227,12 +225,11 @@ def _more(function):
         from fastmlp.kernels.ops.optimizers import ADAM, Rule
         from fastmlp.kernels.simd.processors import NARROW
         from fastmlp.kernels.step import penalties
-        from fastmlp.kernels.step.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, layout = run.network, run.network.layout
         inp, out, weight = _matrices(run, batch_size)
-        work, parameters, bias = network.workspace, network.parameters, int(network.layers[BIAS])
+        work, parameters, bias = network.workspace, network.parameters, int(network.layers[0].bias)
         state = np.zeros(3 * parameters.size, np.float32)
         slope, strips = np.zeros(2 * work.size, np.float32), -(-n_out // int(NARROW))
         slope[: work.size] = work

@@ -23,7 +23,6 @@ from fastmlp.engine.training_state import TrainingState, flush_subnormals
 from fastmlp.errors import DivergenceError
 from fastmlp.io.state import ModelState
 from fastmlp.kernels.ops.gather import KINDS
-from fastmlp.kernels.step import record as places
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import SGD, Optimizer
 
@@ -166,7 +165,7 @@ class MLP:
         packed, threads = x.shape[0] >= CHUNK, resolve(self.threads)
         return Executor(
             self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads,
-            settings={places.DELTA: self.delta},
+            settings={"delta": self.delta},
         )  # fmt: skip
 
     def _check_features(self, x, name: str = "x") -> np.ndarray:
@@ -339,7 +338,7 @@ class MLP:
         """Return the state of a model from elsewhere, which trains with plain SGD."""
         arguments = {
             "batch_size": 128, "has_bias": self.has_bias, "optimizer": SGD(), "threads": resolve(self.threads),
-            "settings": {places.DELTA: self.delta},
+            "settings": {"delta": self.delta},
         }  # fmt: skip
         return TrainingState(arguments, np.random.default_rng())
 

@@ -13,7 +13,6 @@ import numpy as np
 from fastmlp.checks import check_field, check_fraction
 from fastmlp.kernels.ops.optimizers import ADAGRAD, ADAM, ADAMW, NADAM, NESTEROV, PLAIN, RMSPROP
 from fastmlp.kernels.ops.optimizers import MOMENTUM as WITH_MOMENTUM
-from fastmlp.kernels.step.record import BETA, EPSILON, MOMENTUM, RATE_DECAY, WEIGHT_DECAY
 
 
 class Optimizer:
@@ -41,8 +40,8 @@ class Optimizer:
         """The optimizer that a solver of `fastmlp.MLPClassifier` is; `eps` fits the scale of our gradients."""
         return cls(eps=eps, weight_decay=weight_decay)  # type: ignore[call-arg]
 
-    def settings(self) -> dict[int, float]:
-        """Return the settings for the kernels, by position."""
+    def settings(self) -> dict[str, float]:
+        """Return the settings for the kernels, by the names of the record's fields."""
         raise NotImplementedError
 
     def _check(self, *names: str) -> None:
@@ -102,8 +101,8 @@ class SGD(Optimizer):
     def n_state_arrays(self) -> int:  # type: ignore[override, misc]
         return 0 if self.rule == PLAIN else 1
 
-    def settings(self) -> dict[int, float]:
-        return {MOMENTUM: self.momentum, WEIGHT_DECAY: self.weight_decay}
+    def settings(self) -> dict[str, float]:
+        return {"momentum": self.momentum, "weight_decay": self.weight_decay}
 
 
 @dataclass(frozen=True)
@@ -142,9 +141,9 @@ class Adam(Optimizer):
         self._check("weight_decay")
         self._check_eps()
 
-    def settings(self) -> dict[int, float]:
+    def settings(self) -> dict[str, float]:
         first, second = self.betas
-        return {MOMENTUM: first, BETA: second, EPSILON: self.eps, WEIGHT_DECAY: self.weight_decay}
+        return {"momentum": first, "beta": second, "epsilon": self.eps, "weight_decay": self.weight_decay}
 
 
 @dataclass(frozen=True)
@@ -191,8 +190,8 @@ class NAdam(Adam):
         super().__post_init__()
         self._check("momentum_decay")
 
-    def settings(self) -> dict[int, float]:
-        return {**super().settings(), RATE_DECAY: self.momentum_decay}
+    def settings(self) -> dict[str, float]:
+        return {**super().settings(), "rate_decay": self.momentum_decay}
 
 
 @dataclass(frozen=True)
@@ -225,8 +224,8 @@ class RMSprop(Optimizer):
         self._check("weight_decay")
         self._check_eps()
 
-    def settings(self) -> dict[int, float]:
-        return {MOMENTUM: self.momentum, BETA: self.alpha, EPSILON: self.eps, WEIGHT_DECAY: self.weight_decay}
+    def settings(self) -> dict[str, float]:
+        return {"momentum": self.momentum, "beta": self.alpha, "epsilon": self.eps, "weight_decay": self.weight_decay}
 
 
 @dataclass(frozen=True)
@@ -255,8 +254,8 @@ class Adagrad(Optimizer):
         self._check("lr_decay", "weight_decay")
         self._check_eps()
 
-    def settings(self) -> dict[int, float]:
-        return {RATE_DECAY: self.lr_decay, EPSILON: self.eps, WEIGHT_DECAY: self.weight_decay}
+    def settings(self) -> dict[str, float]:
+        return {"rate_decay": self.lr_decay, "epsilon": self.eps, "weight_decay": self.weight_decay}
 
 
 # The table: names in `fastmlp.train` and of the estimators' solvers.  To add one: a code and the arithmetic in

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastmlp import checks
-from fastmlp.kernels.step import record as places
 
 
 class Regularization(NamedTuple):
@@ -34,14 +33,9 @@ class Regularization(NamedTuple):
         """Whether the full gradient is needed before any parameter is updated."""
         return any((self.l1, self.l2, self.clip_norm, self.max_norm))
 
-    def settings(self) -> dict[int, float]:
-        """Return the settings for the kernels, by position."""
-        return {
-            places.L1: self.l1,
-            places.L2: self.l2,
-            places.CLIP_NORM: self.clip_norm,
-            places.MAX_NORM: self.max_norm,
-        }
+    def settings(self) -> dict[str, float]:
+        """Return the settings for the kernels, by the names of the record's fields."""
+        return {"l1": self.l1, "l2": self.l2, "clip_norm": self.clip_norm, "max_norm": self.max_norm}
 
 
 def dropout_threshold(rate: float) -> int:

@@ -17,7 +17,7 @@ from fastmlp.train import train
 
 def warmup() -> None:
     """Compile every kernel, or load it from the cache, and try whether lists are packed correctly."""
-    compile_regions([region.name for region in vars(regions).values() if isinstance(region, jit.entry)])
+    compile_regions([region.name for region in vars(regions).values() if isinstance(region, jit.region)])
     x, y = np.eye(256, 64, dtype=np.float32), np.arange(256) % 2  # floats that are mostly zero
     for threads in {1, resolve(None)}:  # steps large enough to be worth two threads
         train(x, y, hidden=(64,), epochs=1, threads=threads, progress=False).predict_proba(x)

@@ -9,7 +9,6 @@ from test_network import data, make_run
 
 import fastmlp
 from fastmlp.engine.bounds import call_checked
-from fastmlp.kernels.step import record as places
 
 pytestmark = pytest.mark.skipif(
     not config.BOUNDSCHECK or config.DISABLE_JIT, reason="ranges are checked under NUMBA_BOUNDSCHECK=1"
@@ -17,16 +16,16 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("array", [places.WORKSPACE, places.PARAMETERS, places.DATA])
+@pytest.mark.parametrize("array", ["workspace", "parameters", "data"])
 def test_training_raises_what_regions_find(array, threads, monkeypatch):
     monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
     run = make_run(*data(30), batch_size=30, threads=threads)
-    hook, size = sys.unraisablehook, run.context[array + 1]
-    run.context[array + 1] = 2  # as if it were that short
+    hook, size = sys.unraisablehook, int(run.record[array]["size"])
+    run.record[array]["size"] = 2  # as if it were that short
     with pytest.raises(IndexError, match="out of bounds"):
         run.train(np.arange(30), np.full(1, 0.1, np.float32))
     assert sys.unraisablehook is hook
-    run.context[array + 1] = size
+    run.record[array]["size"] = size
     run.evaluate(30)
 
 
@@ -34,12 +33,12 @@ def test_predicting_a_single_row_raises_too():
     x, y = data(30)
     model = fastmlp.train(x, y, hidden=(5,), epochs=1, seed=0)
     want = model.predict(x[:1])
-    context = model._singles[x.dtype].run.context
-    size = context[places.WORKSPACE + 1]
-    context[places.WORKSPACE + 1] = 2
+    record = model._singles[x.dtype].run.record
+    size = int(record["workspace"]["size"])
+    record["workspace"]["size"] = 2
     with pytest.raises(IndexError, match="out of bounds"):
         model.predict(x[:1])
-    context[places.WORKSPACE + 1] = size
+    record["workspace"]["size"] = size
     np.testing.assert_array_equal(model.predict(x[:1]), want)
 
 

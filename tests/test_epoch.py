@@ -10,7 +10,7 @@ from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import initial_parameters
 from fastmlp.kernels import jit
 from fastmlp.kernels.step import epoch, regions
-from fastmlp.kernels.step.network import partition
+from fastmlp.kernels.step.network import Work, partition
 
 LABELLED = ["cross_entropy", "softmax_mse", "notebook"]
 NETWORKS = [((), "relu"), ((7,), "sigmoid"), ((33, 1), "tanh"), ((65, 20, 100), "relu")]
@@ -121,7 +121,7 @@ def test_a_second_network_compiles_nothing():
         return (
             len(epoch.train_steps.signatures),
             epoch.train_steps.stats,
-            [vars(region).get("callback") for region in vars(regions).values() if isinstance(region, jit.entry)],
+            [vars(region).get("callback") for region in vars(regions).values() if isinstance(region, jit.region)],
         )
 
     train((8,), 5, "cross_entropy", np.uint8, "relu")
@@ -135,7 +135,7 @@ def test_a_second_network_compiles_nothing():
 @pytest.mark.parametrize("units", [0, 1, 2, 5, 64])
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_shares_cover_all_units_once(units, threads):
-    parts = [partition(units, thread, threads) for thread in range(threads)]
+    parts = [partition(units, Work(thread, thread + 1, threads, thread)) for thread in range(threads)]
     assert [unit for first, last in parts for unit in range(first, last)] == list(range(units))
 
 

@@ -55,10 +55,11 @@ def test_rows_outside_of_the_share_are_left_alone(dtype, first, last):
     assert np.isnan(work.array[inp.start + 2 * inp.panel :]).all()
 
 
-def test_rows_of_an_unknown_kind_are_read_as_nan():
+@pytest.mark.parametrize("kind", [-1, 99])
+def test_rows_of_an_unknown_kind_are_read_as_nan(kind):
     work, samples = Memory(4_000), np.arange(4)
     for inside in (True, False):  # whole vectors, and the data's end
-        rows = rows_of(np.ones((5 if inside else 4, 19), np.float32), 1.0)._replace(kind=99)
+        rows = rows_of(np.ones((5 if inside else 4, 19), np.float32), 1.0)._replace(kind=kind)
         inp = work.panels(np.zeros((4, 19), np.float32))
         gather(work.array, inp, rows, samples, 0, 0, 4)
         assert np.isnan(work.read(inp)).all()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastmlp
+from fastmlp.kernels import jit
 from fastmlp.kernels.simd import processors
 
 # Compiles a kernel and a function that is called by address.
@@ -35,12 +36,21 @@ from fastmlp.kernels import jit
 @jit.kernel
 def halve(x):
     return x / 2
-@jit.entry(1)
-def nothing(x):
+@jit.region
+def nothing(record_address, kind, layer, first, last, thread):
     pass
 assert nothing.address != 0
 print(jit.CACHE_FOLDER, halve(0.5), bool(jit.cached_files()))
 """
+
+
+def test_a_region_with_other_arguments_is_refused():
+    with pytest.raises(TypeError, match=r"swapped must have the arguments .*'kind', 'layer'.*, got .*'layer', 'kind'"):
+
+        @jit.region
+        def swapped(record_address, layer, kind, first, last, thread):
+            pass
+
 
 WHERE = "from fastmlp.kernels import jit; print(jit.CACHE_FOLDER)"
 

@@ -207,7 +207,7 @@ def test_kernels_and_reference_agree_with_the_table():
     assert set(ELEMENTWISE) == set(reference.ELEMENTWISE)
     assert {CODES[name] for name in ELEMENTWISE} == set(losses.ELEMENTWISE)
     assert len(set(CODES.values())) == len(LOSSES)
-    assert set(CODES.values()) == set(regions.LOSS_ENTRIES)
+    assert set(CODES.values()) == set(regions.LOSS_REGIONS)
 
 
 def test_an_unknown_loss_of_elements_gives_nan():

@@ -19,12 +19,13 @@ from fastmlp.data.scaling import InputScale, check_input_scale
 from fastmlp.data.targets import encode_labels, encode_targets
 from fastmlp.engine.executor import Executor, padded_outputs
 from fastmlp.engine.parameters import initial_parameters
+from fastmlp.kernels.jit import REGION_ARGUMENTS
 from fastmlp.kernels.ops.dense import ceil_div, strips, tiles
 from fastmlp.kernels.ops.grouped import LIST_CAPACITY, count_strips
 from fastmlp.kernels.simd.processors import NARROW, PANEL
 from fastmlp.kernels.step import epoch, regions
-from fastmlp.kernels.step import record as places
-from fastmlp.kernels.step.network import SCRATCH, output_of, partition
+from fastmlp.kernels.step.network import SCRATCH, Work, output_of, partition
+from fastmlp.kernels.step.record import TRAIN
 from fastmlp.losses import ELEMENTWISE, LOSSES
 
 RNG = np.random.default_rng(0)
@@ -125,22 +126,26 @@ def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidd
     check_steps(x, y, min(batch_size, n), hidden, loss, form, sgd)
 
 
+def call(address, record, kind, layer, first, last, thread):
+    """Call a region."""
+    arguments = [int(value) for value in (record.ctypes.data, kind, layer, first, last, thread)]
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(REGION_ARGUMENTS))(int(address))(*arguments)
+
+
 def step_by_regions(run, order, threads):
     """One step as `train_steps` does it, with the threads' parts one after the other, in the order of `threads`."""
-    context, n_threads, last = run.context, len(threads), len(run.parameters.weights) - 1
-    run._point(places.SAMPLES, order)
-    context[[places.START, places.SIZE]] = 0, len(order)
-    run._point_regions(places.TRAIN)
-    run.settings[places.LEARNING_RATE] = 0.05
-    steps = [(places.FIRST_FORWARD, regions.INPUT, 0)] if context[places.HAS_INPUT] else []
-    steps += [(places.FIRST_FORWARD, regions.FORWARD, 0)]
-    steps += [(places.INNER_FORWARD, regions.FORWARD, layer) for layer in range(1, last)]
-    steps += [(places.INNER_FORWARD, regions.OUTPUT, last)]
-    steps += [(places.INNER_BACKWARD, regions.BACKWARD, layer) for layer in range(last, min(last, 1) - 1, -1)]
+    record, last = run.record, len(run.parameters.weights) - 1
+    run._point("samples", order)
+    run._point_regions(TRAIN)
+    run._set(start=0, size=len(order), learning_rate=0.05, n_parts=len(threads))
+    steps = [("first_forward", regions.INPUT, 0)] if record["has_input"] else []
+    steps += [("first_forward", regions.FORWARD, 0)]
+    steps += [("inner_forward", regions.FORWARD, layer) for layer in range(1, last)]
+    steps += [("inner_forward", regions.OUTPUT, last)]
+    steps += [("inner_backward", regions.BACKWARD, layer) for layer in range(last, min(last, 1) - 1, -1)]
     for region, kind, layer in steps:
-        call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(int(context[region]))
         for thread in threads:
-            call(kind, layer, context.ctypes.data, thread, n_threads)
+            call(record[region], record, kind, layer, thread, thread + 1, thread)
 
 
 @pytest.mark.parametrize("threads", [(0,), (0, 1), (1, 0), (2, 0, 1), (6, 5, 4, 3, 2, 1, 0)])
@@ -165,7 +170,7 @@ def test_threads_parts_cover_all_tiles_and_strips_once(threads, hidden):
     for layer in range(len(hidden) + 1):
         out = output_of(network, np.int64(layer), np.int64(30))
         for units in (tiles(out), strips(out), count_strips(out), ceil_div(out.rows, NARROW)):
-            parts = [partition(units, thread, threads) for thread in range(threads)]
+            parts = [partition(units, Work(thread, thread + 1, threads, thread)) for thread in range(threads)]
             assert [unit for first, last in parts for unit in range(first, last)] == list(range(units))
             assert max(last - first for first, last in parts) <= -(-units // threads)
 
@@ -254,12 +259,54 @@ def test_a_second_network_adds_no_signature_to_any_kernel(monkeypatch):
     assert compiled() == before
 
 
+def unknown_kind(field, region):
+    """Have a region called that does not do what it is asked for."""
+    return lambda run: run._set(**{field: region.address})
+
+
+UNKNOWN = {
+    "mode": lambda run: run._set(mode=99),
+    "rows_kind": lambda run: run._set(rows_kind=99),
+    "first_forward": unknown_kind("first_forward", regions.inner_backward),
+    "inner_forward": unknown_kind("inner_forward", regions.dense_first_forward),
+    "loss_rows": unknown_kind("loss_rows", regions.weigh_rows),
+    "weigh_rows": unknown_kind("weigh_rows", regions.finish_tiles),
+    "first_update": unknown_kind("first_update", regions.cross_entropy_rows),
+    "inner_backward": unknown_kind("inner_backward", regions.deferred_update),
+    "deferred_update": unknown_kind("deferred_update", regions.grouped_first_forward),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of labels minus predictions that no loss has made
+@pytest.mark.parametrize("code", UNKNOWN)
+@pytest.mark.parametrize("batch_size", [1, 30])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_regions_do_not_know_makes_the_loss_nan(code, batch_size, form, monkeypatch):
+    run = make_run(*data(30), hidden=(33, 20), batch_size=batch_size, form=form)
+    pointed, before = run._point_regions, arrays_of(run)
+    monkeypatch.setattr(run, "_point_regions", lambda mode: (pointed(mode), UNKNOWN[code](run)))
+    sums = run.train(np.arange(30), np.full(30, 0.1, np.float32))
+    assert len(sums) == 1 or code == "mode"  # training stops at once, whatever another mode does goes on
+    assert np.isnan(sums[:, epoch.RECORD_LOSS]).all()
+    for got, want in zip(arrays_of(run), before):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("code", ["first_forward", "inner_forward"])
+def test_what_regions_do_not_know_makes_predictions_nan(code, monkeypatch):
+    run, (flat, outputs) = make_run(*data(30)), padded_outputs(30, 4)
+    pointed = run._point_regions
+    monkeypatch.setattr(run, "_point_regions", lambda mode: (pointed(mode), UNKNOWN[code](run)))
+    run.predict(30, flat)
+    assert np.isnan(outputs).all()
+
+
 @pytest.mark.skipif(not config.BOUNDSCHECK or config.DISABLE_JIT, reason="ranges are checked under NUMBA_BOUNDSCHECK=1")
-@pytest.mark.parametrize("array", [places.WORKSPACE, places.PARAMETERS, places.DATA, places.LABELS])
+@pytest.mark.parametrize("array", ["workspace", "parameters", "data", "labels", "layers"])
 def test_regions_report_what_is_out_of_bounds(array, monkeypatch):
     reports = []
     monkeypatch.setattr(sys, "unraisablehook", lambda report: reports.append(report.exc_value))
     run = make_run(*data(30), batch_size=30)
-    run.context[array + 1] = 2  # as if it were that short
+    run.record[array]["size"] = 2 if array != "layers" else 1  # as if it were that short
     step_by_regions(run, np.arange(30), (0,))
     assert any(isinstance(report, IndexError) for report in reports)

@@ -159,3 +159,11 @@ def test_lists_of_a_csr_matrix_are_those_of_an_array(n, n_features, parts, dtype
             np.testing.assert_array_equal(words & 255, samples[inside] - block * 128)
             for k in range(3):
                 np.testing.assert_array_equal(table[(words >> (8 * (k + 1))) & 255], values[inside, k])
+
+
+@pytest.mark.parametrize("sizes", [{"index_itemsize": 3}, {"itemsize": 2}])
+def test_entries_of_unknown_sizes_are_nan(sizes):
+    rows = rows_of(scipy.sparse.csr_matrix(np.eye(5, dtype=np.float32)), 1.0)._replace(**sizes)
+    entries = nonzeros_for(5, 5, 5)
+    sparse.copy_nonzeros(entries, rows, np.arange(5), 0, 0, 5)
+    assert np.isnan(entries.value[:5]).all()

@@ -30,29 +30,28 @@ def network_of(parameters, batch_size=33, n_state_arrays=1, **options):
 
 def spans(network, threads):
     """What lies in a network's workspace, and in its parameters: starts, and the room that kernels make use of."""
-    layout, rows = network.layout, network.layers.reshape(-1, kernels.TABLE_COLUMNS)
+    layout = network.layout
     work = {
-        layout.input: -(-int(network.layers[kernels.N_IN]) // PANEL) * layout.input_panel,
+        layout.input: -(-int(network.layers[0].n_in) // PANEL) * layout.input_panel,
         layout.table: 256, layout.zeros: PANEL, layout.rows: 3 * layout.capacity,
     }  # fmt: skip
     work |= {layout.scratch + t * kernels.SCRATCH: max(ROWS * WIDE, 3 * PANEL) for t in range(threads)}
     weights = {}
-    for layer, row in enumerate(rows):
-        n_in, n_out = int(row[kernels.N_IN]), int(row[kernels.N_OUT])
-        work[row[kernels.OUTPUT]] = -(-n_out // PANEL) * row[kernels.OUTPUT_PANEL]
-        if layer > 0:
-            work[row[kernels.TRANSPOSED]] = -(-n_in // PANEL) * PANEL * -(-n_out // NARROW) * NARROW
-        weights[row[kernels.WEIGHT]] = -(-n_out // PANEL) * row[kernels.WEIGHT_PANEL]
-        weights[row[kernels.BIAS]] = -(-n_out // NARROW) * NARROW
+    for number, layer in enumerate(network.layers):
+        n_in, n_out = int(layer.n_in), int(layer.n_out)
+        work[layer.output] = -(-n_out // PANEL) * layer.output_panel
+        if number > 0:
+            work[layer.transposed] = -(-n_in // PANEL) * PANEL * -(-n_out // NARROW) * NARROW
+        weights[layer.weight] = -(-n_out // PANEL) * layer.weight_panel
+        weights[layer.bias] = -(-n_out // NARROW) * NARROW
     return work, weights
 
 
 def check_table(network, parameters):
-    rows = network.layers.reshape(-1, kernels.TABLE_COLUMNS)
-    for row, weight, bias in zip(rows, parameters.weights, parameters.biases):
-        place = row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW]]
-        np.testing.assert_array_equal(read(network.parameters, dense.Matrix(*place, *weight.shape)), weight)
-        np.testing.assert_array_equal(network.parameters[row[kernels.BIAS] :][: len(bias)], bias)
+    for layer, weight, bias in zip(network.layers, parameters.weights, parameters.biases):
+        at = dense.Matrix(layer.weight, layer.weight_panel, layer.weight_row, *weight.shape)
+        np.testing.assert_array_equal(read(network.parameters, at), weight)
+        np.testing.assert_array_equal(network.parameters[layer.bias :][: len(bias)], bias)
 
 
 @pytest.mark.parametrize("widths", WIDTHS)

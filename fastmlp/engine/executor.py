@@ -23,10 +23,9 @@ from fastmlp.kernels.ops.grouped import GROUP
 from fastmlp.kernels.ops.losses import NOTEBOOK
 from fastmlp.kernels.ops.optimizers import DEFER
 from fastmlp.kernels.simd.processors import NARROW, STRIP, WIDE
+from fastmlp.kernels.simd.records import set_array
 from fastmlp.kernels.step import epoch, regions
-from fastmlp.kernels.step import record as places
-from fastmlp.kernels.step.network import SLOPE_AT, TABLE_COLUMNS
-from fastmlp.kernels.step.record import EVALUATE, PREDICT, TRAIN
+from fastmlp.kernels.step.record import EVALUATE, PREDICT, RECORD, TRAIN
 from fastmlp.losses import CODES
 from fastmlp.memory import aligned_zeros, round_up
 from fastmlp.optimizers import SGD, Optimizer
@@ -69,7 +68,7 @@ class Executor:
     regularization : Regularization, optional
         Of training.
     settings : dict
-        More of the kernels' settings, by their places: the loss's.
+        Fields of the record that the loss needs, by name: "delta" and "smoothing".
     seed : int
         Of dropout, 62 bits.
     """
@@ -85,7 +84,7 @@ class Executor:
         threads: int = 1,
         packed: bool = True,
         regularization: Regularization | None = None,
-        settings: dict[int, float] | None = None,
+        settings: dict[str, float] | None = None,
         seed: int = 0,
     ):
         self.packed, self.trains = packed, optimizer is not None
@@ -103,33 +102,42 @@ class Executor:
         )  # fmt: skip
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
         self.steps_per_call, self.tuner = max(1, int(FLOP_PER_CALL / self.flop)), ThreadTuner(self.flop)
-        self.settings = np.zeros(places.N_SETTINGS, np.float32)
-        self.settings[places.DELTA] = 1
-        for place, value in {**optimizer.settings(), **regularization.settings(), **(settings or {})}.items():
-            self.settings[place] = value
         self.lists, self.entries = lists_for(0, batch_size), nonzeros_for(0, 0, 0)
         self.announces_compiling = False  # on standard error
         self.windows: DenseWindows | None = None
         self.folded: InputScale | None = None  # of which the packed first bias has the offset
-        self.context = np.zeros(places.CONTEXT, np.int64)
-        network, context = self.network, self.context
-        self._point(places.PARAMETERS, network.parameters)
-        self._point(places.STATE, network.state)
-        self._point(places.WORKSPACE, network.workspace)
-        self._point(places.LAYERS, network.layers)
-        self._point(places.SETTINGS, self.settings)
-        context[places.PLACES : places.PLACES + len(network.layout)] = network.layout
-        context[places.LOSS_CODE], context[places.BATCH_SIZE] = self.loss, batch_size
-        context[places.UPDATE_RULE] = optimizer.rule
-        context[places.RULE_CODE] = DEFER if regularization.needs_full_gradient else optimizer.rule
-        context[places.INPUT_DROPPED], context[places.DROPOUT_SEED] = (
-            dropout_threshold(regularization.input_dropout),
-            seed,
-        )
+        self.record = RECORD.zeros()  # what the kernels read
+        for field in ("parameters", "state", "workspace", "layers"):
+            self._point(field, getattr(self.network, field))
+        self._set(
+            layout=self.network.layout, loss=self.loss, batch_size=batch_size, delta=1, dropout_seed=seed,
+            rule=DEFER if regularization.needs_full_gradient else optimizer.rule, update_rule=optimizer.rule,
+            input_dropout_threshold=dropout_threshold(regularization.input_dropout),
+        )  # fmt: skip
+        self._set(**optimizer.settings(), **regularization.settings())
+        self._set(**settings or {})
 
-    def _point(self, place: int, array: np.ndarray) -> None:
+    def _set(self, **values) -> None:
+        """Set fields of the record."""
+        for field, value in values.items():
+            self.record[field] = value
+
+    def _point(self, field: str, array: np.ndarray) -> None:
         """Tell the kernels where an array is; this object has to keep it alive."""
-        self.context[place : place + 2] = array.ctypes.data, array.size
+        set_array(RECORD, self.record, field, array)
+
+    def set_optimizer(self, optimizer: Optimizer) -> None:
+        """Continue with the settings of an optimizer that has the same update rule."""
+        self._set(**optimizer.settings())
+
+    @property
+    def n_updates(self) -> int:
+        """How many times the parameters have been updated."""
+        return int(self.record["n_updates"])
+
+    @n_updates.setter
+    def n_updates(self, value: int) -> None:
+        self.record["n_updates"] = value
 
     def set_data(
         self, x, input_scale, targets=None, sparse: bool | None = None, repeated: bool = True,
@@ -193,23 +201,21 @@ class Executor:
         elif self.input_path == "sparse" and self.entries.room < n_features + NARROW:
             self.entries = nonzeros_for(n_features, self.batch_size, n_features)
         self.targets = targets
-        rows, lists, context = self.rows, self.lists, self.context
-        self.settings[places.SCALE] = rows.scale
-        for place, array in (
-            (places.DATA, rows.data), (places.INDICES, rows.indices), (places.STARTS, rows.starts),
-            (places.OFFSETS, lists.offsets), (places.COUNT, lists.count), (places.WORDS, lists.words),
-        ):  # fmt: skip
-            self._point(place, array)
+        rows, lists = self.rows, self.lists
+        for field in ("data", "indices", "starts"):
+            self._point(field, getattr(rows, field))
+        for field in ("offsets", "count", "words"):
+            self._point(field, getattr(lists, field))
         self._point_entries()
         if targets is not None:
-            self._point(places.LABELS, targets.labels)
-            self._point(places.VALUES, targets.values)
-            self._point(places.SAMPLE_WEIGHTS, targets.weights)
-        context[places.ROWS_KIND : places.ROOM] = (
-            rows.kind, rows.itemsize, rows.row_bytes, rows.stride, rows.index_itemsize, lists.groups,
+            self._point("labels", targets.labels)
+            self._point("values", targets.values)
+            self._point("sample_weights", targets.weights)
+        self._set(
+            rows_kind=rows.kind, itemsize=rows.itemsize, row_bytes=rows.row_bytes, stride=rows.stride, scale=rows.scale,
+            index_itemsize=rows.index_itemsize, groups=lists.groups, prepares=prepares,
+            has_input=prepares or self.input_path != "dense", first_unit=WIDE if self.input_path == "dense" else STRIP,
         )  # fmt: skip
-        context[places.PREPARES], context[places.HAS_INPUT] = prepares, self.input_path != "dense" or prepares
-        context[places.FIRST_UNIT] = WIDE if self.input_path == "dense" else STRIP
 
     @staticmethod
     def _check_path(input_path: str | None, taken: str) -> None:
@@ -222,14 +228,9 @@ class Executor:
 
     def _point_entries(self) -> None:
         """Tell the kernels where entries are."""
-        entries = self.entries
-        for place, array in (
-            (places.BEGIN, entries.begin), (places.END, entries.end), (places.FEATURE, entries.feature),
-            (places.VALUE, entries.value), (places.UNTIL, entries.until), (places.TOUCHED, entries.touched),
-            (places.OFFSET_FACTOR, entries.sample_offset),
-        ):  # fmt: skip
-            self._point(place, array)
-        self.context[places.ROOM] = entries.room
+        for field in ("begin", "end", "feature", "value", "until", "touched", "sample_offset", "factor"):
+            self._point(field, getattr(self.entries, field))
+        self.record["room"] = self.entries.room
 
     def _make_room(self, most: int) -> None:
         """Have room for the entries of a batch of a CSR matrix, at most so many, which lie behind each other."""
@@ -248,50 +249,48 @@ class Executor:
             self.standard = np.concatenate([padded(part, np.float64) for part in input_scale])
         elif own:
             self.factor = padded(input_scale.factor)
-        self._point(places.INPUT_STANDARD, self.standard)
-        self._point(places.INPUT_FACTOR, self.factor)
-        return own or bool(self.context[places.INPUT_DROPPED])
+        self._point("input_standard", self.standard)
+        self._point("input_factor", self.factor)
+        return own or bool(self.record["input_dropout_threshold"])
 
     def _set_first_bias(self) -> None:
         """Put the first bias, with what is folded into it, where the kernels look for it."""
         if self.folded is not None:
             set_bias(self.network, 0, shifted_bias(self.parameters, self.folded))
 
-    def _regions(self, mode: int) -> dict[int, str]:
-        """The regions that a mode takes, by the places in the context where their addresses belong."""
+    def _regions(self, mode: int) -> dict[str, str]:
+        """The names of the regions that a mode takes, by the fields of the record where their addresses belong."""
         path, inner = INPUT_PATHS[self.input_path], "row" if self.batch_size == 1 else "inner"
-        names = {places.FIRST_FORWARD: f"{path}_first_forward", places.INNER_FORWARD: f"{inner}_forward"}
+        names = {"first_forward": f"{path}_first_forward", "inner_forward": f"{inner}_forward"}
         if mode == TRAIN:
-            names |= {places.FIRST_UPDATE: f"{path}_first_update", places.INNER_BACKWARD: f"{inner}_backward"}
-            if self.context[places.RULE_CODE] == DEFER:
-                names[places.UPDATE] = "deferred_update"
-        if self.network.layers[SLOPE_AT :: int(TABLE_COLUMNS)].any():
-            names[places.FINISH] = "finish_tiles"
+            names |= {"first_update": f"{path}_first_update", "inner_backward": f"{inner}_backward"}
+            if self.record["rule"] == DEFER:
+                names["deferred_update"] = "deferred_update"
+        if self.network.layers["slope"].any():
+            names["finish_forward"] = "finish_tiles"
         if mode != PREDICT:
-            names[places.LOSS] = regions.LOSS_ENTRIES[self.loss].name
-            if self.context[places.SAMPLE_WEIGHTS + 1]:
-                names[places.WEIGH] = "weigh_rows"
+            names["loss_rows"] = regions.LOSS_REGIONS[self.loss].name
+            if self.record["sample_weights"]["size"]:
+                names["weigh_rows"] = "weigh_rows"
         return names
 
     def _point_regions(self, mode: int) -> None:
         """Tell the kernels where the regions are that a mode takes, and compile those that are not yet."""
-        self.context[places.MODE] = mode
-        self.context[places.UPDATE] = self.context[places.WEIGH] = 0
         names = self._regions(mode)
         compile_regions(list(names.values()), self.announces_compiling)
-        for place, name in names.items():
-            self.context[place] = getattr(regions, name).address
+        addresses = {field: getattr(regions, name).address for field, name in names.items()}
+        self._set(mode=mode, **{"deferred_update": 0, "weigh_rows": 0, **addresses})
 
     def _steps(self, mode: int, order, rates, records, outputs) -> int:
         """Do the steps for the samples of `order`; returns how many were done before a loss that is not finite."""
         n_steps = self.n_steps(len(order))
-        self._point(places.SAMPLES, order)
+        self._point("samples", order)
         self._point_regions(mode)
         first = 0
         while first < n_steps:
             with thread_scope(self.threads, self.flop) as available:
                 threads, steps = self.tuner.next(available, min(self.steps_per_call, n_steps - first))
-                arguments = self.context, first, first + steps, rates, records, outputs
+                arguments = self.record.ctypes.data, first, first + steps, rates, records, outputs
                 call = epoch.train_steps if threads == 1 else epoch.train_steps_parallel
                 is_loaded, start = getattr(call, "signatures", True), time.perf_counter()
                 reached = call_checked(call, *arguments) if threads == 1 else call_checked(call, *arguments, threads)
@@ -374,20 +373,6 @@ class Executor:
         size = self.batch_size if self.windows is None else min(self.batch_size, self._window_size(mode))
         return -(-n_samples // size)
 
-    def set_optimizer(self, optimizer: Optimizer) -> None:
-        """Continue with the settings of an optimizer that has the same update rule."""
-        for place, value in optimizer.settings().items():
-            self.settings[place] = value
-
-    @property
-    def n_updates(self) -> int:
-        """How many times the parameters have been updated."""
-        return int(self.context[places.N_UPDATES])
-
-    @n_updates.setter
-    def n_updates(self, value: int) -> None:
-        self.context[places.N_UPDATES] = value
-
 
 class SingleRow:
     """Predicts one sample at a time: everything is prepared but the sample itself.
@@ -407,8 +392,8 @@ class SingleRow:
         run.set_data(self.x, input_scale)
         run.predict(1, self.flat)
         self.order = np.zeros(1, np.int64)
-        run._point(places.SAMPLES, self.order)
-        self.arguments = run.context, 0, 1, np.zeros(1, np.float32), _NO_RECORDS, self.flat
+        run._point("samples", self.order)
+        self.arguments = run.record.ctypes.data, 0, 1, np.zeros(1, np.float32), _NO_RECORDS, self.flat
 
     def predict(self, x: np.ndarray) -> np.ndarray | None:
         """Outputs (1, n_outputs), a copy; None if `x` may hold a number that is not finite."""

@@ -60,9 +60,10 @@ def _warn() -> None:
 
 
 def _pattern() -> np.ndarray:
-    """Return bytes (_SAMPLES, _FEATURES) in blocks of 16 x 48 that are filled more and more."""
+    """Return bytes (_SAMPLES, _FEATURES) in blocks of NARROW x NARROW groups that are filled more and more."""
     rng = np.random.default_rng(0)
-    filled = np.linspace(0.02, 0.98, _SAMPLES // 16 * 2).reshape(-1, 2).repeat(16, axis=0).repeat(48, axis=1)
+    n, columns = int(NARROW), int(NARROW * GROUP)
+    filled = np.linspace(0.02, 0.98, _SAMPLES // n * 2).reshape(-1, 2).repeat(n, axis=0).repeat(columns, axis=1)
     return (rng.integers(1, 256, filled.shape) * (rng.random(filled.shape) < filled)).astype(np.uint8)
 
 

@@ -50,31 +50,28 @@ def _workspace_layout(allocator: _Allocator, widths, capacity: int, threads: int
     )
 
 
-def _table(widths, activations, has_bias: bool, dropout, trains: bool) -> np.ndarray:
-    table = np.zeros((len(widths) - 1, kernels.TABLE_COLUMNS), np.int64)
-    table[:, kernels.N_IN] = widths[:-1]
-    table[:, kernels.N_OUT] = widths[1:]
-    table[:, kernels.ACTIVATION] = [ACTIVATIONS[name].code for name in activations]
-    table[:, kernels.FORWARD_CODE] = table[:, kernels.BACKWARD_CODE] = table[:, kernels.ACTIVATION]
-    table[:, kernels.HAS_BIAS] = has_bias
-    table[: len(dropout), kernels.DROPOUT_THRESHOLD] = [dropout_threshold(rate) for rate in dropout]
+def _layers(widths, activations, has_bias: bool, dropout, trains: bool) -> np.ndarray:
+    layers = kernels.LAYER.zeros(len(widths) - 1)
+    layers["n_in"], layers["n_out"] = widths[:-1], widths[1:]
+    layers["activation"] = [ACTIVATIONS[name].code for name in activations]
+    layers["forward_code"] = layers["backward_code"] = layers["activation"]
+    layers["has_bias"] = has_bias
+    layers["dropout_threshold"][: len(dropout)] = [dropout_threshold(rate) for rate in dropout]
     if trains:
-        keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (
-            table[:, kernels.DROPOUT_THRESHOLD] > 0
-        )
-        table[keeps, kernels.FORWARD_CODE], table[keeps, kernels.BACKWARD_CODE] = IDENTITY, SLOPE
-    return table
+        keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (layers["dropout_threshold"] > 0)
+        layers["forward_code"][keeps], layers["backward_code"][keeps] = IDENTITY, SLOPE
+    return layers
 
 
-def _packed_layout(table, parameters: Parameters) -> np.ndarray:
+def _packed_layout(layers, parameters: Parameters) -> np.ndarray:
     """Fill in the offsets of weights in panels and of biases; return an array with room for them."""
     allocator = _Allocator()
-    for row, (n_in, n_out) in zip(table, parameters.layer_shapes()):
+    for layer, (n_in, n_out) in zip(layers, parameters.layer_shapes()):
         # whole blocks of the transpose, and whole groups of the sparse kernels
         rows = round_up(n_in + int(GROUP) - 1, NARROW)
-        row[kernels.WEIGHT_PANEL], row[kernels.WEIGHT_ROW] = rows * PANEL, PANEL
-        row[kernels.WEIGHT] = allocator.take(_panels(n_out) * rows * PANEL)
-        row[kernels.BIAS] = allocator.take(_panels(n_out) * PANEL)
+        layer["weight_panel"], layer["weight_row"] = rows * PANEL, PANEL
+        layer["weight"] = allocator.take(_panels(n_out) * rows * PANEL)
+        layer["bias"] = allocator.take(_panels(n_out) * PANEL)
     return paged_zeros(allocator.size)
 
 
@@ -110,27 +107,26 @@ def network_for(
     """
     widths = parameters.widths
     capacity = round_up(batch_size, NARROW)
-    table, memory = _table(widths, activations, has_bias, dropout, trains), _Allocator()
+    layers, memory = _layers(widths, activations, has_bias, dropout, trains), _Allocator()
     if packed:
-        weights = _packed_layout(table, parameters)
+        weights = _packed_layout(layers, parameters)
     else:
         weights = parameters.buffer
-        for row, (weight, bias, stride) in zip(table, parameters.offsets):
-            row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW, kernels.BIAS]] = weight, PANEL, stride, bias
-    for row in table:
-        row[kernels.OUTPUT_PANEL], row[kernels.OUTPUT_ROW] = capacity * PANEL, PANEL
-        size = _panels(int(row[kernels.N_OUT])) * capacity * PANEL
-        row[kernels.OUTPUT] = memory.take(size)
-        if row[kernels.BACKWARD_CODE] == SLOPE:
-            row[kernels.SLOPE_AT] = memory.take(size) - row[kernels.OUTPUT]
-    for row in table[1:]:
-        row[kernels.TRANSPOSED] = memory.take(
-            _panels(int(row[kernels.N_IN])) * PANEL * round_up(int(row[kernels.N_OUT]), NARROW)
-        )
+        for layer, (weight, bias, row) in zip(layers, parameters.offsets):
+            layer["weight"], layer["weight_panel"], layer["weight_row"], layer["bias"] = weight, PANEL, row, bias
+    for layer in layers:
+        layer["output_panel"], layer["output_row"] = capacity * PANEL, PANEL
+        size = _panels(int(layer["n_out"])) * capacity * PANEL
+        layer["output"] = memory.take(size)
+        if layer["backward_code"] == SLOPE:
+            layer["slope"] = memory.take(size) - layer["output"]
+    for layer in layers[1:]:
+        size = _panels(int(layer["n_in"])) * PANEL * round_up(int(layer["n_out"]), NARROW)
+        layer["transposed"] = memory.take(size)
     layout = _workspace_layout(memory, widths, capacity, threads)
     memory.take(ROWS * PANEL)  # tiles read on behind the last matrix
     state = paged_zeros(n_state_arrays * weights.size)
-    network = kernels.Network(table.reshape(-1), weights, state, paged_zeros(memory.size), layout)
+    network = kernels.Network(layers.view(np.recarray), weights, state, paged_zeros(memory.size), layout)
     if packed:
         pack(network, parameters)
     return network
@@ -172,22 +168,20 @@ def set_table(network, table: np.ndarray):
 
 def set_bias(network, layer: int, bias: np.ndarray):
     """Put the bias of a layer of a packed network in place of the one it has."""
-    start = network.layers.reshape(-1, kernels.TABLE_COLUMNS)[layer, kernels.BIAS]
+    start = network.layers["bias"][layer]
     network.parameters[start : start + len(bias)] = bias
 
 
 def _views(network, parameters: Parameters):
     """Pairs of a panel of a layer's packed weights and the columns of `parameters` that it holds; biases likewise."""
-    for row, weight, bias in zip(
-        network.layers.reshape(-1, kernels.TABLE_COLUMNS), parameters.weights, parameters.biases
-    ):
+    for layer, weight, bias in zip(network.layers, parameters.weights, parameters.biases):
         n_in, n_out = weight.shape
         for panel in range(_panels(n_out)):
-            start = row[kernels.WEIGHT] + panel * row[kernels.WEIGHT_PANEL]
+            start = layer["weight"] + panel * layer["weight_panel"]
             columns = weight[:, panel * PANEL : (panel + 1) * PANEL]
             packed = network.parameters[start : start + n_in * PANEL].reshape(n_in, PANEL)
             yield packed[:, : columns.shape[1]], columns
-        yield network.parameters[row[kernels.BIAS] : row[kernels.BIAS] + n_out], bias
+        yield network.parameters[layer["bias"] : layer["bias"] + n_out], bias
 
 
 def is_finite(network, parameters: Parameters) -> bool:

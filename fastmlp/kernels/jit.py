@@ -8,6 +8,7 @@ code depends on, and where no folder can be written kernels are compiled in memo
 import ctypes
 import functools
 import hashlib
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -86,6 +87,9 @@ def is_cache_writable() -> bool:
     return CACHE_FOLDER is not None and os.access(CACHE_FOLDER, os.W_OK)
 
 
+# Of all regions, see `fastmlp.kernels.step.regions`.
+REGION_ARGUMENTS = ("record_address", "kind", "layer", "first", "last", "thread")
+
 # No fastmath: sums of vectors have one order wherever they run, and NaN and infinity stay visible.
 _FLAGS = {"nogil": True, "error_model": "numpy"}
 
@@ -107,8 +111,8 @@ class _Compiler(_FunctionCompiler):
 
 
 def _is_for_python(options, args) -> bool:
-    """Whether Python may call a function with arguments of these types: not with spans, which only kernels have."""
-    return not options.get("forceinline") and "span(" not in str(args)
+    """Whether Python may call a function with arguments of these types: not with those that only kernels have."""
+    return not options.get("forceinline") and not any(name in str(args) for name in ("span(", "record("))
 
 
 class _Dispatcher(CPUDispatcher):
@@ -168,36 +172,34 @@ def inline_numba(function):
     return numba.njit(inline="always", **_FLAGS)(function)
 
 
-class entry:
-    """Decorate a function of `n` int64 that kernels call by its `address`.
+class region:
+    """Decorate a function that kernels call by its `address`, with the arguments REGION_ARGUMENTS, all of them int64.
 
     What is called by address is compiled once, and not again in each of its callers.  It is compiled, or loaded from
     CACHE_FOLDER, when its address is asked for first.
     """
 
-    def __init__(self, n: int):
-        self.n = n
+    SIGNATURE = numba.void(*[numba.int64] * len(REGION_ARGUMENTS))
 
-    def __call__(self, function):
+    def __init__(self, function):
         self.function, self.name = function, function.__name__
-        return self
+        arguments = tuple(inspect.signature(function).parameters)
+        if arguments != REGION_ARGUMENTS:
+            raise TypeError(f"{self.name} must have the arguments {REGION_ARGUMENTS}, got {arguments}")
 
     @property
     def is_ready(self) -> bool:
         """Whether it is compiled, here or in the cache."""
         if "address" in self.__dict__ or config.DISABLE_JIT:
             return True
-        return _FOLDER is not None and CodeCache(self.function, _FOLDER).has(self._signature())
-
-    def _signature(self):
-        return numba.void(*[numba.int64] * self.n)
+        return _FOLDER is not None and CodeCache(self.function, _FOLDER).has(self.SIGNATURE)
 
     @functools.cached_property
     def address(self) -> int:
         if config.DISABLE_JIT:
-            self.callback = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * self.n)(self.function)
+            self.callback = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(REGION_ARGUMENTS))(self.function)
             return ctypes.cast(self.callback, ctypes.c_void_p).value
-        signature = sigutils.normalize_signature(self._signature())
+        signature = sigutils.normalize_signature(self.SIGNATURE)
         # as numba.cfunc makes it
         self.callback = CFunc(self.function, signature, locals={}, options=dict(_FLAGS))
         if _FOLDER is not None:

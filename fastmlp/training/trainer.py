@@ -14,7 +14,6 @@ from fastmlp.engine.parameters import starting_parameters
 from fastmlp.engine.training_state import TrainingState, flush_subnormals
 from fastmlp.engine.workspace import pack
 from fastmlp.errors import DivergenceError
-from fastmlp.kernels.step import record as places
 from fastmlp.model import MLP, Metrics
 from fastmlp.training.checkpoints import Checkpoint, Checkpoints, pack_state, unpack_state
 from fastmlp.training.data import ArrayData, StreamData, split_validation
@@ -86,7 +85,7 @@ class Trainer:
         executor = Executor(
             model._parameters, model.activations, model.loss, min(settings.batch_size, settings.x.shape[0]),
             model.has_bias, settings.optimizer, settings.n_threads, regularization=settings.regularization,
-            settings={places.SMOOTHING: settings.label_smoothing, places.DELTA: settings.delta}, seed=seed,
+            settings={"smoothing": settings.label_smoothing, "delta": settings.delta}, seed=seed,
         )  # fmt: skip
         executor.announces_compiling = settings.progress is not False
         return executor

@@ -262,14 +262,14 @@ def bias_update(workspace, dout, parameters, state, bias, rule, scratch, first, 
 
 @kernel
 def transpose(workspace, weight_t, parameters, weight, first, last):
-    """weight_t = weight.T, for the blocks of 16 rows first..last-1 of weight
+    """weight_t = weight.T, for the blocks of NARROW rows first..last-1 of weight
 
     weight_t  (n_out, n_in)   overwritten, in workspace
     weight    (n_in, n_out)   read, in parameters
     """
     for block in range(first, last):
-        i = block * 16
-        for j in range(0, weight.columns, 16):
+        i = block * NARROW
+        for j in range(0, weight.columns, NARROW):
             transpose_block(
                 workspace,
                 element_offset(weight_t, j, i),

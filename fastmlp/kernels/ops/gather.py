@@ -92,7 +92,7 @@ def gather_standardized(workspace, inp, rows, scale, samples, start, first, last
 
     All in float64, and rounded once: in float32, numbers that are large beside their deviation would lose their digits.
     """
-    if rows.kind > FLOAT64:
+    if rows.kind < UINT8 or rows.kind > FLOAT64:
         for i in range(first, last):
             for c in range(0, inp.columns, NARROW):
                 store(splat(np.float32(np.nan)), workspace, element_offset(inp, i, c))
@@ -109,7 +109,7 @@ def gather_standardized(workspace, inp, rows, scale, samples, start, first, last
                 store(standardize_uint8(rows.data, here, scale, c), workspace, to)
             elif rows.kind == FLOAT32:
                 store(standardize_float32(rows.data, here, scale, c), workspace, to)
-            else:
+            elif rows.kind == FLOAT64:
                 store(standardize_float64(rows.data, here, scale, c), workspace, to)
 
 
@@ -120,7 +120,9 @@ def standardized_element(rows, at, scale, feature):
         return standardize_one_uint8(rows.data, at, scale, feature)
     if rows.kind == FLOAT32:
         return standardize_one_float32(rows.data, at, scale, feature)
-    return standardize_one_float64(rows.data, at, scale, feature)
+    if rows.kind == FLOAT64:
+        return standardize_one_float64(rows.data, at, scale, feature)
+    return np.float32(np.nan)
 
 
 @inline_llvm

@@ -25,6 +25,7 @@ from fastmlp.kernels.simd.addresses import address_of, int32s_at, int64s_at, pre
 from fastmlp.kernels.simd.packing import append_words
 from fastmlp.kernels.simd.processors import LANES, NARROW, PANEL, STRIP
 from fastmlp.kernels.simd.strips import (
+    BLOCK,
     GROUP,
     add_group,
     add_word,
@@ -40,10 +41,10 @@ from fastmlp.kernels.simd.strips import (
 )
 from fastmlp.kernels.simd.vector import get, load, put, store
 
-BLOCK = np.int64(128)  # samples of a list; a block's activations in one panel are 32 KB, and stay in L1
-LIST_CAPACITY = np.int64(144)  # words of a list: BLOCK, and 16 that are written behind its end
-HASH_SIZE = np.int64(1024)  # places for the 255 values that floats are coded by; a power of two
-GROUPS_PER_PASS = np.int64(16)  # lists are made for so many groups at a time
+LIST_CAPACITY = BLOCK + NARROW  # words of a list: up to NARROW, a register's lanes, are written behind its end
+HASH_SIZE = np.int64(1024)  # of the table of up to 255 values that floats are coded by: a power of two, a quarter full
+_GOLDEN = np.uint64(2654435761)  # 2**32 over the golden ratio: multiplicative hashing (Knuth)
+GROUPS_PER_PASS = NARROW  # lists are made for so many groups at a time: a multiple of LANES on every processor
 
 # A batch's lists.  The list of block b and group g is the i-th, i = b * groups + g: it has count[i] words, from
 # words[i * LIST_CAPACITY] on.  groups is a multiple of GROUPS_PER_PASS.  offsets: where the rows of the batch start,
@@ -79,7 +80,7 @@ def encode(out, first, stride, bits, n_features, keys, codes, values, count):
         for j in range(n_features):
             value = bits[i * n_features + j]
             if value != 0:
-                h = np.int64((np.uint64(value) * np.uint64(2654435761)) >> np.uint64(20)) & (HASH_SIZE - 1)
+                h = np.int64((np.uint64(value) * _GOLDEN) >> np.uint64(20)) & (HASH_SIZE - 1)
                 while keys[h] != value:
                     if keys[h] == 0:
                         if count == 256:
@@ -94,10 +95,10 @@ def encode(out, first, stride, bits, n_features, keys, codes, values, count):
 
 @kernel
 def locate(lists, rows, samples, start, batch_size, zero_row):
-    """lists.offsets = where the rows of samples[start : start + batch_size] start, then zero_row up to whole 16s"""
+    """lists.offsets = where the rows of samples[start : start + batch_size] start, then zero_row, up to whole NARROW"""
     for i in range(batch_size):
         lists.offsets[i] = samples[start + i] * rows.stride
-    for i in range(batch_size, ceil_div(batch_size, 16) * 16):
+    for i in range(batch_size, ceil_div(batch_size, NARROW) * NARROW):
         lists.offsets[i] = zero_row
 
 

@@ -24,6 +24,14 @@ Rule = namedtuple(
 
 
 @inline_llvm
+def is_sgd(rule):
+    """Return whether a rule is one of SGD's."""
+    if rule == PLAIN or rule == MOMENTUM:  # noqa: SIM109, Numba
+        return True
+    return rule == NESTEROV
+
+
+@inline_llvm
 def nadam_momentum(momentum, decay, t):
     """NAdam's momentum in the t-th update, which rises from half of `momentum` to all of it"""
     return momentum * (np.float64(1) - np.float64(0.5) * np.float64(0.96) ** (t * decay))
@@ -49,7 +57,7 @@ def step_sizes(rule, rate, t, momentum, beta, decay):
                 break
         of_gradient, of_mean = (one - now) / (one - product), following / (one - product * following)
         return rate * of_gradient, rate * of_mean, one / np.sqrt(one - beta**t)
-    if rule == RMSPROP or rule <= NESTEROV:
+    if rule == RMSPROP or is_sgd(rule):
         return rate, rate, one
     return rate, np.float64(np.nan), one
 
@@ -74,7 +82,7 @@ def optimizer_update(parameters, state, at, gradient, start, columns, rule):
 
     Reads and writes whole vectors: `columns` is a multiple of NARROW.
     """
-    if rule.rule <= NESTEROV:
+    if is_sgd(rule.rule):
         sgd_update(parameters, state, at, gradient, start, columns, rule)
     elif rule.rule == DEFER:
         for c in range(0, columns, NARROW):

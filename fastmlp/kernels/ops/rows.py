@@ -52,7 +52,8 @@ def dense_forward_row(workspace, out, inp, parameters, weight, bias, activation,
 
 @kernel
 def dense_backward_row(workspace, inp, dout, parameters, state, weight, activation, slope, rule, scratch, first, last):
-    """`dense_backward_input` and `dense_update` of a single row, for the blocks of 16 columns first..last-1 of inp
+    """`dense_backward_input` and `dense_update` of a single row, for the blocks of NARROW columns first..last-1 of
+    inp
 
     inp     (1, n_in)       the layer's input, itself the output of `activation`; overwritten by its gradient
     dout    (1, n_out)      read; zero up to a whole vector
@@ -62,7 +63,7 @@ def dense_backward_row(workspace, inp, dout, parameters, state, weight, activati
     """
     plain = rule.rule == PLAIN and rule.weight_decay == 0
     rate = splat(-rule.learning_rate)
-    for j in range(first * 16, min(last * 16, weight.rows), 16):
+    for j in range(first * NARROW, min(last * NARROW, weight.rows), NARROW):
         total, at = splat(np.float32(0)), element_offset(inp, 0, j)
         for k in range(0, weight.columns, NARROW):
             total = fma_transposed(
@@ -70,7 +71,7 @@ def dense_backward_row(workspace, inp, dout, parameters, state, weight, activati
             )
         for k in range(0, weight.columns, NARROW):
             dout_vector, to = load(workspace, element_offset(dout, 0, k)), element_offset(weight, j, k)
-            for r in range(min(16, weight.rows - j)):
+            for r in range(min(NARROW, weight.rows - j)):
                 dweight = mul(splat(workspace[at + r]), dout_vector)
                 if plain:
                     store(fma(rate, dweight, load(parameters, to)), parameters, to)

@@ -31,7 +31,9 @@ from fastmlp.kernels.simd.strips import (
 )
 from fastmlp.kernels.simd.vector import get, load, load_float32, load_float64, load_uint8, mul, put, splat, store
 
-FEATURES = np.int64(64)  # of a block: threads sort whole blocks, and those without an entry are passed over
+# Features of a block: threads sort whole blocks, and blocks without an entry are passed over.  A block's part of
+# `until` is 8 cache lines, so that no two threads write to the same one.
+FEATURES = np.int64(64)
 
 # A batch's entries.
 #   feature, value         of sample i: begin[i]..end[i]-1, features ascending; rows of dense input start `room` apart
@@ -87,6 +89,7 @@ def copy_nonzeros(entries, rows, samples, start, first, last):
         to += rows.starts[sample + 1] - rows.starts[sample]
     n = rows.data.size // rows.itemsize
     features32, features64 = int32s_at(address_of(rows.indices), n), int64s_at(address_of(rows.indices), n)
+    has_features = rows.index_itemsize == 4 or rows.index_itemsize == 8
     values32, values64 = floats_at(address_of(rows.data), n), doubles_at(address_of(rows.data), n)
     for i in range(first, last):
         sample = samples[start + i]
@@ -96,15 +99,19 @@ def copy_nonzeros(entries, rows, samples, start, first, last):
         if rows.index_itemsize == 4:
             for p in range(at, end):
                 put(get(features32, p), entries.feature, p + shift)
-        else:
+        elif rows.index_itemsize == 8:
             for p in range(at, end):
                 put(get(features64, p), entries.feature, p + shift)
-        if rows.itemsize == 4:
+        if rows.itemsize == 4 and has_features:
             for p in range(at, end):
                 put(rows.scale * get(values32, p), entries.value, p + shift)
-        else:
+        elif rows.itemsize == 8 and has_features:
             for p in range(at, end):
                 put(rows.scale * np.float32(get(values64, p)), entries.value, p + shift)
+        else:
+            for p in range(at, end):
+                put(np.int64(0), entries.feature, p + shift)
+                put(np.float32(np.nan), entries.value, p + shift)
         to += end - at
 
 

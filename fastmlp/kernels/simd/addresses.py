@@ -10,18 +10,33 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from fastmlp.kernels.simd.llvm import I8, I32, I64, Span, emit_address, emit_call, emit_place, operation
+from fastmlp.kernels.simd.llvm import (
+    I8,
+    I32,
+    I64,
+    Record,
+    Span,
+    emit_address,
+    emit_call,
+    emit_check,
+    emit_place,
+    operation,
+)
+
+
+def array_at(dtype, address, size):
+    """Return the array of `size` elements that lies at `address`, in Python."""
+    if not size:
+        return np.zeros(0, dtype)
+    c_type = np.ctypeslib.as_ctypes_type(dtype)
+    return np.ctypeslib.as_array((c_type * int(size)).from_address(int(address)))
 
 
 def _make_array_at(dtype):
     span = Span(numba.from_dtype(np.dtype(dtype)))
-    c_type = np.ctypeslib.as_ctypes_type(dtype)
 
-    def python(address, size):
-        return np.ctypeslib.as_array((c_type * int(size)).from_address(int(address))) if size else np.zeros(0, dtype)
-
-    @operation(python)
-    def array_at(typingctx, address, size):
+    @operation(lambda address, size: array_at(dtype, address, size))
+    def span_at(typingctx, address, size):
         """The array of `size` elements that lies at `address`; whoever passed the address keeps it alive."""
 
         def codegen(context, builder, signature, args):
@@ -32,7 +47,7 @@ def _make_array_at(dtype):
 
         return span(types.intp, types.intp), codegen
 
-    return array_at
+    return span_at
 
 
 floats_at, bytes_at = _make_array_at(np.float32), _make_array_at(np.uint8)
@@ -55,20 +70,21 @@ def address_of(typingctx, array):
     return types.intp(array), codegen
 
 
-def _call_at_python(address, a, b, c, d, e):
-    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(int(address))(int(a), int(b), int(c), int(d), int(e))
+def _call_region_python(address, record, kind, layer, first, last, thread):
+    arguments = [int(value) for value in (record, kind, layer, first, last, thread)]
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(arguments))(int(address))(*arguments)
 
 
-@operation(_call_at_python)
-def call_at(typingctx, address, a, b, c, d, e):
-    """Call the function of five int64 at `address`."""
+@operation(_call_region_python)
+def call_region(typingctx, address, record, kind, layer, first, last, thread):
+    """Call the region at `address`, see `fastmlp.kernels.step.regions`; `record` is the record's address."""
 
     def codegen(context, builder, signature, args):
-        function_type = ir.FunctionType(ir.VoidType(), [I64] * 5)
+        function_type = ir.FunctionType(ir.VoidType(), [I64] * len(args[1:]))
         builder.call(builder.inttoptr(args[0], function_type.as_pointer()), args[1:])
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 6), codegen
+    return types.void(*[types.intp] * 7), codegen
 
 
 @operation(lambda address: None)
@@ -89,6 +105,11 @@ def prefetch_at(typingctx, address):
 @intrinsic
 def _get_item(typingctx, span, offset):
     def codegen(context, builder, signature, args):
+        if isinstance(span.dtype, Record):  # which is its address
+            data, size = emit_place(context, builder, span, args[0])
+            emit_check(context, builder, args[1], I64(1), size)
+            itemsize = I64(span.dtype.layout.dtype.itemsize)
+            return builder.add(builder.ptrtoint(data, I64), builder.mul(args[1], itemsize))
         return builder.load(emit_address(context, builder, signature.args[0], *args))
 
     return span.dtype(span, types.intp), codegen

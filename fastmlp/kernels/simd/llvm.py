@@ -53,6 +53,14 @@ class SpanModel(models.StructModel):
 make_attribute_wrapper(Span, "size", "size")
 
 
+class Record(types.Type):
+    """The Numba type of a record of one Layout, see `fastmlp.kernels.simd.records`."""
+
+    def __init__(self, layout):
+        self.layout = layout
+        super().__init__(name=f"record({layout.name})")
+
+
 def operation(python):
     """Decorate an intrinsic: LLVM code in compiled kernels, `python` under NUMBA_DISABLE_JIT=1."""
     return lambda typing: python if config.DISABLE_JIT else intrinsic(typing)
@@ -96,13 +104,18 @@ def emit_place(context, builder, array_type, array):
 def emit_address(context, builder, array_type, array, offset, count=1):
     """Address of array[offset]; under NUMBA_BOUNDSCHECK=1 after a check that [offset, offset + count) exists."""
     data, size = emit_place(context, builder, array_type, array)
+    emit_check(context, builder, offset, I64(count), size)
+    return builder.gep(data, [offset])
+
+
+def emit_check(context, builder, offset, count, size):
+    """Under NUMBA_BOUNDSCHECK=1, an error unless [offset, offset + count) lies within `size`."""
     if config.BOUNDSCHECK:
-        end = builder.add(offset, I64(count))
+        end = builder.add(offset, count)
         below = builder.icmp_signed("<", offset, I64(0))
         outside = builder.or_(below, builder.icmp_signed(">", end, size))
         with builder.if_then(outside, likely=False):
             context.call_conv.return_user_exc(builder, IndexError, ("vector access is out of bounds",))
-    return builder.gep(data, [offset])
 
 
 def emit_load(builder, pointer, t, align):

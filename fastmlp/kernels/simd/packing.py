@@ -25,6 +25,7 @@ from fastmlp.kernels.simd.llvm import (
     undefined,
 )
 from fastmlp.kernels.simd.processors import LANES, PROCESSOR
+from fastmlp.kernels.simd.strips import BLOCK, GROUP
 from fastmlp.kernels.simd.tiles import emit_transpose
 
 _LANES = int(LANES)
@@ -134,7 +135,9 @@ def _append_words_python(data, offsets, i, group, count, words, to, stride):
         for k in range(i, i + _LANES):
             x = data[offsets[k] + 3 * g : offsets[k] + 3 * g + 3].astype(np.uint32)
             if x.any():
-                words[to + g * stride + count[to // stride + g]] = (k & 127) | x[0] << 8 | x[1] << 16 | x[2] << 24
+                words[to + g * stride + count[to // stride + g]] = (
+                    (k & (BLOCK - 1)) | x[0] << 8 | x[1] << 16 | x[2] << 24
+                )
                 count[to // stride + g] += 1
 
 
@@ -153,13 +156,13 @@ def append_words(typingctx, data, offsets, i, group, count, words, to, stride):
     def codegen(context, builder, signature, args):
         data_value, offsets_value, first, group_value, count_value, words_value, to_value, stride_value = args
         types_ = signature.args
-        byte = builder.mul(group_value, I64(3))
+        byte = builder.mul(group_value, I64(int(GROUP)))
         rows = []
         for k in range(_LANES):
             sample = builder.add(first, I64(k))
             start = builder.load(emit_address(context, builder, types_[1], offsets_value, sample))
             pointer = emit_address(context, builder, types_[0], data_value, builder.add(start, byte), count=4 * _LANES)
-            tag = builder.trunc(builder.and_(sample, I64(127)), I32)
+            tag = builder.trunc(builder.and_(sample, I64(int(BLOCK) - 1)), I32)
             rows.append(builder.or_(_emit_words(builder, pointer), emit_splat(builder, tag, _LANES)))
         list_of_group = builder.add(builder.sdiv(to_value, stride_value), group_value)
         for g, column in enumerate(emit_transpose(builder, rows)):

@@ -24,7 +24,12 @@ from fastmlp.kernels.simd.llvm import (
 )
 from fastmlp.kernels.simd.processors import LANES, NARROW, STRIP
 
-GROUP = np.int64(3)  # features of a group: rows of weights that sparse kernels hold in registers
+# Features of a group: the rows of weights that the grouped kernels hold in registers, and the bytes of a word.  Pairs
+# were bound by stores, and quads are no faster than triples.
+GROUP = np.int64(3)
+# Samples of a list: a power of two up to 256, as a sample's number in its block is the lowest byte of a word.  The
+# outputs of a block in one panel of 64 columns are 32 KB, and stay in L1.
+BLOCK = np.int64(128)
 _LANES, _GROUP = int(LANES), int(GROUP)
 
 

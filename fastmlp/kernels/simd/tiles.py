@@ -151,7 +151,7 @@ def emit_transpose(builder, rows):
     return [by_lane[k % 4][k // 4] for k in range(len(rows))]
 
 
-_LANES = int(LANES)
+_LANES, _NARROW = int(LANES), int(NARROW)
 
 
 def _emit_block(context, builder, array_type, array, start, stride):
@@ -165,19 +165,19 @@ def _emit_block(context, builder, array_type, array, start, stride):
 
 
 def _transpose_python(target, to, to_stride, source, start, stride):
-    for i in range(16):
-        for j in range(16):
+    for i in range(_NARROW):
+        for j in range(_NARROW):
             target[to + j * to_stride + i] = source[start + i * stride + j]
 
 
 @operation(_transpose_python)
 def transpose_block(typingctx, target, to, to_stride, source, start, stride):
-    """target[to + j * to_stride + i] = source[start + i * stride + j], for i and j in 0..15"""
+    """target[to + j * to_stride + i] = source[start + i * stride + j], for i and j below NARROW"""
 
     def codegen(context, builder, signature, args):
         target_value, to_value, to_step, source_value, at, step = args
-        for i in range(0, 16, _LANES):
-            for j in range(0, 16, _LANES):
+        for i in range(0, _NARROW, _LANES):
+            for j in range(0, _NARROW, _LANES):
                 here = builder.add(builder.add(at, builder.mul(step, I64(i))), I64(j))
                 for k, column in enumerate(_emit_block(context, builder, signature.args[3], source_value, here, step)):
                     there = builder.add(builder.add(to_value, builder.mul(to_step, I64(j + k))), I64(i))
@@ -189,22 +189,22 @@ def transpose_block(typingctx, target, to, to_stride, source, start, stride):
 
 
 def _fma_transposed_python(total, a, at, b, start, stride):
-    block = np.stack([b[start + j * stride : start + j * stride + 16] for j in range(16)], axis=1)
-    for k in range(16):
+    block = np.stack([b[start + j * stride : start + j * stride + _NARROW] for j in range(_NARROW)], axis=1)
+    for k in range(_NARROW):
         total = total + a[at + k] * block[k]
     return total
 
 
 @operation(_fma_transposed_python)
 def fma_transposed(typingctx, total, a, at, b, start, stride):
-    """total[j] + the sum over k in 0..15 of a[at + k] * b[start + j * stride + k], for j in 0..15, in the order of k"""
+    """total[j] + the sum of a[at + k] * b[start + j * stride + k] over k in order, for j and k below NARROW"""
 
     def codegen(context, builder, signature, args):
         value, a_value, a_at, b_value, b_at, step = args
         parts = []
-        for j in range(0, 16, _LANES):
+        for j in range(0, _NARROW, _LANES):
             part = builder.shuffle_vector(value, undefined(value.type), indices(range(j, j + _LANES)))
-            for k in range(0, 16, _LANES):
+            for k in range(0, _NARROW, _LANES):
                 here = builder.add(builder.add(b_at, builder.mul(step, I64(j))), I64(k))
                 for q, column in enumerate(_emit_block(context, builder, signature.args[3], b_value, here, step)):
                     where = builder.add(a_at, I64(k + q))

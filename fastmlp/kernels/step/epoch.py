@@ -1,154 +1,148 @@
-"""The steps of an epoch: regions of work (see `fastmlp.kernels.step.regions`), serial or side by side."""
+"""The steps of an epoch: regions of work (see `fastmlp.kernels.step.regions`), in one thread or in several."""
 
 import numba
 import numpy as np
 
 from fastmlp.kernels.jit import inline_llvm, inline_numba, kernel, parallel
 from fastmlp.kernels.ops.dense import ceil_div, element_offset
-from fastmlp.kernels.ops.losses import LOSS as LOSS_OF_ROW
-from fastmlp.kernels.ops.losses import MSE, NOTEBOOK, PREDICTED
+from fastmlp.kernels.ops.losses import LOSS, MSE, NOTEBOOK, PREDICTED
 from fastmlp.kernels.ops.optimizers import step_sizes
-from fastmlp.kernels.simd.addresses import address_of, call_at, floats_at, int64s_at
+from fastmlp.kernels.simd.addresses import call_region
 from fastmlp.kernels.simd.processors import NARROW
-from fastmlp.kernels.simd.vector import load, store
-from fastmlp.kernels.step.network import TABLE_COLUMNS, output_of
-from fastmlp.kernels.step.record import (
-    BATCH_SIZE,
-    BETA,
-    CORRECTION,
-    FIRST_FORWARD,
-    HAS_INPUT,
-    INNER_BACKWARD,
-    INNER_FORWARD,
-    LEARNING_RATE,
-    LOSS,
-    LOSS_CODE,
-    MODE,
-    MOMENTUM,
-    N_UPDATES,
-    PREDICT,
-    RATE_DECAY,
-    SAMPLES,
-    SETTINGS,
-    SIZE,
-    START,
-    STEP_SIZE,
-    TRAIN,
+from fastmlp.kernels.simd.vector import load, splat, store
+from fastmlp.kernels.step.network import output_of
+from fastmlp.kernels.step.record import EVALUATE, PREDICT, TRAIN, network_of, record_at, targets_of
+from fastmlp.kernels.step.regions import (
+    BACKWARD,
+    FORWARD,
+    INPUT,
+    LOSS_OF_ROWS,
+    OUTPUT,
+    SQUARES,
     UPDATE,
-    UPDATE_RULE,
-    WEIGH,
-    network_of,
-    targets_of,
+    WEIGHTS_OF_ROWS,
 )
-from fastmlp.kernels.step.regions import BACKWARD, FORWARD, INPUT, OUTPUT, SQUARES
-from fastmlp.kernels.step.regions import UPDATE as UPDATE_DEFERRED
 
+# Columns of what a step records
 RECORD_LOSS, RECORD_CORRECT, RECORD_LABEL_ERROR = range(3)
 
 
 @kernel
-def record(records, step, workspace, loss, labels, samples, start, n, rows, capacity):
-    """records[step] = sums over the batch of the loss, of correct predictions, and of the squares of label differences
+def record_sums(sums, step, workspace, loss, labels, samples, start, n, rows, capacity):
+    """sums[step] = over the batch: the loss, the correct predictions, the squares of label differences
 
-    records    (n_steps, 3) float64    overwritten in row `step`
+    sums       (n_steps, 3) float64    overwritten in row `step`
+    workspace  flat                    read: the losses' vectors of `capacity` floats, from `rows` on
+    labels     (n_samples,)            read: sample i of the batch has labels[samples[start + i]]
     """
     total, correct, label_error = 0.0, 0.0, 0.0
     for i in range(n):
-        total += workspace[rows + LOSS_OF_ROW * capacity + i]
+        total += workspace[rows + LOSS * capacity + i]
         if loss < MSE:
             difference = np.int64(workspace[rows + PREDICTED * capacity + i]) - labels[samples[start + i]]
             correct += difference == 0
             label_error += difference * difference
         else:
             correct += workspace[rows + PREDICTED * capacity + i]
-    records[step, RECORD_LOSS] = total
-    records[step, RECORD_CORRECT] = correct
-    records[step, RECORD_LABEL_ERROR] = label_error
+    sums[step, RECORD_LOSS] = total
+    sums[step, RECORD_CORRECT] = correct
+    sums[step, RECORD_LABEL_ERROR] = label_error
 
 
 @inline_numba
-def serial(address, kind, layer, context_address, threads):
-    """A region on the calling thread alone"""
-    call_at(address, kind, layer, context_address, np.int64(0), np.int64(1))
+def serial(region, record_address, kind, layer, threads):
+    """Do all parts of a region on the calling thread."""
+    call_region(region, record_address, kind, layer, np.int64(0), np.int64(1), np.int64(0))
 
 
 @parallel
-def side_by_side(address, kind, layer, context_address, threads):
-    """A region on several threads"""
+def side_by_side(region, record_address, kind, layer, threads):
+    """Do a part of a region on each of several threads."""
     for thread in numba.prange(threads):
-        call_at(address, kind, layer, context_address, np.int64(thread), threads)
+        call_region(region, record_address, kind, layer, np.int64(thread), np.int64(thread) + 1, np.int64(thread))
 
 
 @inline_llvm
-def set_rate(settings, rule, rate, t):
-    """The learning rate of the t-th update since training began, counted from 1, and what else follows from it"""
-    settings[LEARNING_RATE], settings[STEP_SIZE], settings[CORRECTION] = step_sizes(
-        rule, rate, t, np.float64(settings[MOMENTUM]), np.float64(settings[BETA]), np.float64(settings[RATE_DECAY])
-    )
+def set_rate(record, rate):
+    """Set the learning rate of the next update, and what else follows from it."""
+    record.n_updates += 1
+    record.learning_rate, record.step_size, record.correction = step_sizes(
+        record.update_rule, rate, record.n_updates, np.float64(record.momentum), np.float64(record.beta),
+        np.float64(record.rate_decay),
+    )  # fmt: skip
 
 
 @inline_numba
-def steps(run, context, first, last, learning_rates, records, outputs, threads):
+def copy_outputs(record, layer, outputs):
+    """Copy the last layer's outputs of a batch to their rows of `outputs`; NaN after an unknown code."""
+    network = network_of(record)
+    logits = output_of(network, layer, record.size)
+    row = ceil_div(logits.columns, NARROW) * NARROW
+    for i in range(record.size):
+        for j in range(0, logits.columns, NARROW):
+            values = load(network.workspace, element_offset(logits, i, j))
+            if record.unknown_code:
+                values = splat(np.float32(np.nan))
+            store(values, outputs, (record.start + i) * row + j)
+
+
+@inline_numba
+def steps(run, record_address, first, last, learning_rates, sums, outputs, threads):
     """The steps of `train_steps`; `run` does a region"""
-    where, network, settings = (
-        address_of(context),
-        network_of(context),
-        floats_at(context[SETTINGS], context[SETTINGS + 1]),
-    )
-    layout, loss, mode, n_samples = network.layout, context[LOSS_CODE], context[MODE], context[SAMPLES + 1]
-    last_layer = network.layers.size // TABLE_COLUMNS - 1
+    record = record_at(record_address)
+    network, samples, labels = network_of(record), record.samples, targets_of(record).labels
+    layout, last_layer, mode = network.layout, network.layers.size - 1, record.mode
+    record.n_parts, record.unknown_code = threads, mode != TRAIN and mode != EVALUATE and mode != PREDICT
     for step in range(first, last):
-        start = step * context[BATCH_SIZE]
-        n = min(context[BATCH_SIZE], n_samples - start)
-        context[START], context[SIZE] = start, n
+        start = step * record.batch_size
+        n = min(record.batch_size, samples.size - start)
+        record.start, record.size = start, n
         if mode == TRAIN:
-            context[N_UPDATES] += 1
-            set_rate(settings, context[UPDATE_RULE], learning_rates[step], context[N_UPDATES])
-        if context[HAS_INPUT]:
-            run(context[FIRST_FORWARD], INPUT, np.int64(0), where, threads)
-        run(context[FIRST_FORWARD], FORWARD, np.int64(0), where, threads)
+            set_rate(record, learning_rates[step])
+        if record.has_input:
+            run(record.first_forward, record_address, INPUT, np.int64(0), threads)
+        run(record.first_forward, record_address, FORWARD, np.int64(0), threads)
         for layer in range(1, last_layer):
-            run(context[INNER_FORWARD], FORWARD, layer, where, threads)
-        run(context[INNER_FORWARD], OUTPUT, last_layer, where, threads)
+            run(record.inner_forward, record_address, FORWARD, layer, threads)
+        run(record.inner_forward, record_address, OUTPUT, last_layer, threads)
         if mode == PREDICT:
-            logits = output_of(network, last_layer, n)
-            row = ceil_div(logits.columns, NARROW) * NARROW
-            for i in range(n):
-                for j in range(0, logits.columns, NARROW):
-                    store(load(network.workspace, element_offset(logits, i, j)), outputs, (start + i) * row + j)
+            copy_outputs(record, last_layer, outputs)
             continue
-        if loss == NOTEBOOK:  # its softmax needs the whole batch
-            call_at(context[LOSS], where, last_layer, np.int64(0), n, np.int64(0))
-            if context[WEIGH]:
-                call_at(context[WEIGH], where, last_layer, np.int64(0), n, np.int64(0))
-        samples, labels = int64s_at(context[SAMPLES], n_samples), targets_of(context).labels
-        record(records, step, network.workspace, loss, labels, samples, start, n, layout.rows, layout.capacity)
-        if mode == TRAIN:
-            if not np.isfinite(records[step, RECORD_LOSS]):
-                return step
+        if record.loss == NOTEBOOK:  # its softmax needs the whole batch
+            zero = np.int64(0)
+            call_region(record.loss_rows, record_address, LOSS_OF_ROWS, last_layer, zero, n, zero)
+            if record.weigh_rows:
+                call_region(record.weigh_rows, record_address, WEIGHTS_OF_ROWS, last_layer, zero, n, zero)
+        record_sums(sums, step, network.workspace, record.loss, labels, samples, start, n, layout.rows, layout.capacity)
+        if mode == TRAIN and np.isfinite(sums[step, RECORD_LOSS]) and not record.unknown_code:
             for layer in range(last_layer, min(last_layer, 1) - 1, -1):
-                run(context[INNER_BACKWARD], BACKWARD, layer, where, threads)
-            if context[UPDATE]:
-                run(context[UPDATE], SQUARES, np.int64(0), where, threads)
-                run(context[UPDATE], UPDATE_DEFERRED, np.int64(0), where, threads)
+                run(record.inner_backward, record_address, BACKWARD, layer, threads)
+            if record.deferred_update:
+                run(record.deferred_update, record_address, SQUARES, np.int64(0), threads)
+                run(record.deferred_update, record_address, UPDATE, np.int64(0), threads)
+        if record.unknown_code:
+            sums[step, RECORD_LOSS] = np.nan
+        if mode == TRAIN and not np.isfinite(sums[step, RECORD_LOSS]):
+            return step
     return last
 
 
 @kernel
-def train_steps(context, first, last, learning_rates, records, outputs):
+def train_steps(record_address, first, last, learning_rates, sums, outputs):
     """The steps first..last-1 of an epoch of exact minibatch SGD; returns `last`, or the step whose loss is not finite.
     In other modes than TRAIN, all of these steps without what the mode leaves out.
 
-    context         (CONTEXT,) int64     read; its batch is overwritten, and what its arrays hold is updated in place:
-                                         step s takes BATCH_SIZE of the SAMPLES from s * BATCH_SIZE on
+    record_address  of a RECORD          its batch is overwritten, and what its arrays hold is updated in place: step s
+                                         takes batch_size of the samples from s * batch_size on
     learning_rates  (n_steps,) float32   read
-    records         (n_steps, 3)         overwritten, see `record`; not touched in the mode PREDICT
-    outputs         flat                 the last layer's, in the mode PREDICT alone: rows padded to whole vectors
+    sums            (n_steps, 3)         overwritten, see `record_sums`; not touched in the mode PREDICT
+    outputs         flat                 overwritten in the mode PREDICT alone, by the last layer's outputs: rows padded
+                                         to whole vectors
     """
-    return steps(serial, context, first, last, learning_rates, records, outputs, np.int64(1))
+    return steps(serial, record_address, first, last, learning_rates, sums, outputs, np.int64(1))
 
 
 @kernel
-def train_steps_parallel(context, first, last, learning_rates, records, outputs, threads):
+def train_steps_parallel(record_address, first, last, learning_rates, sums, outputs, threads):
     """`train_steps` on several threads, with bitwise the same result"""
-    return steps(side_by_side, context, first, last, learning_rates, records, outputs, threads)
+    return steps(side_by_side, record_address, first, last, learning_rates, sums, outputs, threads)

@@ -1,8 +1,8 @@
-"""The first layer's part of a training step, in three ways; each function does one thread's share.
+"""The first layer's part of a training step, on three input paths.  Each function does a part of the work.
 
-tiles      dense input, gathered into panels a few rows at a time
-groups     bytes that are mostly zero, by lists of groups of features (`fastmlp.kernels.ops.grouped`)
-nonzeros   CSR matrices, and any input in batches of one sample, by lists of entries (`fastmlp.kernels.ops.sparse`)
+dense     any array, gathered into panels a few rows at a time
+grouped   bytes that are mostly zero, by lists of groups of features (`fastmlp.kernels.ops.grouped`)
+sparse    CSR matrices, and arrays in batches of one sample, by lists of entries (`fastmlp.kernels.ops.sparse`)
 
 All three give bitwise the same result.
 """
@@ -18,24 +18,14 @@ from fastmlp.kernels.ops.optimizers import PLAIN
 from fastmlp.kernels.ops.sparse import FEATURES
 from fastmlp.kernels.simd.addresses import address_of, int64s_at
 from fastmlp.kernels.simd.processors import ROWS, STRIP, WIDE
-from fastmlp.kernels.step.network import (
-    BIAS,
-    FORWARD_CODE,
-    N_IN,
-    SCRATCH,
-    layer_row,
-    network_input,
-    output_of,
-    partition,
-    weight_of,
-)
+from fastmlp.kernels.step.network import network_input, output_of, partition, scratch_of, weight_of
 
 
 @inline_numba
-def dense_input(network, data, batch, scale, thread, threads):
+def dense_input(network, data, batch, scale, work):
     """A share of the rows of the data set gathered, before `dense_forward`, for input that is changed in between; and
     standardized, if there is a `scale`."""
-    first, last = partition(batch.size, thread, threads)
+    first, last = partition(batch.size, work)
     inp = network_input(network, batch.size)
     if scale.size > 0:
         gather_standardized(network.workspace, inp, data.rows, scale, batch.samples, batch.start, first, last)
@@ -45,7 +35,7 @@ def dense_input(network, data, batch, scale, thread, threads):
 
 
 @inline_numba
-def dense_forward(network, data, batch, gathers, thread, threads):
+def dense_forward(network, data, batch, gathers, work):
     """Output of the first layer from rows of the data set, which are gathered as they are needed, if `gathers`: a share
     of the rows.
 
@@ -53,11 +43,11 @@ def dense_forward(network, data, batch, gathers, thread, threads):
     a row with every block: all at once they would fill the queues of the memory system, and earlier they would be gone
     again.  An epoch of 784-128-10 on standard-normal input took 249 ms with a row tile fetched at once, and 238 so.
     """
-    layer, rows = layer_row(network, np.int64(0)), data.rows
+    layer, rows = network.layers[0], data.rows
     inp, out = network_input(network, batch.size), output_of(network, np.int64(0), batch.size)
     weight, n_strips, in_strip = weight_of(network, np.int64(0)), strips(out), ceil_div(batch.size, ROWS)
     data_at, samples_at = address_of(rows.data), address_of(batch.samples)
-    first, last = partition(in_strip, thread, threads)
+    first, last = partition(in_strip, work)
     for tile in range(first, last):
         start, end = tile * ROWS, min((tile + 1) * ROWS, batch.size)
         if gathers:
@@ -70,9 +60,8 @@ def dense_forward(network, data, batch, gathers, thread, threads):
                 next_start + n_next * strip // n_strips, next_start + n_next * (strip + 1) // n_strips,
             )  # fmt: skip
             dense.dense_forward(
-                network.workspace, out, inp, network.parameters, weight, layer[BIAS], layer[FORWARD_CODE],
-                network.layout.scratch + thread * SCRATCH, strip * in_strip + tile, strip * in_strip + tile + 1,
-                prefetch,
+                network.workspace, out, inp, network.parameters, weight, layer.bias, layer.forward_code,
+                scratch_of(network, work.thread), strip * in_strip + tile, strip * in_strip + tile + 1, prefetch,
             )  # fmt: skip
 
 
@@ -82,16 +71,16 @@ def dense_update(network, batch_size, rule, first_column, last_column, thread):
     layout, weight = network.layout, weight_of(network, np.int64(0))
     dense.dense_update(
         network.workspace, network_input(network, batch_size), output_of(network, np.int64(0), batch_size),
-        network.parameters, network.state, weight, layout.zeros, rule, layout.scratch + thread * SCRATCH,
+        network.parameters, network.state, weight, layout.zeros, rule, scratch_of(network, thread),
         first_column // WIDE, ceil_div(last_column, WIDE), np.int64(0), weight.rows,
     )  # fmt: skip
 
 
 @inline_numba
-def grouped_input(data, batch, thread, threads):
+def grouped_input(data, batch, work):
     """Lists of a share of the groups of features."""
     lists, rows = data.lists, data.rows
-    first, last = partition(lists.groups // GROUPS_PER_PASS, thread, threads)
+    first, last = partition(lists.groups // GROUPS_PER_PASS, work)
     first, last = first * GROUPS_PER_PASS, last * GROUPS_PER_PASS
     if rows.kind == WORDS:
         grouped.make_lists_from_words(lists, rows, batch.samples, batch.start, batch.size, first, last)
@@ -102,21 +91,21 @@ def grouped_input(data, batch, thread, threads):
 
 
 @inline_numba
-def grouped_forward(network, data, batch, thread, threads):
+def grouped_forward(network, data, batch, work):
     """Output of the first layer from lists: a share of the strips.
 
     The rows of the next batch are fetched into cache meanwhile, a few of them with every group of features.
     """
-    layer, rows, lists = layer_row(network, np.int64(0)), data.rows, data.lists
+    layer, rows, lists = network.layers[0], data.rows, data.lists
     out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
     groups, blocks, n_strips = ceil_div(weight.rows, GROUP), ceil_div(batch.size, BLOCK), count_strips(out)
     n_following, per_row = min(batch.size, batch.samples.size - batch.following), cache_lines(rows)
     n_prefetched = n_following if rows.kind == WORDS else n_following * per_row
     per_group = ceil_div(n_prefetched, n_strips * blocks * groups)
     following = int64s_at(address_of(batch.samples) + batch.following * 8, n_following)
-    first, last = partition(n_strips, thread, threads)
+    first, last = partition(n_strips, work)
     for strip in range(first, last):
-        grouped.grouped_start(network.workspace, out, network.parameters, layer[BIAS], strip)
+        grouped.grouped_start(network.workspace, out, network.parameters, layer.bias, strip)
         for block in range(blocks):
             prefetch = GroupPrefetch(
                 rows, following, per_row, per_group, (strip * blocks + block) * groups * per_group, n_prefetched
@@ -124,7 +113,7 @@ def grouped_forward(network, data, batch, thread, threads):
             grouped.grouped_add(
                 network.workspace, out, network.layout.table, lists, block, network.parameters, weight, strip, prefetch
             )
-        grouped.grouped_finish(network.workspace, out, layer[FORWARD_CODE], strip)
+        grouped.grouped_finish(network.workspace, out, layer.forward_code, strip)
 
 
 @inline_numba
@@ -134,14 +123,14 @@ def grouped_update(network, data, batch_size, rule, first_column, last_column, t
     for strip in range(first_column // STRIP, ceil_div(last_column, STRIP)):
         grouped.grouped_update(
             network.workspace, dout, network.layout.table, data.lists, network.parameters, network.state, weight, rule,
-            network.layout.scratch + thread * SCRATCH, strip,
+            scratch_of(network, thread), strip,
         )  # fmt: skip
 
 
 @inline_numba
-def sparse_input(data, batch, thread, threads):
+def sparse_input(data, batch, work):
     """Entries of a share of the samples."""
-    first, last = partition(batch.size, thread, threads)
+    first, last = partition(batch.size, work)
     if data.rows.kind == CSR:
         sparse.copy_nonzeros(data.entries, data.rows, batch.samples, batch.start, first, last)
     else:
@@ -156,18 +145,18 @@ def takes_row(batch_size, rule):
 
 
 @inline_numba
-def sparse_forward(network, data, batch, sorts, thread, threads):
+def sparse_forward(network, data, batch, sorts, work):
     """Output of the first layer from entries, a share of the strips; and a share of the features sorted, if `sorts`."""
-    layer, n_features = layer_row(network, np.int64(0)), network.layers[N_IN]
+    layer, n_features = network.layers[0], network.layers[0].n_in
     out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
     if sorts:
-        first, last = partition(ceil_div(n_features, FEATURES), thread, threads)
+        first, last = partition(ceil_div(n_features, FEATURES), work)
         sparse.sort_nonzeros(data.entries, batch.size, n_features, first, last)
-    first, last = partition(count_strips(out), thread, threads)
+    first, last = partition(count_strips(out), work)
     for strip in range(first, last):
         sparse.sparse_forward(
-            network.workspace, out, data.entries, network.parameters, weight, layer[BIAS],
-            layer[FORWARD_CODE], strip, data.rows, batch.samples, batch.following,
+            network.workspace, out, data.entries, network.parameters, weight, layer.bias,
+            layer.forward_code, strip, data.rows, batch.samples, batch.following,
         )  # fmt: skip
 
 
@@ -183,5 +172,5 @@ def sparse_update(network, data, batch_size, rule, first_column, last_column, th
         else:
             sparse.sparse_update(
                 network.workspace, dout, data.entries, network.parameters, network.state, weight, rule,
-                network.layout.scratch + thread * SCRATCH, strip,
+                scratch_of(network, thread), strip,
             )  # fmt: skip

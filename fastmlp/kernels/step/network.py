@@ -28,21 +28,39 @@ from fastmlp.kernels.ops.dense import (
 )
 from fastmlp.kernels.ops.optimizers import without_decay
 from fastmlp.kernels.ops.rows import dense_backward_row, dense_forward_row
-from fastmlp.kernels.simd.addresses import address_of, int64s_at
 from fastmlp.kernels.simd.processors import NARROW, PANEL, ROWS, WIDE
+from fastmlp.kernels.simd.records import Layout
 
-# Columns of the table of layers: sizes, activation code, 1 where there is a bias; places of weights and bias in
-# parameters with the strides of the weights' Matrix; place and strides of the layer's output in workspace, and where
-# its transposed weights lie there.  What forward and backward kernels apply: the activation, or where the layer keeps
-# its slope, nothing and SLOPE; how far behind the output the slope lies (0: none), and the share of units that is
-# dropped, of 2**32.
-N_IN, N_OUT, ACTIVATION, HAS_BIAS, WEIGHT, WEIGHT_PANEL, WEIGHT_ROW, BIAS = range(8)
-OUTPUT, OUTPUT_PANEL, OUTPUT_ROW, TRANSPOSED, FORWARD_CODE, BACKWARD_CODE, SLOPE_AT, DROPOUT_THRESHOLD = range(8, 16)
-TABLE_COLUMNS = np.int64(16)
+# A row of the table of layers.  Offsets and strides make up a Matrix each, or an array: of the weights and the bias in
+# parameters, of the output and the transposed weights in workspace.
+LAYER = Layout(
+    "layer",
+    {
+        "n_in": np.int64,
+        "n_out": np.int64,
+        "activation": np.int64,
+        "has_bias": np.int64,  # whether the bias is updated
+        "weight": np.int64,
+        "weight_panel": np.int64,
+        "weight_row": np.int64,
+        "bias": np.int64,
+        "output": np.int64,
+        "output_panel": np.int64,
+        "output_row": np.int64,
+        "transposed": np.int64,
+        # what forward and backward kernels apply: the activation; or nothing and SLOPE, where the layer keeps its slope
+        "forward_code": np.int64,
+        "backward_code": np.int64,
+        "slope": np.int64,  # from the output to the slope; 0: none is kept
+        "dropout_threshold": np.int64,  # of the units, in units of 2**-32
+    },
+)
 
-# places: where in workspace the first layer's input lies, the table of coded input, PANEL zeros, the threads' scratch,
-# the losses' rows, and the gradients' squares; and how many rows each matrix has room for.
+# Where things lie in workspace: the first layer's input, a Matrix; the table of coded input; PANEL zeros; the threads'
+# scratch; the losses' rows; and the squares of the gradient, summed up by strips.  Matrices have room for `capacity`
+# rows.
 WorkspaceLayout = namedtuple("WorkspaceLayout", "capacity input input_panel table zeros scratch rows squares")
+WORKSPACE_LAYOUT = Layout("workspace_layout", dict.fromkeys(WorkspaceLayout._fields, np.int64))
 Network = namedtuple("Network", "layers parameters state workspace layout")
 
 # Floats from one thread's scratch to the next: 8 KB, or the prefetcher of one core keeps taking lines from the other.
@@ -51,18 +69,27 @@ SCRATCH = np.int64(2048)
 # A batch: `size` samples of `samples` from `start` on; from `following` on those of the next, to be fetched into cache.
 Batch = namedtuple("Batch", "samples start size following")
 
+# A part of a step's work: of everything that is split into n_parts, the parts first..last-1, done by a thread.
+Work = namedtuple("Work", "first last n_parts thread")
+
 
 @inline_llvm
-def layer_row(network, layer):
-    """A layer's row of the table."""
-    return int64s_at(address_of(network.layers) + layer * TABLE_COLUMNS * 8, TABLE_COLUMNS)
+def partition(units, work):
+    """Return which of some units of work belong to a part: first and last + 1."""
+    return units * work.first // work.n_parts, units * work.last // work.n_parts
+
+
+@inline_llvm
+def scratch_of(network, thread):
+    """Return where a thread's scratch starts in workspace."""
+    return network.layout.scratch + thread * SCRATCH
 
 
 @inline_llvm
 def network_input(network, batch_size):
     """The input of the first layer, a Matrix in workspace."""
     layout = network.layout
-    return Matrix(layout.input, layout.input_panel, PANEL, batch_size, network.layers[N_IN])
+    return Matrix(layout.input, layout.input_panel, PANEL, batch_size, network.layers[0].n_in)
 
 
 @inline_llvm
@@ -74,8 +101,8 @@ def input_of(network, layer, batch_size):
 @inline_llvm
 def output_of(network, layer, batch_size):
     """The output of a layer, a Matrix in workspace."""
-    row = layer_row(network, layer)
-    return Matrix(row[OUTPUT], row[OUTPUT_PANEL], row[OUTPUT_ROW], batch_size, row[N_OUT])
+    row = network.layers[layer]
+    return Matrix(row.output, row.output_panel, row.output_row, batch_size, row.n_out)
 
 
 @inline_llvm
@@ -87,63 +114,57 @@ def rows_of(matrix, first, n):
 @inline_llvm
 def weight_of(network, layer):
     """The weights of a layer, a Matrix in parameters."""
-    row = layer_row(network, layer)
-    return Matrix(row[WEIGHT], row[WEIGHT_PANEL], row[WEIGHT_ROW], row[N_IN], row[N_OUT])
+    row = network.layers[layer]
+    return Matrix(row.weight, row.weight_panel, row.weight_row, row.n_in, row.n_out)
 
 
 @inline_llvm
 def transposed_of(network, layer):
     """The transposed weights of a layer, a Matrix in workspace."""
-    row = layer_row(network, layer)
-    panel = ceil_div(row[N_OUT], NARROW) * NARROW * PANEL
-    return Matrix(row[TRANSPOSED], panel, PANEL, row[N_OUT], row[N_IN])
-
-
-@inline_llvm
-def partition(units, thread, threads):
-    """The units first..last-1 that are a thread's."""
-    return units * thread // threads, units * (thread + 1) // threads
+    row = network.layers[layer]
+    panel = ceil_div(row.n_out, NARROW) * NARROW * PANEL
+    return Matrix(row.transposed, panel, PANEL, row.n_out, row.n_in)
 
 
 @inline_numba
-def forward_dense(network, layer, batch_size, thread, threads):
+def forward_dense(network, layer, batch_size, work):
     """Output of a layer from its input: a share of the tiles."""
-    row, out = layer_row(network, layer), output_of(network, layer, batch_size)
-    first, last = partition(tiles(out), thread, threads)
+    row, out = network.layers[layer], output_of(network, layer, batch_size)
+    first, last = partition(tiles(out), work)
     dense_forward(
         network.workspace, out, input_of(network, layer, batch_size), network.parameters, weight_of(network, layer),
-        row[BIAS], row[FORWARD_CODE], network.layout.scratch + thread * SCRATCH, first, last, no_prefetch(),
+        row.bias, row.forward_code, scratch_of(network, work.thread), first, last, no_prefetch(),
     )  # fmt: skip
 
 
 @inline_numba
 def forward_rows(network, layer, batch_size, first_row, last_row, thread):
     """Output of a layer for the rows first_row..last_row-1, multiples of NARROW (or the end)."""
-    row, n_rows = layer_row(network, layer), last_row - first_row
+    row, n_rows = network.layers[layer], last_row - first_row
     out = rows_of(output_of(network, layer, batch_size), first_row, n_rows)
     inp = rows_of(input_of(network, layer, batch_size), first_row, n_rows)
     dense_forward(
-        network.workspace, out, inp, network.parameters, weight_of(network, layer), row[BIAS], row[FORWARD_CODE],
-        network.layout.scratch + thread * SCRATCH, np.int64(0), tiles(out), no_prefetch(),
+        network.workspace, out, inp, network.parameters, weight_of(network, layer), row.bias, row.forward_code,
+        scratch_of(network, thread), np.int64(0), tiles(out), no_prefetch(),
     )  # fmt: skip
 
 
 @inline_numba
-def transpose_weight(network, layer, thread, threads):
+def transpose_weight(network, layer, work):
     """A layer's weights transposed, for `backward_inner`, which updates them first: a share of the rows."""
     weight = weight_of(network, layer)
-    first, last = partition(ceil_div(weight.rows, NARROW), thread, threads)
+    first, last = partition(ceil_div(weight.rows, NARROW), work)
     transpose(network.workspace, transposed_of(network, layer), network.parameters, weight, first, last)
 
 
 @inline_numba
 def backward_bias(network, layer, batch_size, rule, first_strip, last_strip, thread):
     """Biases updated, from the gradient of the layer's output: the strips first_strip..last_strip-1."""
-    row = layer_row(network, layer)
-    if row[HAS_BIAS]:
+    row = network.layers[layer]
+    if row.has_bias:
         bias_update(
-            network.workspace, output_of(network, layer, batch_size), network.parameters, network.state, row[BIAS],
-            without_decay(rule), network.layout.scratch + thread * SCRATCH, first_strip, last_strip,
+            network.workspace, output_of(network, layer, batch_size), network.parameters, network.state, row.bias,
+            without_decay(rule), scratch_of(network, thread), first_strip, last_strip,
         )  # fmt: skip
 
 
@@ -156,16 +177,16 @@ def backward_inner(network, layer, batch_size, rule, first_column, last_column, 
     """
     workspace, layout, weight = network.workspace, network.layout, weight_of(network, layer)
     inp, dout = input_of(network, layer, batch_size), output_of(network, layer, batch_size)
-    scratch = layout.scratch + thread * SCRATCH
+    scratch = scratch_of(network, thread)
     dense_update(
         workspace, inp, dout, network.parameters, network.state, weight, layout.zeros, rule, scratch,
         np.int64(0), strips(weight), first_column, last_column,
     )  # fmt: skip
     in_strip = ceil_div(batch_size, ROWS)
     first, last = first_column // WIDE * in_strip, ceil_div(last_column, WIDE) * in_strip
-    below = layer_row(network, layer - 1)
+    below = network.layers[layer - 1]
     dense_backward_input(
-        workspace, inp, dout, transposed_of(network, layer), layout.zeros, below[BACKWARD_CODE], below[SLOPE_AT],
+        workspace, inp, dout, transposed_of(network, layer), layout.zeros, below.backward_code, below.slope,
         scratch, first, last,
     )  # fmt: skip
 
@@ -173,19 +194,19 @@ def backward_inner(network, layer, batch_size, rule, first_column, last_column, 
 @inline_numba
 def forward_row(network, layer, first, last):
     """Output of a layer for a batch of one sample: the strips first..last-1 of STRIP columns."""
-    row, one = layer_row(network, layer), np.int64(1)
+    row, one = network.layers[layer], np.int64(1)
     dense_forward_row(
         network.workspace, output_of(network, layer, one), input_of(network, layer, one), network.parameters,
-        weight_of(network, layer), row[BIAS], row[FORWARD_CODE], first, last,
+        weight_of(network, layer), row.bias, row.forward_code, first, last,
     )  # fmt: skip
 
 
 @inline_numba
 def backward_row(network, layer, batch_size, rule, first_column, last_column, thread):
     """`backward_inner` for a batch of one sample."""
-    below = layer_row(network, layer - 1)
+    below = network.layers[layer - 1]
     dense_backward_row(
         network.workspace, input_of(network, layer, batch_size), output_of(network, layer, batch_size),
-        network.parameters, network.state, weight_of(network, layer), below[BACKWARD_CODE], below[SLOPE_AT], rule,
-        network.layout.scratch + thread * SCRATCH, first_column // 16, ceil_div(last_column, 16),
+        network.parameters, network.state, weight_of(network, layer), below.backward_code, below.slope, rule,
+        scratch_of(network, thread), first_column // NARROW, ceil_div(last_column, NARROW),
     )  # fmt: skip

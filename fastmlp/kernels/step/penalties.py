@@ -15,7 +15,7 @@ from fastmlp.kernels.simd.functions import sqrt
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.kernels.simd.vector import add, div, first_lanes, fma, load, maximum, mul, splat, store, sub, sum_lanes
 from fastmlp.kernels.simd.vector import where_positive as where
-from fastmlp.kernels.step.network import BIAS, HAS_BIAS, N_OUT, TABLE_COLUMNS, layer_row, partition, weight_of
+from fastmlp.kernels.step.network import partition, weight_of
 
 
 @kernel
@@ -69,21 +69,21 @@ def limit_norms(parameters, at, row, rows, largest):
 
 @inline_llvm
 def layer_strips(network, layer):
-    return ceil_div(layer_row(network, layer)[N_OUT], NARROW)
+    return ceil_div(network.layers[layer].n_out, NARROW)
 
 
 @inline_numba
-def sum_squares(network, l1, l2, thread, threads):
+def sum_squares(network, l1, l2, work):
     """Penalties added to a share of the gradient, and the sums of its squares put into workspace."""
     unit = network.layout.squares
-    for layer in range(network.layers.size // TABLE_COLUMNS):
-        row, weight = layer_row(network, layer), weight_of(network, layer)
-        first, last = partition(layer_strips(network, layer), thread, threads)
+    for layer in range(network.layers.size):
+        row, weight = network.layers[layer], weight_of(network, layer)
+        first, last = partition(layer_strips(network, layer), work)
         for strip in range(first, last):
             columns, at = weight.columns - strip * NARROW, column_start(weight, strip * NARROW)
             total = penalize(network.parameters, network.state, at, weight.row, weight.rows, columns, l1, l2)
-            if row[HAS_BIAS]:
-                bias, none = row[BIAS] + strip * NARROW, np.float32(0)
+            if row.has_bias:
+                bias, none = row.bias + strip * NARROW, np.float32(0)
                 total += penalize(network.parameters, network.state, bias, np.int64(0), 1, columns, none, none)
             network.workspace[unit + strip] = total
         unit += layer_strips(network, layer)
@@ -93,7 +93,7 @@ def sum_squares(network, l1, l2, thread, threads):
 def clipping_factor(network, clip_norm):
     """What the gradient is multiplied by to have at most this norm (as in PyTorch); 1 if that is 0."""
     total, unit = 0.0, network.layout.squares
-    for layer in range(network.layers.size // TABLE_COLUMNS):
+    for layer in range(network.layers.size):
         for strip in range(layer_strips(network, layer)):
             total += network.workspace[unit + strip]
         unit += layer_strips(network, layer)
@@ -101,17 +101,17 @@ def clipping_factor(network, clip_norm):
 
 
 @inline_numba
-def update_partition(network, clip_norm, max_norm, rule, thread, threads):
+def update_partition(network, clip_norm, max_norm, rule, work):
     """A share of the parameters updated by the stored gradient."""
     factor = clipping_factor(network, clip_norm)
-    for layer in range(network.layers.size // TABLE_COLUMNS):
-        row, weight = layer_row(network, layer), weight_of(network, layer)
-        first, last = partition(layer_strips(network, layer), thread, threads)
+    for layer in range(network.layers.size):
+        row, weight = network.layers[layer], weight_of(network, layer)
+        first, last = partition(layer_strips(network, layer), work)
         for strip in range(first, last):
             at = column_start(weight, strip * NARROW)
             update_strip(network.parameters, network.state, at, weight.row, weight.rows, factor, rule)
-            if row[HAS_BIAS]:
-                bias = row[BIAS] + strip * NARROW
+            if row.has_bias:
+                bias = row.bias + strip * NARROW
                 update_strip(network.parameters, network.state, bias, np.int64(0), 1, factor, without_decay(rule))
             if max_norm > 0:
                 limit_norms(network.parameters, at, weight.row, weight.rows, max_norm)

@@ -1,8 +1,7 @@
-"""What a region of a training step works on, as one array of int64.
+"""The record: all that the regions of a training step work on.
 
-Regions are called by address, and get their context by address: so they are compiled once, for serial and parallel use,
-and not again in their callers.  It tells where arrays lie and how long they are, and holds what is in the tuples beside
-them.
+Regions are called by address, and get the record by address: so they are compiled once, for serial and parallel use,
+and not again in their callers.
 """
 
 from collections import namedtuple
@@ -15,134 +14,151 @@ from fastmlp.kernels.ops.gather import Rows
 from fastmlp.kernels.ops.grouped import Lists
 from fastmlp.kernels.ops.optimizers import Rule
 from fastmlp.kernels.ops.sparse import Nonzeros
-from fastmlp.kernels.simd.addresses import bytes_at, floats_at, int32s_at, int64s_at, words_at
-from fastmlp.kernels.step.network import DROPOUT_THRESHOLD, Batch, Network, WorkspaceLayout, layer_row
+from fastmlp.kernels.simd.records import Layout, make_record_at
+from fastmlp.kernels.step.network import LAYER, WORKSPACE_LAYOUT, Batch, Network
 
 # labels (n,) int32 for the losses of classes, values (n * n_outputs,) float32 for those of a regression, the other
 # empty; and the weights of the samples (n,) float32, empty where all are 1.
 Targets = namedtuple("Targets", "labels values weights")
 Data = namedtuple("Data", "rows lists entries")
 
-# Arrays: an address and a size each.
-(
-    PARAMETERS, STATE, WORKSPACE, LAYERS, SETTINGS, SAMPLES, LABELS, VALUES, SAMPLE_WEIGHTS,
-    DATA, INDICES, STARTS, INPUT_STANDARD, INPUT_FACTOR,
-    OFFSETS, COUNT, WORDS,
-    BEGIN, END, FEATURE, VALUE, UNTIL, TOUCHED, OFFSET_FACTOR,
-) = range(0, 48, 2)  # fmt: skip
-# Numbers: the network's layout, the data set, the batch, and codes
-PLACES = 48
-_FREE = PLACES + len(WorkspaceLayout._fields)
-ROWS_KIND, ROWS_ITEMSIZE, ROWS_BYTES, ROWS_STRIDE, INDEX_ITEMSIZE, GROUPS, ROOM = range(_FREE, _FREE + 7)
-# RULE_CODE is what the way back does with gradients; where it stores them, UPDATE_RULE is done in the end, else they
-# are the same
-BATCH_SIZE, START, SIZE, MODE, LOSS_CODE, RULE_CODE, UPDATE_RULE, N_UPDATES = range(_FREE + 7, _FREE + 15)
-# of dropout: its seed, and the share of the inputs dropped, of 2**32
-DROPOUT_SEED, INPUT_DROPPED = range(_FREE + 15, _FREE + 17)
-# of the first layer: whether INPUT is a region, whether it prepares the input (see `dropout`), and of how many columns
-# the update is split in multiples
-HAS_INPUT, PREPARES, FIRST_UNIT = range(_FREE + 17, _FREE + 20)
-# Addresses of regions, see `fastmlp.kernels.step.regions`
-FIRST_FORWARD, FIRST_UPDATE, INNER_FORWARD, INNER_BACKWARD, LOSS, FINISH, WEIGH, UPDATE = range(_FREE + 20, _FREE + 28)
-CONTEXT = np.int64(_FREE + 28)
-
-# MODE: what a step does; EVALUATE leaves out the way back, PREDICT the losses too
+# mode: what a step does; EVALUATE leaves out the backward pass, PREDICT the losses too
 TRAIN, EVALUATE, PREDICT = range(3)
-# of SETTINGS, float32
-(
-    SCALE, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, BETA, EPSILON, RATE_DECAY, STEP_SIZE, CORRECTION,
-    SMOOTHING, DELTA, L1, L2, CLIP_NORM, MAX_NORM,
-) = range(15)  # fmt: skip
-N_SETTINGS = 15
+
+_FIELDS = {
+    # the network
+    "parameters": [np.float32],
+    "state": [np.float32],
+    "workspace": [np.float32],
+    "layers": [LAYER],
+    "layout": WORKSPACE_LAYOUT,
+    # the data set: see Rows
+    "data": [np.uint8],
+    "indices": [np.uint8],
+    "starts": [np.int64],
+    "rows_kind": np.int64,
+    "itemsize": np.int64,
+    "row_bytes": np.int64,
+    "stride": np.int64,
+    "index_itemsize": np.int64,
+    "scale": np.float32,
+    # the input's: the scale of `gather_standardized`, or the factor of `prepare_rows`; each may be empty
+    "input_standard": [np.float64],
+    "input_factor": [np.float32],
+    # the batch's lists: see Lists
+    "offsets": [np.int64],
+    "count": [np.int64],
+    "words": [np.uint32],
+    "groups": np.int64,
+    # the batch's entries: see Nonzeros
+    "begin": [np.int64],
+    "end": [np.int64],
+    "feature": [np.int32],
+    "value": [np.float32],
+    "until": [np.int64],
+    "touched": [np.uint8],
+    "sample_offset": [np.int32],
+    "factor": [np.float32],
+    "room": np.int64,
+    # targets: see Targets
+    "labels": [np.int32],
+    "values": [np.float32],
+    "sample_weights": [np.float32],
+    # the batch: see Batch
+    "samples": [np.int64],
+    "batch_size": np.int64,  # of all steps but perhaps the last
+    "start": np.int64,
+    "size": np.int64,
+    # what a step does
+    "mode": np.int64,
+    "n_parts": np.int64,  # that the work of a region is split into
+    "unknown_code": np.int64,  # whether a region was asked for what it does not know
+    "has_input": np.int64,  # whether INPUT is a region
+    "prepares": np.int64,  # whether INPUT prepares the input, see `fastmlp.kernels.ops.dropout`
+    "first_unit": np.int64,  # the first layer's update is split into multiples of so many columns
+    # addresses of regions, 0 where there is none
+    "first_forward": np.int64,
+    "first_update": np.int64,
+    "inner_forward": np.int64,
+    "inner_backward": np.int64,
+    "finish_forward": np.int64,
+    "loss_rows": np.int64,
+    "weigh_rows": np.int64,
+    "deferred_update": np.int64,
+    # the loss
+    "loss": np.int64,
+    "smoothing": np.float32,
+    "delta": np.float32,
+    # the optimizer: the backward pass applies `rule`; where that is DEFER, `update_rule` comes after it
+    "rule": np.int64,
+    "update_rule": np.int64,
+    "n_updates": np.int64,
+    "learning_rate": np.float32,
+    "momentum": np.float32,
+    "weight_decay": np.float32,
+    "beta": np.float32,
+    "epsilon": np.float32,
+    "rate_decay": np.float32,
+    "step_size": np.float32,
+    "correction": np.float32,
+    # regularization
+    "l1": np.float32,
+    "l2": np.float32,
+    "clip_norm": np.float32,
+    "max_norm": np.float32,
+    "dropout_seed": np.int64,  # 62 bits
+    "input_dropout_threshold": np.int64,  # in units of 2**-32
+}
+RECORD = Layout("step", _FIELDS)
+record_at = make_record_at(RECORD)
 
 
 @inline_llvm
-def network_of(context):
-    """The network of a region."""
-    layout = WorkspaceLayout(
-        context[PLACES], context[PLACES + 1], context[PLACES + 2], context[PLACES + 3], context[PLACES + 4],
-        context[PLACES + 5], context[PLACES + 6], context[PLACES + 7],
-    )  # fmt: skip
-    return Network(
-        int64s_at(context[LAYERS], context[LAYERS + 1]),
-        floats_at(context[PARAMETERS], context[PARAMETERS + 1]),
-        floats_at(context[STATE], context[STATE + 1]),
-        floats_at(context[WORKSPACE], context[WORKSPACE + 1]),
-        layout,
-    )
+def network_of(record):
+    """Return the network of a step."""
+    return Network(record.layers, record.parameters, record.state, record.workspace, record.layout)
 
 
 @inline_llvm
-def data_of(context):
-    """The data of a region."""
-    settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
+def data_of(record):
+    """Return the data of a step."""
     rows = Rows(
-        bytes_at(context[DATA], context[DATA + 1]),
-        context[ROWS_KIND], context[ROWS_ITEMSIZE], context[ROWS_BYTES], context[ROWS_STRIDE], settings[SCALE],
-        bytes_at(context[INDICES], context[INDICES + 1]),
-        context[INDEX_ITEMSIZE],
-        int64s_at(context[STARTS], context[STARTS + 1]),
+        record.data, record.rows_kind, record.itemsize, record.row_bytes, record.stride, record.scale, record.indices,
+        record.index_itemsize, record.starts,
     )  # fmt: skip
-    lists = Lists(
-        int64s_at(context[OFFSETS], context[OFFSETS + 1]),
-        int64s_at(context[COUNT], context[COUNT + 1]),
-        words_at(context[WORDS], context[WORDS + 1]),
-        context[GROUPS],
-    )
+    lists = Lists(record.offsets, record.count, record.words, record.groups)
     entries = Nonzeros(
-        int64s_at(context[BEGIN], context[BEGIN + 1]),
-        int64s_at(context[END], context[END + 1]),
-        int32s_at(context[FEATURE], context[FEATURE + 1]),
-        floats_at(context[VALUE], context[VALUE + 1]),
-        context[ROOM],
-        int64s_at(context[UNTIL], context[UNTIL + 1]),
-        bytes_at(context[TOUCHED], context[TOUCHED + 1]),
-        int32s_at(context[OFFSET_FACTOR], context[OFFSET_FACTOR + 1]),
-        floats_at(context[OFFSET_FACTOR], context[OFFSET_FACTOR + 1]),
-    )
+        record.begin, record.end, record.feature, record.value, record.room, record.until, record.touched,
+        record.sample_offset, record.factor,
+    )  # fmt: skip
     return Data(rows, lists, entries)
 
 
 @inline_llvm
-def batch_of(context):
-    """The batch of a region."""
-    samples = int64s_at(context[SAMPLES], context[SAMPLES + 1])
-    return Batch(samples, context[START], context[SIZE], context[START] + context[SIZE])
+def batch_of(record):
+    """Return the batch of a step."""
+    return Batch(record.samples, record.start, record.size, record.start + record.size)
 
 
 @inline_llvm
-def rule_of(context, code):
-    """The rule of an update: RULE_CODE or UPDATE_RULE."""
-    settings = floats_at(context[SETTINGS], context[SETTINGS + 1])
+def rule_of(record, code):
+    """Return an update rule: that of a code, `record.rule` or `record.update_rule`."""
     return Rule(
-        context[code], settings[LEARNING_RATE], settings[MOMENTUM], settings[WEIGHT_DECAY], settings[BETA],
-        settings[EPSILON], settings[STEP_SIZE], settings[CORRECTION],
+        code, record.learning_rate, record.momentum, record.weight_decay, record.beta, record.epsilon,
+        record.step_size, record.correction,
     )  # fmt: skip
 
 
 @inline_llvm
-def targets_of(context):
-    """The data set's targets."""
-    labels = int32s_at(context[LABELS], context[LABELS + 1])
-    return Targets(labels, floats_of(context, VALUES), floats_of(context, SAMPLE_WEIGHTS))
+def targets_of(record):
+    """Return the data set's targets."""
+    return Targets(record.labels, record.values, record.sample_weights)
 
 
 @inline_llvm
-def floats_of(context, place):
-    """One of the arrays of floats."""
-    return floats_at(context[place], context[place + 1])
-
-
-@inline_llvm
-def setting(context, place):
-    """One of the SETTINGS."""
-    return floats_of(context, SETTINGS)[place]
-
-
-@inline_llvm
-def dropout_at(context, layer):
-    """The Dropout of a layer's output; of the input for the layer -1."""
-    threshold = context[INPUT_DROPPED] if layer < 0 else layer_row(network_of(context), layer)[DROPOUT_THRESHOLD]
-    if context[MODE] != TRAIN:
+def dropout_at(record, layer):
+    """Return the Dropout of a layer's output; of the input for the layer -1."""
+    threshold = record.input_dropout_threshold if layer < 0 else record.layers[layer].dropout_threshold
+    if record.mode != TRAIN:
         threshold = np.int64(0)
-    return dropout_of(context[DROPOUT_SEED], context[N_UPDATES], layer, threshold)
+    return dropout_of(record.dropout_seed, record.n_updates, layer, threshold)
