@@ -198,7 +198,7 @@ def _train(options) -> None:
     if model.interrupted:
         print("interrupted; what follows is of the last whole epoch", file=sys.stderr)
     if options.save:
-        save_somewhere(model, options.save)
+        save_somewhere(model.state(), options.save)
     loss, accuracy = model.evaluate(mnist.x_test, mnist.y_test)
     seconds = sum(model.history["seconds"])
     rate = len(mnist.x_train) * len(model.history["epoch"]) / seconds if seconds else 0.0
