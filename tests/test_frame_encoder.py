@@ -277,7 +277,7 @@ def test_columns_must_hold_what_they_held(library):
     ):
         with pytest.raises(TypeError, match=f"x must hold {match}"):
             encoder.transform(library.DataFrame({**COLUMNS, name: values}))
-    with pytest.raises(ValueError, match="x must have 4 columns, as in training, got 1"):
+    with pytest.raises(ValueError, match=r"x must have the columns that the model was trained on.*without \['city'"):
         encoder.transform(library.DataFrame({"age": [1.0]}))
 
 

@@ -40,7 +40,7 @@ def inputs_of(encoder, frame, names):
 
 
 def run(encoder, frame, names, inputs=None):
-    graph = _Graph(onnx)
+    graph = _Graph(onnx, {name: ("", []) for name in names})
     features = encode_columns(graph, encoder, names)
     make, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
     graph_proto = onnx.helper.make_graph(

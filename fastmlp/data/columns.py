@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.checks import _LARGEST, shorten
-from fastmlp.data.arrays import as_array
+from fastmlp.data.arrays import as_array, check_collected, is_frame
 
 TEXT, BOOLEAN, NUMBER = "text", "booleans", "numbers"  # what levels are
 
@@ -82,8 +82,15 @@ class Table:
         return self.shape[0]
 
 
+def needs_encoding(x) -> bool:
+    """Return whether `x` is a data frame, or the Table of one, that holds more than numbers."""
+    if isinstance(x, Table):
+        return True
+    return is_frame(x) and (hasattr(x, "isna") or hasattr(x, "iter_columns")) and not has_numbers_only(x)
+
+
 def read_table(frame, name: str = "x") -> Table:
-    """Return the columns of a data frame.
+    """Return the columns of a data frame, or a Table as it is.
 
     Raises
     ------
@@ -92,6 +99,9 @@ def read_table(frame, name: str = "x") -> Table:
     ValueError
         If the frame has no rows or columns, or a number is infinite, in float32 too.
     """
+    if isinstance(frame, Table):
+        return frame
+    check_collected(frame, name)
     labels = list(frame.columns)
     shape = tuple(frame.shape)
     if 0 in shape:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastmlp.checks import _LARGEST, check_choice, check_integer, check_positive, shorten
+from fastmlp.data.arrays import check_names
 from fastmlp.data.columns import BOOLEAN, NUMBER, TEXT, Categories, Numbers, Table, numbers_of, read_table
 from fastmlp.data.scaling import SCALES, check_input_scale, robust_scale, smooth_clip, standard_scale
 
@@ -146,7 +147,7 @@ class FrameEncoder:
         check_choice(missing, "missing", MISSING)
         max_levels = check_integer(max_levels, "max_levels", 2)
         check_number_scale(input_scale)
-        table = _as_table(frame, "x")
+        table = read_table(frame, "x")
         _check_missing(table, missing, "x")
         taken = table if rows is None else table[rows]
         columns: list[NumberColumn | CategoryColumn] = []
@@ -177,12 +178,10 @@ class FrameEncoder:
         Raises
         ------
         ValueError, TypeError
-            If a column holds something else than in training.  The columns are taken by position: their names are
-            checked by `fastmlp.data.arrays.check_features`.
+            If the columns are not those of the training samples, or one holds something else.
         """
-        table = _as_table(frame, name)
-        if table.shape[1] != len(self.columns):
-            raise ValueError(f"{name} must have {len(self.columns)} columns, as in training, got {table.shape[1]}")
+        table = read_table(frame, name)
+        check_names(list(table.names), self.names, name)
         _check_missing(table, self.missing, name)
         out = np.empty((len(table), self.n_features), np.float32)
         first = 0
@@ -221,21 +220,17 @@ class FrameEncoder:
         return cls(tuple(columns), value["missing"])
 
 
-def check_number_scale(input_scale) -> None:
-    """Raise an error unless `input_scale` is one for the columns of numbers of a frame."""
+def check_number_scale(input_scale) -> float | str:
+    """Return a scale for the columns of numbers of a frame: a float or one of SCALES."""
     if isinstance(input_scale, str):
         check_choice(input_scale, "input_scale", SCALES)
-    elif np.ndim(input_scale) == 0:
-        check_positive(input_scale, "input_scale")
-    else:
+        return input_scale
+    if np.ndim(input_scale) > 0:
         raise ValueError(
             f"input_scale must be a number or one of {', '.join(map(repr, SCALES))} for a data frame with categories "
             f"or missing values, got {type(input_scale).__name__}"
         )
-
-
-def _as_table(frame, name: str) -> Table:
-    return frame if isinstance(frame, Table) else read_table(frame, name)
+    return check_positive(input_scale, "input_scale")
 
 
 def _check_missing(table: Table, missing: str, name: str) -> None:

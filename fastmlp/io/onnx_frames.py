@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fastmlp.data.columns import TEXT
 from fastmlp.data.frames import CategoryColumn, FrameEncoder, NumberColumn
-from fastmlp.data.scaling import CLIP
+from fastmlp.data.scaling import CLIP, RobustScale
 
 # What stands for a missing text, as far as it is no level: ONNX's strings have no missing values, and these are what
 # NumPy makes of the ones of pandas and Polars.
@@ -38,26 +38,26 @@ def encode_columns(graph, encoder: FrameEncoder, names: Sequence[str]) -> str:
     """Add what `FrameEncoder.transform` does with the inputs `names`, (n, 1) each; return the features' name."""
     parts: list[str] = []  # of (n, some features) float32
     features: list[int] = []  # the features that the parts have, in their order
-    number_columns, number_features, indicators, indicator_features = [], [], [], []
+    numbers, number_features = {}, []
+    indicators, indicator_features = [], []
     first = 0
     for name, column in zip(names, encoder.columns):
-        n_features = len(column.feature_names)
+        last = first + len(column.feature_names)
         if isinstance(column, NumberColumn):
-            number_columns.append((name, column))
+            numbers[name] = column
             number_features.append(first)
             if column.has_indicator:
                 indicators.append(name)
                 indicator_features.append(first + 1)
         else:
             parts += _category(graph, name, column)
-            features += range(first, first + n_features)
-        first += n_features
-    if number_columns:
-        parts.append(_numbers(graph, *zip(*number_columns), replaces_missing=encoder.missing == "indicator"))
+            features += range(first, last)
+        first = last
+    if numbers:
+        parts.append(_numbers(graph, numbers, replaces_missing=encoder.missing == "indicator"))
         features += number_features
     if indicators:
-        missing = graph.add("IsNaN", _side_by_side(graph, indicators))
-        parts.append(_float(graph, missing))
+        parts.append(_float(graph, graph.add("IsNaN", _side_by_side(graph, indicators))))
         features += indicator_features
     out = _side_by_side(graph, parts)
     if features == [*range(first)]:
@@ -65,13 +65,14 @@ def encode_columns(graph, encoder: FrameEncoder, names: Sequence[str]) -> str:
     return graph.add("Gather", out, graph.constant(np.argsort(features)), axis=1)
 
 
-def _numbers(graph, names: Sequence[str], columns: Sequence[NumberColumn], replaces_missing: bool) -> str:
+def _numbers(graph, numbers: Mapping[str, NumberColumn], replaces_missing: bool) -> str:
     """Add the scaled columns of numbers, in float64 as in NumPy."""
 
     def row(values) -> str:
         return graph.constant(np.array([list(values)], np.float64))
 
-    x = _side_by_side(graph, names)
+    columns = list(numbers.values())
+    x = _side_by_side(graph, list(numbers))
     if replaces_missing:
         x = graph.add("Where", graph.add("IsNaN", x), row(column.median for column in columns), x)
     x = graph.add("Sub", x, row(column.offset for column in columns))
@@ -79,6 +80,12 @@ def _numbers(graph, names: Sequence[str], columns: Sequence[NumberColumn], repla
     if any(column.clips for column in columns):  # all do then
         x = smooth_clip(graph, x)
     return _float(graph, x)
+
+
+def robust(graph, x: str, scale: RobustScale) -> str:
+    """Add `RobustScale.apply` of numbers of any type."""
+    x = graph.add("Sub", graph.add("Cast", x, to=graph.onnx.TensorProto.DOUBLE), graph.constant(scale.offset))
+    return _float(graph, smooth_clip(graph, graph.add("Mul", x, graph.constant(scale.factor))))
 
 
 def smooth_clip(graph, z: str) -> str:
