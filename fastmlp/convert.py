@@ -1,6 +1,6 @@
-"""Models from files and from other libraries, and back: `fastmlp.io` makes their states, and these make models.
+"""Models from files and from other libraries, and back.
 
-No other library is imported before it is needed.
+`fastmlp.io` reads and writes plain states; here they become models.  No other library is imported before it is needed.
 """
 
 from __future__ import annotations
@@ -34,36 +34,36 @@ def load(path: str | os.PathLike) -> MLP:
 
 
 def from_torch(module_or_state_dict, *, classes=None, input_scale="auto", activation="relu") -> MLP:
-    """The model that computes what a PyTorch network does in evaluation.
+    """Return a model that computes what a PyTorch network computes in evaluation mode.
 
     Parameters
     ----------
     module_or_state_dict : torch.nn.Sequential, or dict of str to tensor or array
-        A stack of ``Linear``, ``Dropout``, ``Flatten``, activations and further such stacks; or the state dict of one,
-        whose 2-dimensional weights are the layers in their order, under whatever names.  A last ``Softmax`` or
-        ``LogSoftmax`` over the outputs makes a classifier ("cross_entropy"), a last ``Sigmoid`` one of several labels
-        a sample ("binary_cross_entropy"), anything else a regression ("mse").
+        A stack of ``Linear``, ``Dropout``, ``Flatten``, activations and nested stacks; or the state dict of one, whose
+        two-dimensional weights are the layers in order, under any names.  A final ``Softmax`` or ``LogSoftmax`` over
+        the outputs makes a classifier ("cross_entropy"), a final ``Sigmoid`` a classifier with several labels per
+        sample ("binary_cross_entropy"), anything else a regression ("mse").
     classes : sequence of int or str, optional
-        What the outputs stand for, in their order; makes a classifier ("cross_entropy") of a network that ends in
-        logits, as those trained with ``CrossEntropyLoss`` do, and of a single logit or sigmoid, which is the second
-        of two classes.  A model's classes are sorted, and its outputs with them.  By default a classifier has the
-        classes 0, 1, 2, ...
+        Labels of the outputs, in order.  They make a classifier ("cross_entropy") of a network that ends in logits, as
+        those trained with ``CrossEntropyLoss`` do, or in a single logit or sigmoid, which stands for the second of two
+        classes.  The model's classes are sorted, and its outputs with them.  By default a classifier has the classes
+        0, 1, 2, ...
     input_scale : float, array_like (n_features,), InputScale or "auto"
-        What the input is multiplied by before the first layer; "auto" is 1/255 for uint8, 1 otherwise.
+        Factor of the input before the first layer; "auto" is 1/255 for uint8, 1 otherwise.
     activation : str or sequence of str
-        For a state dict, which does not have them: one name, or one per hidden layer.
+        Activations for a state dict, which does not hold them: one name, or one per hidden layer.
 
     Returns
     -------
     MLP
-        With copies of the weights, in float32.
+        It has float32 copies of the weights.
 
     Raises
     ------
     ValueError, TypeError
-        If a layer can't be represented, which names it, or the arguments do not fit.
+        If a layer, which the error names, can't be represented, or the arguments do not fit.
     ImportError
-        If PyTorch is missing; state dicts of arrays do without it.
+        If PyTorch is missing; state dicts of arrays do not need it.
     """
     from fastmlp.io.torch import from_torch
 
@@ -71,7 +71,7 @@ def from_torch(module_or_state_dict, *, classes=None, input_scale="auto", activa
 
 
 def to_torch(model: MLP):
-    """A PyTorch network with the outputs of a model.
+    """Return a PyTorch network that computes the outputs of a model.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ def to_torch(model: MLP):
     Returns
     -------
     torch.nn.Sequential
-        With copies of the weights.  It takes float32 (n, n_features) and returns what `predict_proba` does for a
-        classifier, by a last ``Softmax`` or ``Sigmoid``, and `predict` for a regression.  The scale of the input, and
-        its offset, are in the first layer's weights and bias.  With ``input_scale="auto"`` there is none: bytes go
-        in as ``x.float() / 255``.  The scaling of ``input_scale="robust"`` is a module in front.  A model with an
-        `encoder` takes what ``model.encoder.transform(frame)`` returns.  The network does not know the labels: output k
-        is ``model.classes[k]``.
+        It has copies of the weights, takes float32 (n, n_features), and returns the result of `predict_proba` for a
+        classifier, whose last module is a ``Softmax`` or ``Sigmoid``, and of `predict` for a regression.  The scale and
+        the offset of the input are part of the first weight and bias, except for ``input_scale="auto"``: pass bytes as
+        ``x.float() / 255``.  The scaling of ``input_scale="robust"`` is the first module.  A model with an `encoder`
+        takes what ``model.encoder.transform(frame)`` returns.  The network does not know the labels: output k stands
+        for ``model.classes[k]``.
 
     Raises
     ------
@@ -100,25 +100,25 @@ def to_torch(model: MLP):
 
 
 def from_keras(model, *, classes=None, input_scale="auto") -> MLP:
-    """The model that computes what a Keras model does in inference.
+    """Return a model that computes what a Keras model computes in inference.
 
     Parameters
     ----------
     model : keras.Sequential, or keras.Model of layers one after the other
-        Of Keras 3, built: ``Dense``, ``Dropout``, ``Activation``, ``ReLU`` and the like, ``Flatten`` and further such
-        stacks.  Last activations are as in `from_torch`; "exponential" makes a regression ("poisson").
+        A built model of Keras 3 with ``Dense``, ``Dropout``, ``Activation``, ``ReLU`` and the like, ``Flatten`` and
+        nested stacks.  The last activation counts as in `from_torch`; "exponential" makes a regression ("poisson").
     classes, input_scale
         As in `from_torch`.
 
     Returns
     -------
     MLP
-        With copies of the weights, in float32.
+        It has float32 copies of the weights.
 
     Raises
     ------
     ValueError, TypeError
-        If a layer can't be represented, which names it, or the arguments do not fit.
+        If a layer, which the error names, can't be represented, or the arguments do not fit.
     ImportError
         If Keras is missing.
     """
@@ -128,21 +128,21 @@ def from_keras(model, *, classes=None, input_scale="auto") -> MLP:
 
 
 def from_sklearn(mlp, *, input_scale="auto") -> MLP:
-    """The model that computes what an MLP of scikit-learn does.
+    """Return a model that computes what an MLP of scikit-learn computes.
 
     Parameters
     ----------
     mlp : MLPClassifier or MLPRegressor, fitted
-        A classifier of two classes, which has one output, gets two.  One of several labels a sample has the loss
-        "binary_cross_entropy" and no classes, a regression "mse", or "poisson" if that is its loss.  The classes are
-        its own; those that are floats, but whole numbers, become integers.
+        A classifier of two classes, which has one output there, gets two.  A classifier with several labels per sample
+        gets the loss "binary_cross_entropy" and no classes, a regression "mse", or "poisson" if that is its loss.
+        Classes are kept; if they are whole numbers stored as floats, they become integers.
     input_scale
         As in `from_torch`.
 
     Returns
     -------
     MLP
-        With copies of the weights, in float32.
+        It has float32 copies of the weights.
 
     Raises
     ------

@@ -170,7 +170,7 @@ class MLP:
         return {**self.__dict__, **own}
 
     def __setstate__(self, state: dict) -> None:
-        state.pop("_pause", None)  # the name of an earlier version
+        state.pop("_pause", None)  # what earlier versions called the training state
         self.__dict__.update({"_training_state": None, "encoder": None, **state})
 
     def _executor(self, x: np.ndarray, batch_size: int) -> Executor:
@@ -385,9 +385,9 @@ class MLP:
         Parameters
         ----------
         path : str or path
-            A file that is there is replaced, once the new one is whole.
+            An existing file is replaced once the new one is complete.
         dtype : "float32" or "uint8"
-            Of the input.  With ``input_scale="auto"``, uint8 is multiplied by 1/255 in the file, and float32 is not.
+            Type of the input.  With ``input_scale="auto"``, the file multiplies uint8 by 1/255, and not float32.
 
         Raises
         ------

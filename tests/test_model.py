@@ -193,3 +193,38 @@ def test_a_shallow_copy_stands_on_its_own():
     other, want = copy.copy(model), model.predict_proba(PIXELS)
     other.partial_fit(PIXELS, LABELS)
     np.testing.assert_array_equal(model.predict_proba(PIXELS), want)
+
+
+def test_a_state_makes_the_same_model_and_stays_as_it_is():
+    arguments = {"loss": "huber", "delta": 0.5, "input_scale": "standardize", "init": "notebook", "threads": 1}
+    model = fastmlp.train(PIXELS, PIXELS[:, :2] / 255, hidden=(20,), epochs=1, seed=0, **arguments)
+    model.feature_names = [str(k) for k in range(PIXELS.shape[1])]
+    state = model.state()
+    twin, wanted = fastmlp.MLP.from_state(state), model.predict(PIXELS)
+    for name in (
+        "widths",
+        "activations",
+        "loss",
+        "classes",
+        "has_bias",
+        "delta",
+        "feature_names",
+        "threads",
+        "history",
+    ):
+        assert getattr(twin, name) == getattr(state, name) == getattr(model, name), name
+    model.partial_fit(PIXELS, PIXELS[:, :2] / 255)
+    model.history["epoch"].append(2)
+    np.testing.assert_array_equal(twin.predict(PIXELS), wanted)
+    assert twin.history["epoch"] == [1]
+    assert not np.array_equal(model.predict(PIXELS), wanted)
+
+
+def test_pickles_of_earlier_versions_are_read():
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1, seed=0)
+    contents = model.__getstate__()
+    contents["_pause"] = contents.pop("_training_state")
+    old = fastmlp.MLP.__new__(fastmlp.MLP)
+    old.__setstate__(contents)
+    np.testing.assert_array_equal(old.predict(PIXELS), model.predict(PIXELS))
+    old.partial_fit(PIXELS, LABELS)

@@ -107,7 +107,7 @@ def take_targets(targets: Targets, samples: np.ndarray, n_outputs: int) -> Targe
 
 
 def slice_targets(targets: Targets, part: slice, n_outputs: int) -> Targets:
-    """The targets of a slice of the samples, as views."""
+    """Return the targets of a slice of the samples, as views."""
     labels, values, weights = targets
     if labels.size:
         labels = labels[part]
@@ -165,12 +165,12 @@ def check_sample_weight(sample_weight, n_samples: int, name: str = "sample_weigh
 
 
 def total_weight(weights: np.ndarray, samples: np.ndarray | slice, n_samples: int) -> float:
-    """The sum of the weights of some samples, of which there are `n_samples`; no `weights`: 1 each."""
+    """Return the total weight of some samples, of which there are `n_samples`; empty `weights` stand for 1 each."""
     return float(weights[samples].sum(dtype=np.float64)) if weights.size else float(n_samples)
 
 
 def weighted_mean(total: float, weight: float) -> float:
-    """The mean of what has a sum and a total weight; NaN over samples that have no weight."""
+    """Return the mean of something with this sum and total weight; NaN if the weight is 0."""
     return float(total / weight) if weight > 0 else float("nan")
 
 
@@ -211,8 +211,7 @@ def check_by_elements(loss: str):
 
 
 def encode_like(y, n_samples: int, loss: str, classes: np.ndarray | None, n_outputs: int, name: str = "y") -> Targets:
-    """Check targets of a model with this loss, these classes (if its targets are labels) and outputs, and encode
-    them."""
+    """Check and encode targets for a model that has this loss and these classes (None: no labels)."""
     if classes is None:
         return encode_targets(check_by_elements(loss)(y, n_samples, n_outputs, name))
     return encode_labels(check_labels(y, n_samples, name), classes, name)

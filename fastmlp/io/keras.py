@@ -1,4 +1,4 @@
-"""Models of Keras 3 as layers for `fastmlp.io.stack`; Keras is imported when a model is given."""
+"""Convert models of Keras 3 to the state of a model; Keras is imported only when one is given."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastmlp.optional import require
 _LAYERS: list[tuple[str, dict[str, Any], str]] = [
     *((*row.keras_layer, name) for name, row in ACTIVATIONS.items() if row.keras_layer is not None),
     ("InputLayer", {}, "identity"),
-    ("Flatten", {"data_format": "channels_last"}, "identity"),  # which takes numbers in the order of memory
+    ("Flatten", {"data_format": "channels_last"}, "identity"),  # in the order of memory
     ("Dropout", {}, "identity"),
     ("AlphaDropout", {}, "identity"),
     ("GaussianDropout", {}, "identity"),
@@ -40,7 +40,7 @@ def from_keras(model, classes, input_scale) -> ModelState:
 
 
 def _layers(model, keras, prefix: str = "") -> Iterator[Layer]:
-    """The layers of a Keras model; `keras` is the imported package."""
+    """Yield the layers of a Keras model; `keras` is the imported package."""
     functional = type(model).__name__ == "Functional"
     if not functional and type(model) is not keras.Sequential:
         raise refusal(f"model {type(model).__name__}", "only Sequential and plain functional models can")
@@ -69,13 +69,13 @@ def _layers(model, keras, prefix: str = "") -> Iterator[Layer]:
 
 
 def _activation(where: str, activation, keras) -> str:
-    """The activation that a function or a layer of Keras is."""
+    """Return the activation that a function or a layer of Keras computes."""
     if isinstance(activation, keras.Layer):
         kind = type(activation).__name__
         known = getattr(keras.layers, kind, None) is type(activation)
         return look_up(where, activation, kind if known else "", _LAYERS, "Dense, Dropout and activations")
     for name, ours in _FUNCTIONS.items():
-        if activation is getattr(keras.activations, name, None):  # some are in later versions of Keras alone
+        if activation is getattr(keras.activations, name, None):  # some exist only in later versions of Keras
             return ours
     if activation is keras.activations.leaky_relu:
         slope = "fastmlp has 0.01 only, which is keras.layers.LeakyReLU(negative_slope=0.01)"

@@ -1,4 +1,4 @@
-"""Models as ONNX files, for onnxruntime and whatever else reads them.
+"""Write models as ONNX files, for onnxruntime and other readers.
 
 The input is "x" (n, n_features).  A model with an encoder has an input (n, 1) for each column of the data frame
 instead.  It has the column's name, with a number behind it where that is empty or the name of an output.  Columns of
@@ -15,13 +15,13 @@ level.  With pandas or Polars::
 
 (pandas' nullable dtypes become float64 by ``to_numpy(float, na_value=numpy.nan)``).
 
-The outputs are, in float32 where nothing else is said:
+Outputs are float32 unless stated otherwise:
 
-- of a classifier "label" (n,), of int64 or strings, and "probabilities" (n, n_classes), in the order of
-  ``model.classes``; with ``loss="notebook"`` over the n samples, as in `MLP.predict_proba`;
-- with ``loss="binary_cross_entropy"`` "label" (n, n_outputs) of int64, 1 where the probability is above 0.5, and
-  "probabilities" (n, n_outputs);
-- of a regression "prediction" (n, n_outputs).
+- A classifier has "label" (n,), int64 or strings, and "probabilities" (n, n_classes), in the order of
+  ``model.classes``.  With ``loss="notebook"`` each class is normalized over the n samples, as in `MLP.predict_proba`.
+- With ``loss="binary_cross_entropy"``, "label" (n, n_outputs) is int64, 1 where the probability is above 0.5, and
+  "probabilities" is (n, n_outputs).
+- A regression has "prediction" (n, n_outputs).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from fastmlp.io.state import ModelState, offset_and_scale
 from fastmlp.losses import output_of
 from fastmlp.optional import require
 
-# The oldest version that has all operators used here, and the format that came with it: both are read by onnxruntime
-# from 1.12 on.  Gelu and Swish became operators of their own later.
+# The oldest version that has all operators used here, and its file format: onnxruntime reads both from 1.12 on.
+# Gelu and Swish became operators later.
 OPSET, IR_VERSION = 17, 8
 
 _TYPES = {"float32": "FLOAT", "uint8": "UINT8"}
@@ -73,7 +73,7 @@ def to_onnx(state: ModelState, path: str | os.PathLike, dtype: str = "float32") 
 
 
 class _Graph:
-    """Operations in the order in which they are computed, and constants.
+    """Collect operations, in the order of computation, and constants.
 
     Parameters
     ----------
@@ -88,13 +88,13 @@ class _Graph:
         self.constants: dict[str, Any] = {}
 
     def add(self, operation: str, *arguments: str, name: str | None = None, **attributes) -> str:
-        """Add an operation; returns the name of its output."""
+        """Add an operation, and return the name of its output."""
         name = self._free(name or f"{operation.lower()}_{len(self.nodes)}")
         self.nodes.append(self.onnx.helper.make_node(operation, arguments, [name], **attributes))
         return name
 
     def constant(self, value, name: str | None = None) -> str:
-        """Add an array, or a number in float32; returns its name."""
+        """Add an array, or a number as float32, and return its name."""
         value = np.asarray(value, np.float32) if np.ndim(value) == 0 else np.ascontiguousarray(value)
         name = self._free(name or f"constant_{len(self.constants)}")
         if value.dtype.kind in "US":
@@ -112,7 +112,7 @@ class _Graph:
         return name
 
     def proto(self, outputs: dict):
-        """All of it, with the inputs and with `outputs`: types and shapes by name."""
+        """Return the graph with its inputs and `outputs`: types and shapes by name."""
         make, types = self.onnx.helper.make_tensor_value_info, self.onnx.TensorProto
         return self.onnx.helper.make_graph(
             self.nodes,
@@ -135,7 +135,7 @@ def _inputs(state: ModelState, dtype: str) -> dict[str, tuple[str, list]]:
 
 
 def _logits(graph: _Graph, state: ModelState, dtype: str) -> str:
-    """The outputs of the last layer, before any function of them."""
+    """Add all layers, and return the name of the last layer's sums."""
     h, float32 = "x", graph.onnx.TensorProto.FLOAT
     if state.encoder is not None:
         h = encode_columns(graph, state.encoder, list(graph.inputs))
@@ -157,7 +157,7 @@ def _logits(graph: _Graph, state: ModelState, dtype: str) -> str:
 
 
 def _outputs(graph: _Graph, logits: str, state: ModelState) -> dict[str, tuple[str, list]]:
-    """Adds the outputs to the graph; returns their names with types and shapes."""
+    """Add the outputs to the graph, and return their names with types and shapes."""
     shape, output = ["n", state.widths[-1]], output_of(state.loss)
     if output == "sigmoid":
         graph.add("Sigmoid", logits, name="probabilities")
@@ -185,7 +185,7 @@ def _outputs(graph: _Graph, logits: str, state: ModelState) -> dict[str, tuple[s
 
 
 def _batch_softmax(graph: _Graph, logits: str) -> str:
-    """exp(logits - their maximum), each class divided by its sum over the samples"""
+    """Add exp(logits - their maximum), each class divided by its sum over the samples."""
     below = graph.add("Sub", logits, graph.add("ReduceMax", logits, keepdims=0))
     # as far as the kernels' exp goes down: the sum over a class whose logits are all far below is not 0
     e = graph.add("Exp", graph.add("Max", below, graph.constant(-87.0)))

@@ -1,4 +1,4 @@
-"""MLPs of scikit-learn as layers for `fastmlp.io.stack`; scikit-learn is imported when one is given."""
+"""Convert the MLPs of scikit-learn to the state of a model; scikit-learn is imported only when one is given."""
 
 from __future__ import annotations
 

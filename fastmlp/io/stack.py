@@ -1,7 +1,7 @@
-"""From a stack of dense layers and activations, as other libraries have them, to the state of a model.
+"""Convert stacks of dense layers and activations, as other libraries have them, to the state of a model.
 
-A layer is a pair of where it is, such as "layer 3, Linear", and what it is: the name of an activation, or its weight
-(n_in, n_out) and its bias (n_out,) or None.  "identity" stands for whatever does nothing in prediction.
+A layer is a pair: its name for error messages, such as "layer 3, Linear", and what it is: the name of an activation, or
+a weight (n_in, n_out) with a bias (n_out,) or None.  "identity" stands for anything that does nothing in prediction.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Layer = tuple[str, "str | Dense"]
 
 
 def refusal(where: str, reason: str) -> ValueError:
-    """The error for a layer that is no part of a multilayer perceptron."""
+    """Return the error for a layer that a multilayer perceptron can't have."""
     return ValueError(f"{where}, can't be represented: {reason}")
 
 
 def look_up(where: str, layer, kind: str, table, allowed: str) -> str:
-    """The activation that a layer object is.
+    """Return the activation that a layer object computes.
 
-    `table` has rows of a class's name, the settings that it must have, and the activation that it then is.
+    The rows of `table` hold the name of a class, the settings that it must have, and the activation it then is.
     """
     rows = [(settings, name) for known, settings, name in table if known == kind]
     if not rows:
@@ -43,7 +43,7 @@ def look_up(where: str, layer, kind: str, table, allowed: str) -> str:
 
 
 def build(layers: Iterable[Layer], classes, input_scale) -> ModelState:
-    """Return the state of a model that computes what the layers do, one after the other."""
+    """Return the state of a model that computes what these layers compute in order."""
     names, dense, after = _pair(layers)
     last, name = after.pop()
     if np.size(classes) == 2 and dense[-1][0].shape[1] == 1 and name in ("sigmoid", "identity"):
@@ -66,7 +66,7 @@ def build(layers: Iterable[Layer], classes, input_scale) -> ModelState:
 
 
 def _pair(layers: Iterable[Layer]) -> tuple[list[str], list[Dense], list[tuple[str, str]]]:
-    """Where the dense layers are, what they are, and what comes after each: where it is, and which activation."""
+    """Return the names of the dense layers, their arrays, and the activation after each: its name, and which one."""
     names: list[str] = []
     dense: list[Dense] = []
     after: list[tuple[str, str]] = []
@@ -96,13 +96,13 @@ def _pair(layers: Iterable[Layer]) -> tuple[list[str], list[Dense], list[tuple[s
 
 
 def _two_outputs(weight: np.ndarray, bias: np.ndarray | None) -> Dense:
-    """The layer with an output of zero before its only one z: softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]."""
+    """Put an output of zero before the only output z: softmax([0, z]) = [1 - sigmoid(z), sigmoid(z)]."""
     bias = None if bias is None else np.concatenate([np.zeros_like(bias), bias])
     return np.concatenate([np.zeros_like(weight), weight], axis=1), bias
 
 
 def _output(last: str, name: str, n_outputs: int, classes) -> tuple[str, np.ndarray | None]:
-    """The loss, and the labels in the order of the outputs."""
+    """Return the loss, and the labels in the order of the outputs."""
     loss = loss_of(name)
     if loss is None:
         raise refusal(last, f"outputs can have softmax or sigmoid, not {name}")

@@ -1,6 +1,6 @@
-"""Networks of PyTorch: layers of a module or a state dict, and a module of a model's state.
+"""Convert PyTorch's modules and state dicts to the state of a model, and back.
 
-PyTorch is imported when a module is given or made.
+PyTorch is imported only when a module is given or made.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from fastmlp.io.state import ModelState, offset_and_scale
 from fastmlp.losses import OUTPUTS, output_of
 from fastmlp.optional import require
 
-# Modules of PyTorch: class, settings, and the activation.  Flatten is for what comes before the first layer, where rows
-# of features are flat already; Dropout does nothing in prediction.
+# Modules of PyTorch: class, settings, and the activation.  Flatten may precede the first layer, whose input is flat
+# already; Dropout does nothing in prediction.
 _TORCH: list[tuple[str, dict[str, Any], str]] = [
     *((*row.torch, name) for name, row in ACTIVATIONS.items()),
     ("Flatten", {"start_dim": 1, "end_dim": -1}, "identity"),
@@ -45,7 +45,7 @@ def from_torch(module_or_state_dict, classes, input_scale, activation) -> ModelS
 
 
 def _torch_layers(module, nn, prefix: str = "") -> Iterator[Layer]:
-    """The layers of a module, or of a Sequential whose name is `prefix`."""
+    """Yield the layers of a module, or of a Sequential whose name is `prefix`."""
     if prefix == "":
         _check_calls(f"module {type(module).__name__}", module, nn)
     stack = [module] if prefix == "" and _kind(module, nn) != "Sequential" else module
@@ -63,7 +63,7 @@ def _torch_layers(module, nn, prefix: str = "") -> Iterator[Layer]:
 
 
 def _check_calls(where: str, module, nn) -> None:
-    """Refuse a module whose call does something beside its class's `forward`."""
+    """Refuse a module whose call does more than the `forward` of its class."""
     shared = nn.modules.module
     if module._forward_hooks or module._forward_pre_hooks:
         raise refusal(where, "it has forward hooks, as weight_norm, spectral_norm and pruning leave; remove them first")
@@ -76,7 +76,7 @@ def _check_calls(where: str, module, nn) -> None:
 
 
 def _kind(module, nn) -> str | None:
-    """The name of the class of torch.nn whose forward it is that a module has."""
+    """Return the name of the class of torch.nn whose `forward` a module has; None if it has its own."""
     if type(module).__module__ == "fastmlp.torch_modules":
         return type(module).__name__
     for base in type(module).__mro__:
@@ -88,9 +88,9 @@ def _kind(module, nn) -> str | None:
 
 
 def _linear(where: str, layer) -> tuple[np.ndarray, np.ndarray | None]:
-    """Weight (n_in, n_out) and bias of a Linear in evaluation."""
+    """Return the weight (n_in, n_out) and the bias of a Linear in evaluation mode."""
     parametrizations = getattr(layer, "parametrizations", None)
-    # spectral_norm, for one, goes on with its iteration when the weight is asked for in training
+    # reading the weight in training mode changes some of them: spectral_norm does an iteration
     training = [] if parametrizations is None else [part for part in parametrizations.modules() if part.training]
     for part in training:
         part.training = False
@@ -106,7 +106,7 @@ def _linear(where: str, layer) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _array(tensor, where: str) -> np.ndarray:
-    """A tensor of PyTorch, or what NumPy makes an array of, as real numbers."""
+    """Return a tensor of PyTorch, or anything that NumPy accepts, as an array of real numbers."""
     if hasattr(tensor, "detach"):
         if tensor.is_meta:
             raise refusal(where, "its weights have no values: they are on the device 'meta'")
@@ -172,7 +172,7 @@ def to_torch(state: ModelState):
 
 
 def _torch_module(nn, row: tuple[str, dict[str, Any]]):
-    """The module of a class's name and settings."""
+    """Return the module with this class and these settings."""
     kind, settings = row
     if hasattr(nn, kind):
         return getattr(nn, kind)(**settings)
@@ -182,7 +182,10 @@ def _torch_module(nn, row: tuple[str, dict[str, Any]]):
 
 
 def _first_layer(state: ModelState) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and bias with the input's scale and offset: ((x - offset) * scale) @ W = x @ (scale * W) - offset @ ..."""
+    """Return the first weight and bias with the input scale in them.
+
+    ((x - offset) * scale) @ W + b = x @ (scale * W) + b - offset @ (scale * W)
+    """
     offset, scale = offset_and_scale(state, np.dtype(np.float32))
     weight = np.broadcast_to(np.asarray(scale, np.float64), state.widths[0])[:, None] * state.weights[0]
     bias = state.biases[0] if offset is None else state.biases[0] - np.asarray(offset, np.float64) @ weight

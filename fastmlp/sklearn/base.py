@@ -1,5 +1,4 @@
-"""What `MLPClassifier` and `MLPRegressor` share: scikit-learn's arguments as those of `fastmlp.train`, and the way in
-which scikit-learn's estimators of these names record, slow down and stop."""
+"""The base class of `MLPClassifier` and `MLPRegressor`: from scikit-learn's arguments to those of `fastmlp.train`."""
 
 from __future__ import annotations
 
@@ -33,12 +32,12 @@ from fastmlp.sklearn.progress import Progress
 from fastmlp.sklearn.scaling import Scale, scale_of
 from fastmlp.train import train
 
-DTYPES = (np.float64, np.float32, np.uint8)  # taken as they are; all else becomes the first of them
+DTYPES = (np.float64, np.float32, np.uint8)  # kept as they are; anything else is converted to the first one
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
 
 
 class Weights(list):
-    """Arrays that belong to a model: what is put in their place is copied into them."""
+    """Arrays of a model; values that are assigned are copied into them."""
 
     def __setitem__(self, index, value):
         for array, new in zip(self[index], value) if isinstance(index, slice) else [(self[index], value)]:
@@ -46,19 +45,19 @@ class Weights(list):
 
 
 def store(estimator, arguments: dict[str, Any]) -> None:
-    """All arguments of a constructor as attributes, as scikit-learn wants it."""
+    """Make all arguments of a constructor attributes, as scikit-learn requires."""
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
 
 
 class BaseMLP(BaseEstimator):
-    """Fits; the classes that derive from it know about targets."""
+    """Fit; derived classes handle the targets."""
 
     model_: MLP
     loss_: float
     loss_curve_: list[float]
-    best_loss_: Any  # None with early_stopping, and the next two are without
+    best_loss_: Any  # None with early_stopping; the next two are None without
     validation_scores_: Any
     best_validation_score_: Any
 
@@ -91,7 +90,7 @@ class BaseMLP(BaseEstimator):
         X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             A data frame may have categories, text, booleans and missing values, as in `fastmlp.train`.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels of a classifier, or 0 and 1 for each of several labels; numbers of a regressor.
+            Labels, or 0 and 1 for each of several labels, of a classifier; numbers of a regressor.
         sample_weight : array-like of shape (n_samples,), default=None
             At least 0.
 
@@ -154,7 +153,7 @@ class BaseMLP(BaseEstimator):
     def _train(
         self, X, targets, weights, widths, init, score_of, random, incremental: bool, encoder: FrameEncoder | None
     ) -> None:
-        """Make a model, for one epoch if `incremental`; `encoder` has made the features, and scaled them."""
+        """Train a new model; for one epoch if `incremental`.  `encoder` has made the features, and scaled them."""
         batch_size, scale, optimizer, progress = self._plan(targets, weights, widths, score_of)
         self.model_ = train(
             X, targets, hidden=widths[1:-1], activation=self._activation(), loss=scale.loss, optimizer=optimizer,
@@ -179,7 +178,7 @@ class BaseMLP(BaseEstimator):
             )
 
     def _continue(self, X, targets, weights, widths) -> None:
-        """Another epoch of the model there is, on other samples."""
+        """Train the model for another epoch, on other samples."""
         batch_size, _, optimizer, progress = self._plan(targets, weights, widths, None)
         metrics = self.model_._partial_fit(
             X, targets, weights, self._rate * progress.rate_factor, batch_size, optimizer=optimizer,
@@ -188,7 +187,7 @@ class BaseMLP(BaseEstimator):
         progress.record(self.model_, metrics.loss)
 
     def _plan(self, targets, weights, widths, score_of) -> tuple[int, Scale, Optimizer, Progress]:
-        """How to train so that steps, and what is recorded, are scikit-learn's."""
+        """Return what makes steps and recorded values those of scikit-learn."""
         n_samples = len(targets)
         batch_size = self._batch_size(n_samples)
         total = float(n_samples if weights is None else weights.sum())
@@ -206,7 +205,7 @@ class BaseMLP(BaseEstimator):
         return batch_size, scale, optimizer, Progress(self, n_samples, rate_factor, loss_of, score_of)
 
     def _check_parameters(self) -> tuple[int, ...]:
-        """Refuse bad arguments, but those that `fastmlp.train` knows by the same name; returns the hidden widths."""
+        """Check the arguments that `fastmlp.train` does not check under the same name, and return the hidden widths."""
         if self.solver == "lbfgs":
             raise ValueError(
                 f"solver must be one of {', '.join(map(repr, OPTIMIZERS))}; 'lbfgs' is not in fastmlp, "
@@ -234,7 +233,7 @@ class BaseMLP(BaseEstimator):
         return checks.check_hidden(self.hidden_layer_sizes, "hidden_layer_sizes")
 
     def _check_data(self, X, y, first: bool, incremental: bool):
-        """`X` as `fastmlp.train` takes it, in memory, and `y` as an array."""
+        """Return `X` in memory, in a form for `fastmlp.train`, and `y` as an array."""
         if needs_encoding(X) if first else self._encodes(X):
             validate_data(self, X, y, reset=first, skip_check_array=True)  # names of columns, and their number
             y = _check_y(y, multi_output=True, estimator=self, **self._y_checks)
@@ -262,11 +261,11 @@ class BaseMLP(BaseEstimator):
 
     @staticmethod
     def _in_memory(X):
-        # `fastmlp.train` would take a memmap, or a view of one, for data that do not fit into memory
+        # `fastmlp.train` takes a memmap, or a view of one, for data that do not fit into memory
         return X if is_csr(X) else np.asarray(memoryview(X))
 
     def _check_X(self, X):
-        """Samples to predict."""
+        """Return checked samples for prediction."""
         check_is_fitted(self)
         if self._encodes(X):
             validate_data(self, X, reset=False, skip_check_array=True)
@@ -275,7 +274,7 @@ class BaseMLP(BaseEstimator):
 
     @staticmethod
     def _precision(X) -> type:
-        """Of predictions, as scikit-learn has it."""
+        """Return the type of predictions, as in scikit-learn."""
         return np.float32 if X.dtype == np.float32 else np.float64
 
     @property
@@ -288,7 +287,7 @@ class BaseMLP(BaseEstimator):
         return [FROM_SKLEARN.get(name, name) if isinstance(name, str) else name for name in self.activation]
 
     def _initial(self, widths, random) -> Any:
-        """What to start from: by default weights and biases from scikit-learn's distribution, drawn as it does."""
+        """Return `init`, or weights and biases from scikit-learn's distribution, drawn in the same order."""
         if self.init is not None:
             return self.init
         square = 2.0 if self._activation() == "sigmoid" else 6.0
@@ -299,7 +298,7 @@ class BaseMLP(BaseEstimator):
         return pairs
 
     def _reset(self, widths) -> None:
-        """What fits go on from, at its start."""
+        """Set everything that later fits continue from to its initial value."""
         self.n_outputs_, self.n_layers_, self.out_activation_ = widths[-1], len(widths), self._out_activation()
         self.t_, self.loss_curve_ = 0, []
         self._reset_best()
@@ -312,7 +311,7 @@ class BaseMLP(BaseEstimator):
         self.best_validation_score_ = -math.inf if stops_early else None
 
     def _split(self, X, targets, weights, sample_weight, random):
-        """Samples, targets and weights to train on; and those to validate with, for `_score`."""
+        """Return samples, targets and weights to train on, and those to validate with, for `_score`."""
         part, held_out = train_test_split(
             np.arange(X.shape[0]), random_state=random, test_size=self.validation_fraction,
             stratify=self._stratify(targets),
@@ -336,7 +335,7 @@ class BaseMLP(BaseEstimator):
         return min(self.batch_size, n_samples)
 
     def _optimizer(self, scale: Scale, weight: float) -> Optimizer:
-        """The optimizer for batches whose samples together weigh `weight`.
+        """Return the optimizer for batches of this total sample weight.
 
         scikit-learn's gradient is G times ours, G = ``scale.gradient``, and alpha * W / weight more.  The fused weight
         decay is added to our gradient, so it is alpha / weight / G; SGD's rate is multiplied by G; the others are
@@ -352,7 +351,7 @@ class BaseMLP(BaseEstimator):
         return kind.from_solver(self, decay, epsilon)
 
     def _constant(self, targets, weights) -> float:
-        """What a loss of scikit-learn has that depends on the targets alone."""
+        """Return the part of scikit-learn's loss that depends only on the targets."""
         return 0.0
 
     def __getstate__(self):

@@ -23,25 +23,25 @@ CLASSIFIER_LOSSES = tuple(name for name, row in LOSSES.items() if row.has_accura
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
     __doc__ = document(
-        """A multilayer perceptron that tells classes, with the arguments and attributes of scikit-learn's.
+        """Classify with a multilayer perceptron that has the arguments and attributes of scikit-learn's.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default=(100,)
-        Widths of the hidden layers; ``()`` is a linear model.
+        Widths of the hidden layers; ``()`` makes a linear model.
     <PARAMETERS>
     loss : {losses} or None, default=None
-        None is the binary cross-entropy for two classes, with one output, and for several labels at once; else the
-        cross-entropy.  The other losses have an output for each class.
+        None stands for the binary cross-entropy for two classes, with one output, and for several labels per sample;
+        otherwise for the cross-entropy.  The other losses have one output per class.
     class_weight : dict, "balanced" or None, default=None
-        Weights by label, multiplied by those of the samples.
+        Weights by label, which multiply those of the samples.
     label_smoothing : float, default=0.0
-        The share of the target that is spread evenly over the classes; of "cross_entropy".
+        Fraction of the target that is spread evenly over the classes, for "cross_entropy" only.
 
     Attributes
     ----------
     classes_ : ndarray
-        The labels, sorted; for several labels at once their numbers.
+        The labels, sorted; with several labels per sample, their indices.
     <ATTRIBUTES>
 
     Notes
@@ -119,7 +119,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return OUTPUTS[output_of(self._loss)].sklearn
 
     def _check_y(self, y, first: bool, incremental: bool) -> np.ndarray:
-        """Labels as numbers from 0 on, (n_samples,); or 0 and 1 for each of several labels, (n_samples, n_labels)."""
+        """Return labels as indices (n_samples,), or as 0 and 1 for each of several labels (n_samples, n_labels)."""
         if not issparse(y) and y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
@@ -152,7 +152,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.searchsorted(self.classes_, y)
 
     def _targets(self, y: np.ndarray, sample_weight, incremental: bool):
-        """Targets for `fastmlp.train`, and weights."""
+        """Return targets for `fastmlp.train`, and weights."""
         loss = self._loss
         if self.class_weight is not None:
             if y.ndim == 2:
@@ -166,14 +166,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return y, sample_weight
 
     def _stratify(self, targets: np.ndarray):
-        return targets if targets.ndim == 2 and targets.shape[1] == 1 else None  # as scikit-learn does
+        return targets if targets.ndim == 2 and targets.shape[1] == 1 else None  # as in scikit-learn
 
     def _score(self, model: MLP, X, targets: np.ndarray, sample_weight) -> float:
         right = model.predict(X) == targets
         return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=sample_weight))
 
     def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Train once through samples, for data that arrive in pieces; the optimizer goes on from where it was.
+        """Train on more samples for one epoch, for data that arrive in pieces; the optimizer keeps its state.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
         sample_weight : array-like of shape (n_samples,), default=None
         classes : array-like of shape (n_classes,), default=None
-            All labels there are; needed in the first call.
+            All labels; required in the first call.
 
         Returns
         -------
@@ -203,7 +203,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
-        """Labels.
+        """Return the predicted labels.
 
         Parameters
         ----------
@@ -211,18 +211,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Returns
         -------
-        ndarray of shape (n_samples,), or (n_samples, n_labels) with 0 and 1 for several labels at once
+        ndarray of shape (n_samples,), or (n_samples, n_labels) with 0 and 1 for several labels per sample
         """
         X = self._check_X(X)
         predicted = self.model_.predict(X)
         if self._kind == "multilabel-indicator":
             return csr_matrix(predicted) if self._sparse_output else predicted
         if predicted.ndim == 2:
-            predicted = np.minimum(predicted[:, 0], len(self.classes_) - 1)  # there may be one class alone
+            predicted = np.minimum(predicted[:, 0], len(self.classes_) - 1)  # there may be only one class
         return self.classes_[predicted]
 
     def predict_proba(self, X):
-        """Probabilities.
+        """Return the probabilities of the classes.
 
         Parameters
         ----------
@@ -242,7 +242,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.hstack([1 - probabilities, probabilities])
 
     def predict_log_proba(self, X):
-        """Logarithms of the probabilities, exact where these are too small for a number.
+        """Return the logarithms of the probabilities, which are exact even if a probability is too small for a float.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What scikit-learn's MLPs do after every epoch: record, slow down, stop."""
+"""What scikit-learn's MLPs do after every epoch: record, lower the learning rate, stop."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ SLOWEST = 1e-6  # the learning rate from which on "adaptive" stops instead of di
 
 
 class Progress:
-    """A callback and a schedule of `fastmlp.train`: after every epoch it records what scikit-learn's estimators do,
-    changes the learning rate, and stops, by the same rules.
+    """Record, lower the learning rate and stop by the rules of scikit-learn's estimators.
+
+    An instance is both a callback and a schedule of `fastmlp.train`.
 
     Parameters
     ----------
     estimator : BaseMLP
-        Whose attributes are kept up to date.
+        Its attributes are kept up to date.
     n_samples : int
-        Of an epoch.
+        Number of samples per epoch.
     rate_factor : float
-        The rate of `fastmlp.train`, for an estimator's of 1.
+        Learning rate of `fastmlp.train` for a learning rate of 1 in the estimator.
     loss_of : function of the model and its loss
-        The loss as scikit-learn has it.
+        Returns the loss as scikit-learn defines it.
     score_of : function of the model, optional
-        The score on the validation set; with it the model gets back the parameters of the best epoch.
+        Returns the score on the validation set.  With it, the parameters of the best epoch are restored in the end.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Progress:
                 target[:] = value
 
     def record(self, model: MLP, loss: float) -> None:
-        """An epoch has ended, with this loss."""
+        """Record an epoch that has ended with this loss."""
         estimator = self.estimator
         estimator.n_iter_ += 1
         estimator.loss_ = self.loss_of(model, loss)

@@ -24,19 +24,19 @@ REGRESSOR_LOSSES = ("squared_error", *(name for name, row in LOSSES.items() if n
 
 class MLPRegressor(RegressorMixin, BaseMLP):
     __doc__ = document(
-        """A multilayer perceptron that predicts numbers, with the arguments and attributes of scikit-learn's.
+        """Predict numbers with a multilayer perceptron that has the arguments and attributes of scikit-learn's.
 
     Parameters
     ----------
     loss : {losses}, default="squared_error"
-        "squared_error" and "poisson" are scikit-learn's: half the squares, and the deviance, of which gradients are
-        sums over the outputs; the outputs of "poisson" are logarithms.  The others are means over the outputs, as in
-        `fastmlp.train`.
+        "squared_error" (half of the squares) and "poisson" (the deviance) are those of scikit-learn, whose gradients
+        are sums over the outputs; the network of "poisson" computes logarithms.  The others are means over the outputs,
+        as in `fastmlp.train`.
     hidden_layer_sizes : int or sequence of int, default=(100,)
-        Widths of the hidden layers; ``()`` is a linear model.
+        Widths of the hidden layers; ``()`` makes a linear model.
     <PARAMETERS>
     delta : float, default=1.0
-        Where "huber" goes over from squares to absolute values.
+        Error at which "huber" changes from squared to absolute.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     True
     """,
         score="R2 on the validation set",
-        activations='"identity", or "exp" of the loss "poisson".',
+        activations='"identity", or "exp" with the loss "poisson".',
         losses=choices(REGRESSOR_LOSSES),
     )
 
@@ -113,13 +113,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return OUTPUTS[output_of(scale_of(self._loss, 1).loss)].sklearn
 
     def _check_y(self, y, first: bool, incremental: bool) -> np.ndarray:
-        """Targets (n_samples, n_outputs)"""
+        """Return targets (n_samples, n_outputs)."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return y[:, None] if y.ndim == 1 else y
 
     def _targets(self, y: np.ndarray, sample_weight, incremental: bool):
-        """Targets for `fastmlp.train`, and weights."""
+        """Return targets for `fastmlp.train`, and weights."""
         check = check_by_elements(scale_of(self._loss, 1).loss)
         return check(y, len(y)), sample_weight
 
@@ -136,7 +136,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return r2_score(targets, predicted, sample_weight=sample_weight) if np.isfinite(predicted).all() else np.nan
 
     def partial_fit(self, X, y, sample_weight=None):
-        """Train once through samples, for data that arrive in pieces; the optimizer goes on from where it was.
+        """Train on more samples for one epoch, for data that arrive in pieces; the optimizer keeps its state.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
-        """Numbers.
+        """Return the predicted numbers.
 
         Parameters
         ----------

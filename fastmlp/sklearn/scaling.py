@@ -8,10 +8,10 @@ from fastmlp.losses import LOSSES
 
 
 class Scale(NamedTuple):
-    """A loss, and how many times scikit-learn's gradient and value of it are those of `fastmlp.train`.
+    """A loss, and the ratio of scikit-learn's gradient and value of it to those of `fastmlp.train`.
 
-    With k outputs, scikit-learn takes half the squares, averaged over outputs for the value, but summed for the
-    gradient; and the sum over outputs of the Poisson deviance and of the log-loss of several labels.
+    scikit-learn halves the squares, averages them over outputs for the value, but sums them for the gradient.  It sums
+    the Poisson deviance, and the log-loss of several labels, over outputs.
     """
 
     loss: str
@@ -20,7 +20,7 @@ class Scale(NamedTuple):
 
 
 def scale_of(loss: str, n_outputs: int) -> Scale:
-    """See `Scale`; the losses that scikit-learn has not are taken as they are."""
+    """Return the Scale of a loss; losses that scikit-learn does not have keep their gradient and value."""
     if loss == "squared_error":
         return Scale("mse", n_outputs / 2, 0.5)
     if LOSSES[loss].sums_in_sklearn:

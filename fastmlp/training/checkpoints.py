@@ -1,6 +1,6 @@
-"""Checkpoints of a training: all that the epochs to come depend on, in one safetensors file each.
+"""Checkpoints of a training run: everything that later epochs depend on, in one safetensors file per epoch.
 
-A checkpoint is a model's file with more in it, so that `fastmlp.load` reads it too.
+A checkpoint is a model file with additional contents, so `fastmlp.load` reads it too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fastmlp.io.safetensors import read, write
 from fastmlp.io.state import ModelState
 
 PREFIX = "training."  # of the tensors that are not the model's
-KEPT = 2  # how many are kept: a damaged one has one before it
+KEPT = 2  # number of checkpoints that are kept: if the last one is damaged, there is one before it
 
 
 class Checkpoint(NamedTuple):
@@ -41,7 +41,7 @@ class Checkpoints:
     Parameters
     ----------
     folder : str or path
-        Made if it is not there.
+        Created if it does not exist.
     identity : dict
         What identifies the training run, as `fastmlp.training.identity` describes it.
     """
@@ -58,12 +58,12 @@ class Checkpoints:
             raise ValueError(f"checkpoint must be the path of a folder, got the file {folder!r}") from None
 
     def _paths(self) -> list[Path]:
-        """The newest one first."""
+        """Return the paths of all checkpoints, newest first."""
         found = [path for path in self.folder.iterdir() if re.fullmatch(r"epoch-\d+\.safetensors", path.name)]
         return sorted(found, key=lambda path: int(path.name[6:].split(".")[0]), reverse=True)
 
     def save(self, model: ModelState, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Write one: a new file, renamed into place once it is whole."""
+        """Write a checkpoint to a new file, which is renamed into place once it is complete."""
         header = {"identity": self.identity, "state": state}
         tensors = {PREFIX + name: array for name, array in arrays.items()}
         write(model, self.folder / f"epoch-{state['done']:06d}.safetensors", {"training": json.dumps(header)}, tensors)
@@ -78,7 +78,7 @@ class Checkpoints:
                 model, metadata, tensors = read(path)
                 header = json.loads(metadata["training"])
                 identity, state = header.get("identity"), dict(header["state"])
-            except (ValueError, TypeError, KeyError, RecursionError, OSError):  # damaged: the one before it
+            except (ValueError, TypeError, KeyError, RecursionError, OSError):  # damaged: try the one before it
                 continue
             self._check(identity)
             arrays = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
@@ -102,7 +102,7 @@ class Checkpoints:
 
 
 def pack_state(callbacks: Iterable) -> tuple[dict, dict[str, np.ndarray]]:
-    """What callbacks have to remember (`state_dict`): JSON's types, and arrays."""
+    """Return what callbacks have to keep (their `state_dict`), as JSON types and as arrays."""
     states: dict[str, dict] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, callback in _named(callbacks):
@@ -113,7 +113,7 @@ def pack_state(callbacks: Iterable) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def unpack_state(callbacks: Iterable, states: dict, arrays: dict[str, np.ndarray]) -> None:
-    """Give callbacks back what they had to remember (`load_state_dict`)."""
+    """Give callbacks back what `pack_state` returned (by `load_state_dict`)."""
     for name, callback in _named(callbacks):
         if name in states:
             own = {key.removeprefix(f"{name}."): a for key, a in arrays.items() if key.startswith(f"{name}.")}
@@ -121,7 +121,7 @@ def unpack_state(callbacks: Iterable, states: dict, arrays: dict[str, np.ndarray
 
 
 def _named(callbacks: Iterable) -> Iterator[tuple[str, Any]]:
-    """Callbacks that remember something, and names for them: their classes, numbered where one is there twice."""
+    """Yield the callbacks that keep a state, with names: their class and a number."""
     count: dict[str, int] = {}
     for callback in callbacks:
         if hasattr(callback, "state_dict"):
