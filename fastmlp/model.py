@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.data.arrays import check_features, is_frame
-from fastmlp.data.columns import Table
+from fastmlp.data.arrays import check_features
+from fastmlp.data.columns import is_table
 from fastmlp.data.frames import FrameEncoder
 from fastmlp.data.order import epoch_order
 from fastmlp.data.scaling import check_input_scale
@@ -55,8 +55,8 @@ class MLP:
     classes : ndarray or None
         The labels, sorted, in the order of the outputs; None if the targets are not labels.
     input_scale : float, "auto", InputScale or RobustScale
-        Factor of the input; "auto" is 1/255 for uint8 and 1 otherwise.  An InputScale has two arrays, `offset` and
-        `factor`, for ``(x - offset) * factor``; so has a RobustScale, which clips smoothly after that.
+        Factor of the input; "auto" is 1/255 for uint8 and 1 otherwise.  The others have arrays `offset` and `factor`
+        for ``(x - offset) * factor``; a RobustScale clips smoothly after that.
     threads : int or None
         Maximum number of threads for predictions, as given to `fastmlp.train`; None: as many as the process may use
         physical cores.  The result does not depend on it.
@@ -67,9 +67,8 @@ class MLP:
     feature_names : list of str or None
         Columns of the data frame that the model was trained on; other data frames must have the same.
     encoder : FrameEncoder or None
-        What makes features of the columns of a data frame with categories, text, booleans or missing values:
-        ``encoder.transform(frame)`` returns the array (n, n_features) that the network sees, ``encoder.feature_names``
-        the names of its columns.  None if the model was trained on numbers alone.
+        For a data frame with more than numbers: ``encoder.transform(frame)`` returns the array (n, n_features) that the
+        network sees, ``encoder.feature_names`` the names of its columns.
     history : dict of list
         What training recorded, one value per epoch: ``epoch``, ``seconds`` (of training, without validation),
         ``train_loss`` and ``train_accuracy`` (over the batches, each before its step), ``validation_loss``,
@@ -175,14 +174,13 @@ class MLP:
 
     def _executor(self, x: np.ndarray, batch_size: int) -> Executor:
         """Return an Executor of this model for checked features; for few samples it does not copy the weights."""
-        packed, threads = x.shape[0] >= CHUNK, resolve(self.threads)
         return Executor(
-            self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads,
-            settings={places.DELTA: self.delta},
+            self._parameters, self.activations, self.loss, batch_size, packed=x.shape[0] >= CHUNK,
+            threads=resolve(self.threads), settings={places.DELTA: self.delta},
         )  # fmt: skip
 
     def _check_features(self, x, name: str = "x") -> np.ndarray:
-        if self.encoder is not None and (is_frame(x) or isinstance(x, Table)):
+        if self.encoder is not None and is_table(x):
             x = self.encoder.transform(x, name)
         return check_features(x, self.n_features, name, self.feature_names)
 
@@ -275,16 +273,12 @@ class MLP:
             If `x` or `y` are not such arrays, or `y` holds a label that is not among `classes`.
         """
         x = self._check_features(x)
-        targets = self._encode(y, x.shape[0])
-        total_weight = float(x.shape[0])
-        if sample_weight is not None:
-            targets = targets._replace(weights=check_sample_weight(sample_weight, x.shape[0]))
-            total_weight = float(targets.weights.sum(dtype=np.float64))
+        targets = self._encode(y, x.shape[0], sample_weight=sample_weight)
         executor = self._executor(x, x.shape[0] if self._over_batch else min(x.shape[0], CHUNK))
         with self._unchanged(x.shape[0]):
-            total = compute_totals(executor, x, targets, self.input_scale, whole=self._over_batch)
-        loss, correct, _ = total
-        return Metrics(float(loss / total_weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
+            loss, correct, _ = compute_totals(executor, x, targets, self.input_scale, whole=self._over_batch)
+        weight = total_weight(targets.weights, np.s_[:], x.shape[0])
+        return Metrics(float(loss / weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
 
     def partial_fit(self, x, y, *, sample_weight=None, learning_rate=None, batch_size=None) -> Metrics:
         """Train on more data for one epoch, in random order, for data that arrive in pieces.
@@ -324,9 +318,7 @@ class MLP:
     ) -> Metrics:  # fmt: skip
         """See `partial_fit`; `optimizer` as in `TrainingState.executor_for`, `shuffle` as in `fastmlp.train`."""
         x = self._check_features(x)
-        targets = self._encode(y, x.shape[0])
-        if sample_weight is not None:
-            targets = targets._replace(weights=check_sample_weight(sample_weight, x.shape[0]))
+        targets = self._encode(y, x.shape[0], sample_weight=sample_weight)
         if learning_rate is not None:
             learning_rate = checks.check_positive(learning_rate, "learning_rate")
         if batch_size is not None:
@@ -356,9 +348,12 @@ class MLP:
         }  # fmt: skip
         return TrainingState(arguments, np.random.default_rng())
 
-    def _encode(self, y, n_samples: int, name: str = "y"):
-        """Check targets and encode them for the kernels."""
-        return encode_like(y, n_samples, self.loss, self.classes, self.widths[-1], name)
+    def _encode(self, y, n_samples: int, name: str = "y", sample_weight=None):
+        """Check targets and their weights, and encode them for the kernels."""
+        targets = encode_like(y, n_samples, self.loss, self.classes, self.widths[-1], name)
+        if sample_weight is None:
+            return targets
+        return targets._replace(weights=check_sample_weight(sample_weight, n_samples))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model to a safetensors file; `fastmlp.load` reads it.
@@ -379,8 +374,6 @@ class MLP:
 
     def to_onnx(self, path: str | os.PathLike, dtype: str = "float32") -> None:
         """Write the model to an ONNX file; its inputs and outputs are described in `fastmlp.io.onnx`.
-
-        The file of a model with an `encoder` takes the columns of a data frame as they are.
 
         Parameters
         ----------

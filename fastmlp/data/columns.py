@@ -82,6 +82,11 @@ class Table:
         return self.shape[0]
 
 
+def is_table(x) -> bool:
+    """Return whether `x` is a data frame, or the Table of one."""
+    return isinstance(x, Table) or is_frame(x)
+
+
 def needs_encoding(x) -> bool:
     """Return whether `x` is a data frame, or the Table of one, that holds more than numbers."""
     if isinstance(x, Table):

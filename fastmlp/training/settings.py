@@ -11,8 +11,8 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.data.arrays import as_array, check_features, feature_names, is_csr, is_frame, memmap_of
-from fastmlp.data.columns import Table, needs_encoding, read_table
+from fastmlp.data.arrays import as_array, check_features, feature_names, is_csr, memmap_of
+from fastmlp.data.columns import Table, is_table, needs_encoding, read_table
 from fastmlp.data.frames import MISSING, check_number_scale
 from fastmlp.data.order import SHUFFLES
 from fastmlp.data.scaling import check_input_scale
@@ -187,7 +187,7 @@ def _open(x, y, shuffle_buffer, has_encoder: bool):
 
 
 def _check_in_memory(x, has_encoder: bool):
-    return read_table(x) if needs_encoding(x) or (has_encoder and is_frame(x)) else check_features(x)
+    return read_table(x) if needs_encoding(x) or (has_encoder and is_table(x)) else check_features(x)
 
 
 def check_optimizer(optimizer) -> Optimizer:
