@@ -1,5 +1,7 @@
 """``input_scale="robust"``: medians, interquartile ranges and smooth clipping."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,6 +54,15 @@ def test_ranges_whose_inverse_is_infinite_count_as_none():
     np.testing.assert_array_equal(robust_scale(x).factor, [1 / 4, 0])
 
 
+@pytest.mark.parametrize("shape", [(20, 1), (1, 20), (20, 5)])
+def test_the_samples_are_left_as_they_are(shape):
+    for order in "CF":
+        x = np.array(RNG.standard_normal(shape), order=order)
+        before = x.copy()
+        robust_scale(x).apply(x)
+        np.testing.assert_array_equal(x, before)
+
+
 @pytest.mark.parametrize("blocks", [1, 1 << 22])
 def test_only_some_samples_are_looked_at(blocks, monkeypatch):
     monkeypatch.setattr("fastmlp.data.scaling._QUARTILES_AT_ONCE", blocks)
@@ -79,6 +90,19 @@ def test_samples_are_scaled_in_float64(dtype, at_once, monkeypatch):
     got = scale.apply(x[::2])
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, (z / np.sqrt(1 + (z / 3) ** 2)).astype(np.float32)[::2])
+
+
+def test_memory_is_one_copy_and_little_more():
+    x = RNG.standard_normal((60_000, 50)).astype(np.float32)
+    robust_scale(x[:10]).apply(x[:10])
+    tracemalloc.start()
+    try:
+        z = robust_scale(x).apply(x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert z.nbytes == x.nbytes
+    assert peak < 1.5 * x.nbytes
 
 
 def test_large_numbers_that_differ_by_little_keep_their_digits():

@@ -16,8 +16,8 @@ InputScale = namedtuple("InputScale", "offset factor")
 
 # The bound that smooth clipping approaches.
 CLIP = 3.0
-_AT_ONCE = 1 << 18  # numbers scaled at a time, in float64: they stay in the second-level cache
-_QUARTILES_AT_ONCE = 1 << 22  # numbers copied at a time to find quartiles
+_AT_ONCE = 1 << 16  # numbers scaled at a time, in float64: 1 << 18, which leave the cache, take 0.39 s instead of 0.14
+_QUARTILES_AT_ONCE = 1 << 20  # numbers copied at a time to find quartiles
 
 
 class RobustScale(NamedTuple):
@@ -147,7 +147,7 @@ def robust_scale(x, samples: np.ndarray | None = None) -> RobustScale:
     step = max(1, _QUARTILES_AT_ONCE // n)
     for start in range(0, n_features, step):  # the copies of a few features at a time
         part = x[:, start : start + step]
-        part = np.ascontiguousarray(part.T if samples is None else part[samples].T)
+        part = np.array(part.T if samples is None else part[samples].T, order="C")  # a copy, which is partitioned
         quartiles[:, start : start + step] = _quartiles(part)
     least, low, median, high, largest = quartiles
     with np.errstate(divide="ignore"):
@@ -157,15 +157,15 @@ def robust_scale(x, samples: np.ndarray | None = None) -> RobustScale:
 
 
 def _quartiles(features: np.ndarray) -> np.ndarray:
-    """Return minimum, quartiles and maximum of contiguous rows, (5, n) float64, interpolated linearly between values.
+    """Return minimum, quartiles and maximum of contiguous rows, (5, n) float64; the rows are reordered.
 
-    In float64, unlike those of `numpy.quantile`.
+    Values between two numbers are interpolated linearly, in float64, unlike those of `numpy.quantile`.
     """
     positions = (features.shape[1] - 1) * np.array([0, 0.25, 0.5, 0.75, 1])
     below, above = np.floor(positions).astype(int), np.ceil(positions).astype(int)
-    ordered = np.partition(features, np.union1d(below, above), axis=1).astype(np.float64, copy=False)
-    below_values, above_values = ordered[:, below], ordered[:, above]
-    return (below_values + (positions - below) * (above_values - below_values)).T
+    features.partition(np.union1d(below, above), axis=1)
+    low, high = (features[:, indices].astype(np.float64) for indices in (below, above))
+    return (low + (positions - below) * (high - low)).T
 
 
 def _first_row(x) -> np.ndarray:
