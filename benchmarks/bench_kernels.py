@@ -14,8 +14,9 @@ class Kernels:
 
     params = [
         ["dense_forward", "dense_backward_input", "dense_update", "dense_forward_row", "dense_backward_row",
-         "make_lists", "place_words", "sparse_add", "sparse_update", "find_nonzeros", "copy_nonzeros", "sort_nonzeros",
-         "nonzeros_forward", "nonzeros_update", "nonzeros_update_row", "dense_update_adam", "bias_update", "transpose",
+         "make_lists", "make_lists_from_words", "grouped_add", "grouped_update",
+         "find_nonzeros", "copy_nonzeros", "sort_nonzeros",
+         "sparse_forward", "sparse_update", "sparse_update_row", "dense_update_adam", "bias_update", "transpose",
          "make_words", "finish_forward", "prepare_rows", "prepare_entries", "penalize", "update_strip", "limit_norms",
          "weigh", "activate"],
         SHAPES,
@@ -76,30 +77,30 @@ def _dense(function):
         from fastmlp.kernels.step.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
-        network, places = run.network, run.network.places
+        network, layout = run.network, run.network.layout
         inp, out, weight = _matrices(run, batch_size)
         gather.gather(network.workspace, inp, rows_of(x, "auto"), samples, 0, 0, batch_size)
         bias = int(network.layers[BIAS])
         if function == "dense_forward":
             return lambda: dense.dense_forward(
-                network.workspace, out, inp, network.parameters, weight, bias, 0, places.scratch, 0, dense.tiles(out),
-                dense.nothing_ahead(),
+                network.workspace, out, inp, network.parameters, weight, bias, 0, layout.scratch, 0, dense.tiles(out),
+                dense.no_prefetch(),
             )  # fmt: skip
         if function == "dense_update":
             return lambda: dense.dense_update(
-                network.workspace, inp, out, network.parameters, network.state, weight, places.zeros, rule,
-                places.scratch, 0, dense.strips(weight), 0, weight.rows,
+                network.workspace, inp, out, network.parameters, network.state, weight, layout.zeros, rule,
+                layout.scratch, 0, dense.strips(weight), 0, weight.rows,
             )  # fmt: skip
         if function in ("dense_forward_row", "dense_backward_row"):
             from fastmlp.kernels.ops import rows
-            from fastmlp.kernels.ops.sparse import sparse_strips
+            from fastmlp.kernels.ops.grouped import count_strips
 
             if function == "dense_forward_row":
                 return lambda: rows.dense_forward_row(
-                    network.workspace, out, inp, network.parameters, weight, bias, 0, 0, sparse_strips(out)
+                    network.workspace, out, inp, network.parameters, weight, bias, 0, 0, count_strips(out)
                 )
             return lambda: rows.dense_backward_row(
-                network.workspace, inp, out, network.parameters, network.state, weight, 0, 0, rule, places.scratch,
+                network.workspace, inp, out, network.parameters, network.state, weight, 0, 0, rule, layout.scratch,
                 0, -(-n_in // 16),
             )  # fmt: skip
         panel = int(weight.row)  # columns of a panel
@@ -108,8 +109,54 @@ def _dense(function):
         transposed[:size] = network.workspace
         at = dense.Matrix(size, (n_out + 15) // 16 * 16 * panel, panel, n_out, n_in)
         return lambda: dense.dense_backward_input(
-            transposed, inp, out, at, places.zeros, 0, 0, places.scratch, 0, dense.tiles(inp)
+            transposed, inp, out, at, layout.zeros, 0, 0, layout.scratch, 0, dense.tiles(inp)
         )
+
+    return make
+
+
+def _grouped(function):
+    def make(batch_size, n_in, n_out):
+        from scipy.sparse import csr_matrix
+
+        from fastmlp.data.encoding import coded_rows, coded_words
+        from fastmlp.engine import workspace
+        from fastmlp.kernels.ops import grouped
+
+        run, x, samples, rule = _layer(batch_size, n_in, n_out)
+        network, layout = run.network, run.network.layout
+        _, out, weight = _matrices(run, batch_size)
+        rows, table = coded_rows(x, "auto")
+        workspace.set_table(network, table)
+        lists = workspace.lists_for(n_in, batch_size)
+
+        def make_lists():
+            grouped.locate(lists, rows, samples, 0, batch_size, rows.data.size - rows.stride)
+            grouped.make_lists(lists, rows, batch_size, 0, lists.groups)
+
+        def make_lists_from_words():
+            grouped.make_lists_from_words(lists, words, samples, 0, batch_size, 0, lists.groups)
+
+        words, _ = coded_words(csr_matrix(x), 1 / 255)
+        make_lists()
+        strips, blocks = grouped.count_strips(out), -(-batch_size // 128)
+        prefetch = grouped.GroupPrefetch(rows, samples, 1, 0, 0, 0)
+
+        def grouped_add():
+            for strip in range(strips):
+                for block in range(blocks):
+                    grouped.grouped_add(
+                        network.workspace, out, layout.table, lists, block, network.parameters, weight, strip, prefetch
+                    )
+
+        def grouped_update():
+            for strip in range(strips):
+                grouped.grouped_update(
+                    network.workspace, out, layout.table, lists, network.parameters, network.state, weight, rule,
+                    layout.scratch, strip,
+                )  # fmt: skip
+
+        return locals()[function]
 
     return make
 
@@ -118,89 +165,43 @@ def _sparse(function):
     def make(batch_size, n_in, n_out):
         from scipy.sparse import csr_matrix
 
-        from fastmlp.data.encoding import coded_rows, coded_words
-        from fastmlp.engine import workspace
-        from fastmlp.kernels.ops import sparse
-
-        run, x, samples, rule = _layer(batch_size, n_in, n_out)
-        network, places = run.network, run.network.places
-        _, out, weight = _matrices(run, batch_size)
-        rows, table = coded_rows(x, "auto")
-        workspace.set_table(network, table)
-        lists = workspace.sparse_lists(n_in, batch_size)
-
-        def make_lists():
-            sparse.locate(lists, rows, samples, 0, batch_size, rows.data.size - rows.stride)
-            sparse.make_lists(lists, rows, batch_size, 0, lists.groups)
-
-        def place_words():
-            sparse.place_words(lists, words, samples, 0, batch_size, 0, lists.groups)
-
-        words, _ = coded_words(csr_matrix(x), 1 / 255)
-        make_lists()
-        strips, blocks = sparse.sparse_strips(out), -(-batch_size // 128)
-        wanted = sparse.Wanted(rows, samples, 1, 0, 0, 0)
-
-        def sparse_add():
-            for strip in range(strips):
-                for block in range(blocks):
-                    sparse.sparse_add(
-                        network.workspace, out, places.table, lists, block, network.parameters, weight, strip, wanted
-                    )
-
-        def sparse_update():
-            for strip in range(strips):
-                sparse.sparse_update(
-                    network.workspace, out, places.table, lists, network.parameters, network.state, weight, rule,
-                    places.scratch, strip,
-                )  # fmt: skip
-
-        return locals()[function]
-
-    return make
-
-
-def _nonzeros(function):
-    def make(batch_size, n_in, n_out):
-        from scipy.sparse import csr_matrix
-
         from fastmlp.data.encoding import rows_of
         from fastmlp.engine import workspace
-        from fastmlp.kernels.ops import nonzeros, sparse
+        from fastmlp.kernels.ops import grouped, sparse
         from fastmlp.kernels.step.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
-        network, places = run.network, run.network.places
+        network, layout = run.network, run.network.layout
         _, out, weight = _matrices(run, batch_size)
         rows, entries = rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
-        bias, strips = int(network.layers[BIAS]), sparse.sparse_strips(out)
+        bias, strips = int(network.layers[BIAS]), grouped.count_strips(out)
 
         def find_nonzeros():
-            nonzeros.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
+            sparse.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
 
         def copy_nonzeros():
-            nonzeros.copy_nonzeros(copied, csr, samples, 0, 0, batch_size)
+            sparse.copy_nonzeros(copied, csr, samples, 0, 0, batch_size)
 
         def sort_nonzeros():
-            nonzeros.sort_nonzeros(entries, batch_size, n_in, 0, len(entries.touched))
+            sparse.sort_nonzeros(entries, batch_size, n_in, 0, len(entries.touched))
 
-        def nonzeros_forward():
+        def sparse_forward():
             for strip in range(strips):
-                nonzeros.nonzeros_forward(
+                sparse.sparse_forward(
                     network.workspace, out, entries, network.parameters, weight, bias, 0, strip, rows, samples,
                     batch_size,
                 )  # fmt: skip
 
-        def nonzeros_update():
+        def sparse_update():
             for strip in range(strips):
-                nonzeros.nonzeros_update(
-                    network.workspace, out, entries, network.parameters, network.state, weight, rule, places.scratch,
+                sparse.sparse_update(
+                    network.workspace, out, entries, network.parameters, network.state, weight, rule, layout.scratch,
                     strip,
                 )  # fmt: skip
 
-        def nonzeros_update_row():
+        def sparse_update_row():
             for strip in range(strips):
-                nonzeros.nonzeros_update_row(
+                sparse.sparse_update_row(
                     network.workspace, out, entries, network.parameters, weight, rule.learning_rate, strip
                 )
 
@@ -220,7 +221,7 @@ def _more(function):
 
         from fastmlp.data.encoding import rows_of
         from fastmlp.engine import workspace
-        from fastmlp.kernels.ops import dense, dropout, losses, nonzeros, sparse
+        from fastmlp.kernels.ops import dense, dropout, grouped, losses, sparse
         from fastmlp.kernels.ops.activations import SIGMOID, TANH
         from fastmlp.kernels.ops.activations import activate as activate_flat
         from fastmlp.kernels.ops.optimizers import ADAM, Rule
@@ -229,7 +230,7 @@ def _more(function):
         from fastmlp.kernels.step.network import BIAS
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
-        network, places = run.network, run.network.places
+        network, layout = run.network, run.network.layout
         inp, out, weight = _matrices(run, batch_size)
         work, parameters, bias = network.workspace, network.parameters, int(network.layers[BIAS])
         state = np.zeros(3 * parameters.size, np.float32)
@@ -239,7 +240,7 @@ def _more(function):
         none, factor = np.zeros(0, np.float32), np.ones(-(-n_in // 64) * 64, np.float32)
         adam = Rule(ADAM, *np.float32([1e-30, 0.9, 0, 0.999, 1e-8, 1e-30, 1]))
         rows, entries = rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
-        nonzeros.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
+        sparse.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
         csr = rows_of(csr_matrix(x), 1 / 255)
         words, starts = np.zeros(x.size, np.int64), np.zeros(batch_size + 1, np.int64)
         codes = np.ones(x.size, np.uint8)[: csr.data.size // csr.itemsize]
@@ -253,9 +254,9 @@ def _more(function):
                 parameters,
                 state,
                 weight,
-                places.zeros,
+                layout.zeros,
                 adam,
-                places.scratch,
+                layout.scratch,
                 0,
                 dense.strips(weight),
                 0,
@@ -263,7 +264,7 @@ def _more(function):
             )
 
         def bias_update():
-            dense.bias_update(work, out, parameters, state, bias, rule, places.scratch, 0, dense.strips(out))
+            dense.bias_update(work, out, parameters, state, bias, rule, layout.scratch, 0, dense.strips(out))
 
         def transpose():
             at = dense.Matrix(work.size, (n_out + 15) // 16 * 16 * 64, 64, n_out, n_in)
@@ -272,7 +273,7 @@ def _more(function):
         transposed = np.zeros(work.size + 64 * (n_out + 64) * (n_in // 64 + 1), np.float32)
 
         def make_words():
-            sparse.make_words(words, starts, codes, csr.starts, csr.indices, csr.index_itemsize)
+            grouped.make_words(words, starts, codes, csr.starts, csr.indices, csr.index_itemsize)
 
         def finish_forward():
             dropout.finish_forward(slope, out, work.size, TANH, drop, 0, dense.tiles(out))
@@ -297,7 +298,7 @@ def _more(function):
         weights, logits = np.ones(batch_size, np.float32), np.zeros(batch_size * 64, np.float32)
 
         def weigh():
-            losses.weigh(work, out, weights, samples, 0, places.rows, places.capacity, 0, batch_size)
+            losses.weigh(work, out, weights, samples, 0, layout.rows, layout.capacity, 0, batch_size)
 
         def activate():
             activate_flat(logits, SIGMOID)
@@ -324,11 +325,11 @@ def _loss(loss, n_outputs):
         from fastmlp.losses import CODES as codes
     except ImportError:  # an older commit
         codes = losses.LOSSES
-    by_elements = [name for name, code in codes.items() if code >= codes["mse"]]
-    target = targets if loss in by_elements else labels
+    elementwise = [name for name, code in codes.items() if code >= codes["mse"]]
+    target = targets if loss in elementwise else labels
     rows = {"notebook": (), "cross_entropy": (0, n, np.float32(0))}.get(loss, (0, n))
-    if loss in by_elements:
-        kernel, rows = losses.by_elements, (0, n, codes[loss], np.float32(1))
+    if loss in elementwise:
+        kernel, rows = losses.elementwise, (0, n, codes[loss], np.float32(1))
     else:
         kernel = getattr(losses, loss)
 
@@ -343,8 +344,8 @@ _KERNELS = {
     name: make(name)
     for make, names in (
         (_dense, Kernels.params[0][:5]),
-        (_sparse, Kernels.params[0][5:9]),
-        (_nonzeros, Kernels.params[0][9:15]),
+        (_grouped, Kernels.params[0][5:9]),
+        (_sparse, Kernels.params[0][9:15]),
         (_more, Kernels.params[0][15:]),
     )
     for name in names

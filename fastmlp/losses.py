@@ -80,7 +80,7 @@ LOSSES = {
 
 CODES = {name: row.code for name, row in LOSSES.items()}
 OF_LABELS = tuple(name for name, row in LOSSES.items() if row.has_labels)
-BY_ELEMENTS = tuple(name for name, row in LOSSES.items() if not row.has_labels)
+ELEMENTWISE = tuple(name for name, row in LOSSES.items() if not row.has_labels)
 
 
 def output_of(loss: str) -> str:

@@ -23,7 +23,7 @@ class Optimizer:
     ----------
     rule : int
         Code of the update rule in the kernels.
-    slots : int
+    n_state_arrays : int
         Number of values of state per parameter.
     learning_rate : float
         Default learning rate.
@@ -32,7 +32,7 @@ class Optimizer:
     """
 
     rule: ClassVar[int]
-    slots: ClassVar[int]
+    n_state_arrays: ClassVar[int]
     learning_rate: ClassVar[float]
     decoupled: ClassVar[bool] = False
 
@@ -101,7 +101,7 @@ class SGD(Optimizer):
         return NESTEROV if self.nesterov else WITH_MOMENTUM
 
     @property
-    def slots(self) -> int:  # type: ignore[override, misc]
+    def n_state_arrays(self) -> int:  # type: ignore[override, misc]
         return 0 if self.rule == PLAIN else 1
 
     def settings(self) -> dict[int, float]:
@@ -127,7 +127,7 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
 
     rule: ClassVar[int] = ADAM
-    slots: ClassVar[int] = 2
+    n_state_arrays: ClassVar[int] = 2
     learning_rate: ClassVar[float] = 0.001
 
     @classmethod
@@ -218,7 +218,7 @@ class RMSprop(Optimizer):
     weight_decay: float = 0.0
 
     rule: ClassVar[int] = RMSPROP
-    slots: ClassVar[int] = 2
+    n_state_arrays: ClassVar[int] = 2
     learning_rate: ClassVar[float] = 0.01
 
     def __post_init__(self):
@@ -250,7 +250,7 @@ class Adagrad(Optimizer):
     weight_decay: float = 0.0
 
     rule: ClassVar[int] = ADAGRAD
-    slots: ClassVar[int] = 1
+    n_state_arrays: ClassVar[int] = 1
     learning_rate: ClassVar[float] = 0.01
 
     def __post_init__(self):

@@ -30,7 +30,7 @@ class Regularization(NamedTuple):
     max_norm: float = 0.0
 
     @property
-    def stores(self) -> bool:
+    def needs_full_gradient(self) -> bool:
         """Whether the full gradient is needed before any parameter is updated."""
         return any((self.l1, self.l2, self.clip_norm, self.max_norm))
 
@@ -44,9 +44,9 @@ class Regularization(NamedTuple):
         }
 
 
-def dropped(share: float) -> int:
-    """Return a fraction as kernels need it: in units of 2**-32."""
-    return min(round(share * 2**32), 2**32 - 1)
+def dropout_threshold(rate: float) -> int:
+    """Return a dropout rate as kernels need it: in units of 2**-32."""
+    return min(round(rate * 2**32), 2**32 - 1)
 
 
 def check_regularization(
@@ -58,9 +58,9 @@ def check_regularization(
             raise ValueError(f"dropout must be one number, or one per hidden layer ({n_hidden}), got {dropout!r}")
     else:
         dropout = [dropout] * max(n_hidden, 1)
-    shares = tuple(checks.check_share(share, "dropout") for share in dropout)[:n_hidden]
+    rates = tuple(checks.check_share(rate, "dropout") for rate in dropout)[:n_hidden]
     return Regularization(
-        shares,
+        rates,
         checks.check_share(input_dropout, "input_dropout"),
         checks.check_number(l1, "l1"),
         checks.check_number(l2, "l2"),

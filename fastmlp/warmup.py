@@ -9,7 +9,7 @@ from fastmlp.engine.compilation import compile_regions
 from fastmlp.engine.packing_check import packs_correctly
 from fastmlp.engine.threads import resolve
 from fastmlp.kernels import jit
-from fastmlp.kernels.ops.sparse import make_words
+from fastmlp.kernels.ops.grouped import make_words
 from fastmlp.kernels.step import regions
 from fastmlp.train import train
 
@@ -24,5 +24,5 @@ def warmup() -> None:
         train(x, y, loss=loss, epochs=1, progress=False).predict_proba(x)
     nothing, start = np.zeros(0, np.uint8), np.zeros(1, np.int64)
     make_words(start[:0], start, nothing, start, rows_of(x, 1.0).data[:0], 4)
-    for way in ("groups", "nonzeros"):
-        packs_correctly(way)
+    for input_path in ("grouped sparse", "sparse"):
+        packs_correctly(input_path)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmlp.engine.executor import Executor
 from fastmlp.engine.workspace import PANEL
-from fastmlp.kernels.ops.sparse import LIST
+from fastmlp.kernels.ops.grouped import LIST_CAPACITY
 
 ZONE = 1 << 12  # bytes on each side: more than the widest vector, whole panels of a row, and a page
 ALIGNMENT = 1 << 6
@@ -60,8 +60,8 @@ class _NumPy:
 
 def spoil(run):
     """Put nonsense wherever a run's kernels write before they read."""
-    run.lists.count[:], run.lists.words[:] = LIST, 2**32 - 1
-    run.entries.feature[:], run.entries.value[:], run.entries.place[:] = 2**31 - 1, np.nan, 2**31 - 1
+    run.lists.count[:], run.lists.words[:] = LIST_CAPACITY, 2**32 - 1
+    run.entries.feature[:], run.entries.value[:], run.entries.sample_offset[:] = 2**31 - 1, np.nan, 2**31 - 1
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def guarded():
 
     def init(self, *arguments, **options):
         made(self, *arguments, **options)
-        at, workspace = self.network.places, self.network.workspace
+        at, workspace = self.network.layout, self.network.workspace
         kept = workspace[at.zeros : at.zeros + PANEL].copy()
         workspace[:] = np.nan
         workspace[at.zeros : at.zeros + PANEL] = kept

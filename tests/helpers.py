@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from fastmlp.engine.executor import INPUT_PATHS
 from fastmlp.kernels.ops.dense import Matrix
 from fastmlp.kernels.simd.processors import NARROW, PANEL, ROWS
 from fastmlp.memory import aligned_zeros, round_up
@@ -85,16 +84,21 @@ def normal(rng, *shape):
 SIZES = sorted({1, 2, int(ROWS) - 1, int(ROWS), int(ROWS) + 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 129})
 
 
-# the first layer's ways, and the kinds of input that they take
-WAYS = ["tiles", "groups", "words", "nonzeros", "csr"]
+# Forms of the same data, and the input paths that read them.
+FORMS = {
+    "dense": "dense",
+    "grouped": "grouped sparse",
+    "grouped csr": "grouped sparse",
+    "sparse": "sparse",
+    "sparse csr": "sparse",
+}
 
 
-def set_way(run, way, x, input_scale, targets=None):
-    """Give a run the same data in such a form that the first layer takes a certain way, whatever its batch size."""
-    path = {"tiles": "dense", "groups": "grouped sparse", "words": "grouped sparse"}.get(way, "sparse")
-    data = scipy.sparse.csr_matrix(x) if way in ("words", "csr") else x
-    run.set_data(data, input_scale, targets, input_path=path)
-    assert run.way == INPUT_PATHS[path]
+def set_form(run, form, x, input_scale, targets=None):
+    """Give a run data in one of FORMS, whatever its batch size."""
+    data = scipy.sparse.csr_matrix(x) if form.endswith("csr") else x
+    run.set_data(data, input_scale, targets, input_path=FORMS[form])
+    assert run.input_path == FORMS[form]
 
 
 class Script:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import fastmlp
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.initializers import INITS
-from fastmlp.losses import BY_ELEMENTS, LOSSES
+from fastmlp.losses import ELEMENTWISE, LOSSES
 
 CONTENTS = ["normal", "bytes", "few values", "mostly zero", "constant columns", "zero rows and columns"]
 EXTREMES = ["denormal", "huge", "tiny and huge"]
@@ -101,7 +101,7 @@ def regularizations(draw, n_hidden):
 @st.composite
 def targets(draw, n, loss, rng):
     """Targets of a loss, and `classes` where they are labels; some of the classes may be missing among them."""
-    if loss in BY_ELEMENTS:
+    if loss in ELEMENTWISE:
         y = rng.standard_normal((n, draw(st.integers(1, 5) | st.sampled_from([16, 17, 65]))))
         if loss == "poisson":
             y = np.abs(y)

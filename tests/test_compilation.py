@@ -49,7 +49,7 @@ compilation._can_share = lambda: True
 sys.executable = sys.argv[1]
 print(repr(said(sparse=True, progress=False)))
 print(said(sparse=False).count("compiling kernels for this processor, once: about"))
-print(repr(said(sparse=False)), regions.tiles_ahead.is_ready, regions.row_back.is_ready)
+print(repr(said(sparse=False)), regions.dense_first_forward.is_ready, regions.row_backward.is_ready)
 """
 
 

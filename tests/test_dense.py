@@ -34,7 +34,7 @@ def check_forward(batch_size, n_in, n_out, activation="identity"):
     for first, last in ((half, n_tiles), (0, half)):  # in any order: tiles are independent
         dense.dense_forward(
             work.array, out_at, inp_at, parameters.array, weight_at, bias_at, ACTIVATIONS[activation], scratch,
-            first, last, dense.nothing_ahead(),
+            first, last, dense.no_prefetch(),
         )  # fmt: skip
     got = work.read(out_at)
     if activation == "identity":
@@ -140,12 +140,12 @@ def test_forward_takes_row_major_weights(n_out, batch_size):
     rng, work, parameters = np.random.default_rng(0), Memory(), Parameters((33, n_out))
     inp, weight, bias = normal(rng, batch_size, 33), parameters.weights[0], parameters.biases[0]
     weight[:], bias[:] = normal(rng, 33, n_out), normal(rng, n_out)
-    start, bias_at, row = parameters.places[0]
+    start, bias_at, row = parameters.offsets[0]
     weight_at = dense.Matrix(start, PANEL, row, 33, n_out)
     inp_at, out_at = work.panels(inp), work.panels(np.full((batch_size, n_out), np.nan, np.float32))
     dense.dense_forward(
         work.array, out_at, inp_at, parameters.buffer, weight_at, bias_at, ACTIVATIONS["identity"],
-        work.take(int(ROWS * WIDE)), 0, dense.tiles(out_at), dense.nothing_ahead(),
+        work.take(int(ROWS * WIDE)), 0, dense.tiles(out_at), dense.no_prefetch(),
     )  # fmt: skip
     assert close(work.read(out_at), inp, weight, bias)
 
@@ -177,7 +177,7 @@ def test_a_tile_outside_of_the_share_is_left_alone():
     inp_at, out_at = work.panels(np.ones((40, 40), np.float32)), work.panels(np.full((40, 65), np.nan, np.float32))
     tiles = dense.tiles(out_at)
     dense.dense_forward(
-        work.array, out_at, inp_at, parameters.array, weight_at, bias_at, 0, scratch, 1, 2, dense.nothing_ahead()
+        work.array, out_at, inp_at, parameters.array, weight_at, bias_at, 0, scratch, 1, 2, dense.no_prefetch()
     )
     rows, columns = np.nonzero(~np.isnan(work.read(out_at)))
     assert (rows.min(), rows.max() + 1) == (int(ROWS), 2 * int(ROWS))

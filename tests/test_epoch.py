@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers import WAYS, set_way
+from helpers import FORMS, set_form
 from numba.core import config
 
 import fastmlp
@@ -10,7 +10,7 @@ from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import initial_parameters
 from fastmlp.kernels import jit
 from fastmlp.kernels.step import epoch, regions
-from fastmlp.kernels.step.network import share
+from fastmlp.kernels.step.network import partition
 
 LABELLED = ["cross_entropy", "softmax_mse", "notebook"]
 NETWORKS = [((), "relu"), ((7,), "sigmoid"), ((33, 1), "tanh"), ((65, 20, 100), "relu")]
@@ -41,24 +41,24 @@ def problem(loss, n=50, n_features=19, dtype=np.uint8):
 def make_run(loss, hidden, activation, optimizer, batch_size, n_out, threads=1):
     parameters = initial_parameters((19, *hidden, n_out), "he", np.random.default_rng(1))
     run = Executor(parameters, [activation] * len(hidden), loss, batch_size, True, optimizer, threads)
-    memory, places = run.network.workspace, run.network.places
+    memory, layout = run.network.workspace, run.network.layout
     memory[:] = np.nan  # whatever is not overwritten shows
-    memory[places.zeros : places.zeros + 64] = 0
+    memory[layout.zeros : layout.zeros + 64] = 0
     return run, parameters
 
 
 @pytest.mark.parametrize("loss", [*LABELLED, "mse"])
 @pytest.mark.parametrize(("hidden", "activation"), NETWORKS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("way", WAYS)
-def test_every_step_is_the_references(loss, hidden, activation, optimizer, way):
+@pytest.mark.parametrize("form", FORMS)
+def test_every_step_is_the_references(loss, hidden, activation, optimizer, form):
     x, y, targets = problem(loss)
     run, parameters = make_run(loss, hidden, activation, optimizer, 16, 3 if loss == "mse" else 4)
-    set_way(run, way, x, "auto", targets)
+    set_form(run, form, x, "auto", targets)
     weights = [w.astype(np.float64) for w in parameters.weights]
     biases = [b.astype(np.float64) for b in parameters.biases]
-    rule, slots, rate_decay, _ = reference.rule_of(optimizer)
-    states = [[reference.initial_state(a, slots) for a in pair] for pair in zip(weights, biases)]
+    rule, n_state_arrays, rate_decay, _ = reference.rule_of(optimizer)
+    states = [[reference.initial_state(a, n_state_arrays) for a in pair] for pair in zip(weights, biases)]
     order = np.random.default_rng(2).permutation(len(x))  # three whole batches and a short one
     for step, batch in enumerate(np.split(order, range(16, 50, 16))):
         records = run.train(batch, np.full(1, 0.05, np.float32))
@@ -76,14 +76,14 @@ def test_every_step_is_the_references(loss, hidden, activation, optimizer, way):
 @pytest.mark.skipif(config.DISABLE_JIT, reason="slow without compiled code")
 @pytest.mark.parametrize("loss", [*LABELLED, "mse"])
 @pytest.mark.parametrize(("hidden", "activation"), [*NETWORKS, ((130, 40), "relu")])
-@pytest.mark.parametrize("way", WAYS)
-def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, way, monkeypatch):
+@pytest.mark.parametrize("form", FORMS)
+def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, form, monkeypatch):
     monkeypatch.setattr("fastmlp.engine.threads.MIN_FLOP", 0)
     x, _, targets = problem(loss)
     results = []
     for threads in (1, 2, 3):
         run, parameters = make_run(loss, hidden, activation, fastmlp.Adam(), 17, 3 if loss == "mse" else 4, threads)
-        set_way(run, way, x, "auto", targets)
+        set_form(run, form, x, "auto", targets)
         records = run.train(np.arange(50), np.full(3, 0.1, np.float32))
         results.append([records, *(p.copy() for p in parameters.weights + parameters.biases)])
     for other in results[1:]:
@@ -97,9 +97,9 @@ def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, way
 def test_all_ways_give_the_same_bits(dtype, batch_size, optimizer):
     x, _, targets = problem("cross_entropy", dtype=dtype)
     results = []
-    for way in WAYS:
+    for form in FORMS:
         run, parameters = make_run("cross_entropy", (33,), "relu", optimizer, batch_size, 4)
-        set_way(run, way, x, 1 / 255, targets)
+        set_form(run, form, x, 1 / 255, targets)
         run.train(np.arange(50), np.full(-(-50 // batch_size), 0.1, np.float32))
         results.append([p.copy() for p in parameters.weights + parameters.biases])
     for other in results[1:]:
@@ -135,8 +135,8 @@ def test_a_second_network_compiles_nothing():
 @pytest.mark.parametrize("units", [0, 1, 2, 5, 64])
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_shares_cover_all_units_once(units, threads):
-    shares = [share(units, thread, threads) for thread in range(threads)]
-    assert [unit for first, last in shares for unit in range(first, last)] == list(range(units))
+    parts = [partition(units, thread, threads) for thread in range(threads)]
+    assert [unit for first, last in parts for unit in range(first, last)] == list(range(units))
 
 
 @pytest.mark.parametrize(("hidden", "activation"), NETWORKS)

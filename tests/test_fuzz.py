@@ -162,19 +162,23 @@ class Kinks:
 
     def watching(self):
         """Patches with which the reference tells of its kinks."""
-        forward, mae, penalize = reference.activation_forward, reference.LOSSES["mae"], reference.penalize
-        softmax = reference.batch_softmax
+        activations, losses = reference.ACTIVATIONS, reference.LOSSES
+        penalize, softmax = reference.penalize, reference.batch_softmax
 
-        def activation_forward(z, activation):
-            if activation in ("relu", "leaky_relu", "selu"):
-                self.see(z, z)
-            elif activation == "hard_sigmoid":
-                self.see(np.abs(z) - 3, z)
-            return forward(z, activation)
+        def forward_of(name):
+            def forward(z):
+                if name in ("relu", "leaky_relu", "selu"):
+                    self.see(z, z)
+                elif name == "hard_sigmoid":
+                    self.see(np.abs(z) - 3, z)
+                return row.forward(z)
+
+            row = activations[name]
+            return row._replace(forward=forward)
 
         def mean_absolute(out, targets, delta):
             self.see(out - targets, out)
-            return mae(out, targets, delta)
+            return reference.mae(out, targets, delta)
 
         def penalize_and_see(weight, gradient, l1, l2):
             if l1:
@@ -187,10 +191,11 @@ class Kinks:
             return softmax(logits)
 
         stack = ExitStack()
-        stack.enter_context(patch.object(reference, "batch_softmax", batch_softmax))
-        stack.enter_context(patch.object(reference, "activation_forward", activation_forward))
-        stack.enter_context(patch.dict(reference.LOSSES, mae=mean_absolute))
-        stack.enter_context(patch.object(reference, "penalize", penalize_and_see))
+        stack.enter_context(patch.object(reference.notebook_loss, "batch_softmax", batch_softmax))
+        kinked = {name: forward_of(name) for name in ("relu", "leaky_relu", "selu", "hard_sigmoid")}
+        stack.enter_context(patch.dict(activations, kinked))
+        stack.enter_context(patch.dict(losses, mae=losses["mae"]._replace(function=mean_absolute)))
+        stack.enter_context(patch.object(reference.regularization, "penalize", penalize_and_see))
         return stack
 
 
@@ -202,19 +207,14 @@ NEAR = 64 * EPS
 def rough_activations():
     """Patches with which the reference has the absolute error of the kernels' softplus and GELU (see
     test_activations.py), whose small outputs and slopes keep fewer digits than the others'."""
-    forward, both = reference.activation_forward, reference.forward_and_slope
+    table = reference.ACTIVATIONS
 
-    def activation_forward(z, activation):
-        return forward(z, activation) + z.dtype.type(2 * EPS if activation == "softplus" else 0)
+    def kept(row):
+        return row._replace(with_slope=lambda z: tuple(part + z.dtype.type(EPS) for part in row.with_slope(z)))
 
-    def forward_and_slope(z, activation):
-        error = z.dtype.type(EPS if activation in ("gelu", "gelu_tanh") else 0)
-        return tuple(part + error for part in both(z, activation))
-
-    stack = ExitStack()
-    stack.enter_context(patch.object(reference, "activation_forward", activation_forward))
-    stack.enter_context(patch.object(reference, "forward_and_slope", forward_and_slope))
-    return stack
+    softplus = table["softplus"]
+    rough = softplus._replace(forward=lambda z: softplus.forward(z) + z.dtype.type(2 * EPS))
+    return patch.dict(table, softplus=rough, gelu=kept(table["gelu"]), gelu_tanh=kept(table["gelu_tanh"]))
 
 
 @given(cases(max_samples=40, max_width=70, max_hidden=3, contents=CONTENTS, eps=(1e-2,), max_steps=3))

@@ -24,7 +24,7 @@ from fastmlp.kernels import jit
 from fastmlp.kernels.step import regions
 out = np.zeros(16, np.float32)
 losses.softmax(out, dense.Matrix(0, 64, 16, 1, 4), 0, 1)
-assert regions.elements_rows.address != 0
+assert regions.elementwise_rows.address != 0
 assert config.CACHE_DIR == outside
 print(jit.CACHE_FOLDER, out[0], bool(jit.cached_files()))
 """
@@ -75,7 +75,7 @@ def test_compiled_code_is_kept_and_an_edit_of_a_kernel_takes_effect(package, tmp
     assert (first, cached) == ("0.25", "True")
     assert Path(folder).parent == cache
     kept = files(folder)
-    assert {path.name.split("-")[0] for path in kept} >= {"losses.softmax", "regions.elements_rows"}
+    assert {path.name.split("-")[0] for path in kept} >= {"losses.softmax", "regions.elementwise_rows"}
     assert run(CODE, package, NUMBA_CACHE_DIR=cache) == [folder, "0.25", "True"]
     assert files(folder) == kept
     with open(package / "fastmlp/kernels/simd/vector.py", "a") as file:

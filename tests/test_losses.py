@@ -5,9 +5,9 @@ from helpers import Memory, normal
 from fastmlp import reference
 from fastmlp.kernels.ops import losses
 from fastmlp.kernels.step import regions
-from fastmlp.losses import BY_ELEMENTS, CODES, LOSSES
+from fastmlp.losses import CODES, ELEMENTWISE, LOSSES
 
-ELEMENTS = list(BY_ELEMENTS)
+ELEMENTS = list(ELEMENTWISE)
 SHAPES = [(1, 2), (15, 3), (16, 10), (17, 16), (33, 17), (20, 33), (9, 65), (5, 100)]
 
 
@@ -15,7 +15,7 @@ def by_rows(name, *more):
     """A loss as a function of everything up to the rows first..last-1."""
     if name in ELEMENTS:
         more = CODES[name], np.float32(more[0] if more else 1)
-        return lambda *arguments: losses.by_elements(*arguments, *more)
+        return lambda *arguments: losses.elementwise(*arguments, *more)
     more = (np.float32(more[0] if more else 0),) if name == "cross_entropy" else ()
     return lambda *arguments: getattr(losses, name)(*arguments, *more)
 
@@ -78,7 +78,7 @@ def test_losses_of_elements(n, n_outputs, name, delta):
     out, targets = normal(rng, n, n_outputs), targets_of(name, rng, n, n_outputs)
     out[0, 0] = targets[0, 0] + 1  # where one half of Huber's loss meets the other
     got = run(name, out, targets, delta)
-    want = reference.by_elements(out.astype(np.float64), targets.astype(np.float64), name, delta)
+    want = reference.elementwise(out.astype(np.float64), targets.astype(np.float64), name, delta)
     np.testing.assert_allclose(got[0], want[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(got[1], want[1], rtol=1e-6)
     np.testing.assert_allclose(got[2], want[2], rtol=1e-5, atol=1e-7)
@@ -204,8 +204,8 @@ def test_rows_outside_of_the_share_are_left_alone(name, first, last):
 
 def test_kernels_and_reference_agree_with_the_table():
     assert set(LOSSES) == set(reference.LOSSES)
-    assert set(BY_ELEMENTS) == set(reference.BY_ELEMENTS)
-    assert {CODES[name] for name in BY_ELEMENTS} == set(losses.BY_ELEMENTS)
+    assert set(ELEMENTWISE) == set(reference.ELEMENTWISE)
+    assert {CODES[name] for name in ELEMENTWISE} == set(losses.ELEMENTWISE)
     assert len(set(CODES.values())) == len(LOSSES)
     assert set(CODES.values()) == set(regions.LOSS_ENTRIES)
 
@@ -215,6 +215,6 @@ def test_an_unknown_loss_of_elements_gives_nan():
     out = work.panels(normal(rng, 3, 5))
     targets, rows = np.zeros(15 + 16, np.float32), work.take(3 * 16)
     unknown = max(CODES.values()) + 1
-    losses.by_elements(work.array, out, targets, np.arange(3), 0, rows, 16, 0, 3, unknown, np.float32(1))
+    losses.elementwise(work.array, out, targets, np.arange(3), 0, rows, 16, 0, 3, unknown, np.float32(1))
     assert np.isnan(work.read(out)).all()
     assert np.isnan(work.array[rows : rows + 3]).all()

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import WAYS, set_way
+from helpers import FORMS, set_form
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numba.core import config
@@ -20,12 +20,12 @@ from fastmlp.data.targets import encode_labels, encode_targets
 from fastmlp.engine.executor import Executor, padded_outputs
 from fastmlp.engine.parameters import initial_parameters
 from fastmlp.kernels.ops.dense import ceil_div, strips, tiles
-from fastmlp.kernels.ops.sparse import LIST, sparse_strips
+from fastmlp.kernels.ops.grouped import LIST_CAPACITY, count_strips
 from fastmlp.kernels.simd.processors import NARROW, PANEL
 from fastmlp.kernels.step import epoch, regions
 from fastmlp.kernels.step import record as places
-from fastmlp.kernels.step.network import SCRATCH, output_of, share
-from fastmlp.losses import BY_ELEMENTS, LOSSES
+from fastmlp.kernels.step.network import SCRATCH, output_of, partition
+from fastmlp.losses import ELEMENTWISE, LOSSES
 
 RNG = np.random.default_rng(0)
 OFFSET = InputScale(np.ones(3), np.ones(3))
@@ -39,19 +39,19 @@ def data(n, n_features=50, n_classes=4):
     return x.astype(np.uint8), rng.integers(0, n_classes, n)
 
 
-def make_run(x, y, hidden=(33,), loss="cross_entropy", batch_size=16, way="tiles", sgd=SGDS[0], **options):
+def make_run(x, y, hidden=(33,), loss="cross_entropy", batch_size=16, form="dense", sgd=SGDS[0], **options):
     """A run whose memory holds NaN, and lists full of nonsense, wherever it has not been written to."""
-    n_out = y.shape[1] if loss in BY_ELEMENTS else 4
+    n_out = y.shape[1] if loss in ELEMENTWISE else 4
     parameters = initial_parameters((x.shape[1], *hidden, n_out), "he", np.random.default_rng(1))
     for bias in parameters.biases:
         bias[:] = np.random.default_rng(2).standard_normal(bias.size)
     run = Executor(parameters, ["tanh"] * len(hidden), loss, batch_size, True, sgd, **options)
-    zeros = run.network.places.zeros
+    zeros = run.network.layout.zeros
     run.network.workspace[np.delete(np.arange(run.network.workspace.size), np.s_[zeros : zeros + int(PANEL)])] = np.nan
-    targets = encode_targets(y) if loss in BY_ELEMENTS else encode_labels(y, np.arange(4))
-    set_way(run, way, x, "auto", targets)
-    run.lists.count[:], run.lists.words[:] = LIST, 2**32 - 1
-    run.entries.feature[:], run.entries.value[:], run.entries.place[:] = 2**31 - 1, np.nan, 2**31 - 1
+    targets = encode_targets(y) if loss in ELEMENTWISE else encode_labels(y, np.arange(4))
+    set_form(run, form, x, "auto", targets)
+    run.lists.count[:], run.lists.words[:] = LIST_CAPACITY, 2**32 - 1
+    run.entries.feature[:], run.entries.value[:], run.entries.sample_offset[:] = 2**31 - 1, np.nan, 2**31 - 1
     return run
 
 
@@ -59,15 +59,15 @@ def arrays_of(run):
     return [array.copy() for array in run.parameters.weights + run.parameters.biases]
 
 
-def check_steps(x, y, batch_size, hidden, loss, way, sgd):
+def check_steps(x, y, batch_size, hidden, loss, form, sgd):
     """An epoch beside the reference's in float64, which does each step from the weights that the run has come to.
 
     From the same start alone, the differences of rounding grow from step to step, in deep networks by any factor.
     """
-    run = make_run(x, y, hidden, loss, batch_size, way, sgd)
+    run = make_run(x, y, hidden, loss, batch_size, form, sgd)
     weights, biases = ([a.astype(np.float64) for a in part] for part in (run.parameters.weights, run.parameters.biases))
-    rule, slots, _, _ = reference.rule_of(sgd)
-    states = [[reference.initial_state(a, slots) for a in pair] for pair in zip(weights, biases)]
+    rule, n_state_arrays, _, _ = reference.rule_of(sgd)
+    states = [[reference.initial_state(a, n_state_arrays) for a in pair] for pair in zip(weights, biases)]
     order = np.random.default_rng(3).permutation(len(x))
     for start in range(0, len(x), batch_size):
         batch = order[start : start + batch_size]
@@ -101,42 +101,42 @@ def test_a_path_that_the_data_rule_out_is_refused(x, scale, path, message):
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(3, 1), (17, 16), (20, 7), (33, 8), (50, 49), (50, 50), (260, 129)])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("sgd", SGDS)
-def test_steps_of_any_batch_size_and_short_last_ones_are_the_references(n, batch_size, way, sgd):
+def test_steps_of_any_batch_size_and_short_last_ones_are_the_references(n, batch_size, form, sgd):
     if config.DISABLE_JIT and n > 20:
         pytest.skip("slow without compiled code")
-    check_steps(*data(n), batch_size, (33,), "cross_entropy", way, sgd)
+    check_steps(*data(n), batch_size, (33,), "cross_entropy", form, sgd)
 
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="slow without compiled code")
 @given(
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 140), st.lists(st.integers(1, 140), max_size=3),
-    st.sampled_from(list(LOSSES)), st.sampled_from(WAYS), st.sampled_from(SGDS),
+    st.sampled_from(list(LOSSES)), st.sampled_from(list(FORMS)), st.sampled_from(SGDS),
 )  # fmt: skip
-@example(39, 1, 4, [32, 39, 71], "softmax_mse", "tiles", SGDS[3])
+@example(39, 1, 4, [32, 39, 71], "softmax_mse", "dense", SGDS[3])
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidden, loss, way, sgd):
+def test_steps_of_any_network_are_the_references(n, batch_size, n_features, hidden, loss, form, sgd):
     x, y = data(n, n_features)
-    if loss in BY_ELEMENTS:
+    if loss in ELEMENTWISE:
         y = np.random.default_rng(0).standard_normal((n, 1 + n_features % 70)).astype(np.float32)
         y = {"poisson": np.abs(y), "binary_cross_entropy": (y > 0).astype(np.float32)}.get(loss, y)
-    assume(way != "words" or x.any())  # which an empty matrix is not worth
-    check_steps(x, y, min(batch_size, n), hidden, loss, way, sgd)
+    assume(form != "grouped csr" or x.any())  # which an empty matrix is not worth
+    check_steps(x, y, min(batch_size, n), hidden, loss, form, sgd)
 
 
 def step_by_regions(run, order, threads):
-    """One step as `train_steps` does it, with the threads' shares one after the other, in the order of `threads`."""
+    """One step as `train_steps` does it, with the threads' parts one after the other, in the order of `threads`."""
     context, n_threads, last = run.context, len(threads), len(run.parameters.weights) - 1
     run._point(places.SAMPLES, order)
     context[[places.START, places.SIZE]] = 0, len(order)
     run._point_regions(places.TRAIN)
     run.settings[places.LEARNING_RATE] = 0.05
-    steps = [(places.FIRST_AHEAD, regions.INPUT, 0)] if context[places.HAS_INPUT] else []
-    steps += [(places.FIRST_AHEAD, regions.FORWARD, 0)]
-    steps += [(places.INNER_AHEAD, regions.FORWARD, layer) for layer in range(1, last)]
-    steps += [(places.INNER_AHEAD, regions.OUTPUT, last)]
-    steps += [(places.INNER_BACK, regions.BACKWARD, layer) for layer in range(last, min(last, 1) - 1, -1)]
+    steps = [(places.FIRST_FORWARD, regions.INPUT, 0)] if context[places.HAS_INPUT] else []
+    steps += [(places.FIRST_FORWARD, regions.FORWARD, 0)]
+    steps += [(places.INNER_FORWARD, regions.FORWARD, layer) for layer in range(1, last)]
+    steps += [(places.INNER_FORWARD, regions.OUTPUT, last)]
+    steps += [(places.INNER_BACKWARD, regions.BACKWARD, layer) for layer in range(last, min(last, 1) - 1, -1)]
     for region, kind, layer in steps:
         call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(int(context[region]))
         for thread in threads:
@@ -145,13 +145,13 @@ def step_by_regions(run, order, threads):
 
 @pytest.mark.parametrize("threads", [(0,), (0, 1), (1, 0), (2, 0, 1), (6, 5, 4, 3, 2, 1, 0)])
 @pytest.mark.parametrize("hidden", HIDDEN)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("size", [1, 30])
-def test_threads_shares_make_up_a_step_in_whatever_order_they_are_done(threads, hidden, way, size):
+def test_threads_parts_make_up_a_step_in_whatever_order_they_are_done(threads, hidden, form, size):
     x, y = data(30)
     order = np.arange(size)
-    want = make_run(x, y, hidden, batch_size=30, way=way, sgd=SGDS[1])
-    got = make_run(x, y, hidden, batch_size=30, way=way, sgd=SGDS[1], threads=len(threads))
+    want = make_run(x, y, hidden, batch_size=30, form=form, sgd=SGDS[1])
+    got = make_run(x, y, hidden, batch_size=30, form=form, sgd=SGDS[1], threads=len(threads))
     want.train(order, np.full(1, 0.05, np.float32))
     step_by_regions(got, order, threads)
     np.testing.assert_array_equal(got.network.parameters, want.network.parameters)
@@ -160,20 +160,20 @@ def test_threads_shares_make_up_a_step_in_whatever_order_they_are_done(threads, 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize("hidden", HIDDEN)
-def test_threads_shares_cover_all_tiles_and_strips_once(threads, hidden):
+def test_threads_parts_cover_all_tiles_and_strips_once(threads, hidden):
     network = make_run(*data(30), hidden).network
     for layer in range(len(hidden) + 1):
         out = output_of(network, np.int64(layer), np.int64(30))
-        for units in (tiles(out), strips(out), sparse_strips(out), ceil_div(out.rows, NARROW)):
-            shares = [share(units, thread, threads) for thread in range(threads)]
-            assert [unit for first, last in shares for unit in range(first, last)] == list(range(units))
-            assert max(last - first for first, last in shares) <= -(-units // threads)
+        for units in (tiles(out), strips(out), count_strips(out), ceil_div(out.rows, NARROW)):
+            parts = [partition(units, thread, threads) for thread in range(threads)]
+            assert [unit for first, last in parts for unit in range(first, last)] == list(range(units))
+            assert max(last - first for first, last in parts) <= -(-units // threads)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_steps_leave_alone_what_is_not_theirs(way):
-    run = make_run(*data(50), hidden=(65, 20), way=way, threads=3)
-    workspace, at = run.network.workspace, run.network.places
+@pytest.mark.parametrize("form", FORMS)
+def test_steps_leave_alone_what_is_not_theirs(form):
+    run = make_run(*data(50), hidden=(65, 20), form=form, threads=3)
+    workspace, at = run.network.workspace, run.network.layout
     table = workspace[at.table : at.table + 256].copy()
     run.threads = 1
     run.train(np.arange(50), np.full(4, 0.05, np.float32))
@@ -186,19 +186,19 @@ def test_steps_leave_alone_what_is_not_theirs(way):
 def test_predictions_are_the_same_bits_however_they_are_computed(hidden):
     x, y = data(20)
     results = []
-    for batch_size, packed, way in [
-        (1, True, "tiles"),
-        (1, False, "tiles"),
-        (1, False, "nonzeros"),
-        (1, True, "csr"),
-        (16, True, "tiles"),
-        (7, False, "tiles"),
-        (7, False, "csr"),
-        (16, True, "groups"),
-        (16, True, "words"),
-        (16, True, "nonzeros"),
+    for batch_size, packed, form in [
+        (1, True, "dense"),
+        (1, False, "dense"),
+        (1, False, "sparse"),
+        (1, True, "sparse csr"),
+        (16, True, "dense"),
+        (7, False, "dense"),
+        (7, False, "sparse csr"),
+        (16, True, "grouped"),
+        (16, True, "grouped csr"),
+        (16, True, "sparse"),
     ]:
-        run = make_run(x, y, hidden, batch_size=batch_size, packed=packed, way=way)
+        run = make_run(x, y, hidden, batch_size=batch_size, packed=packed, form=form)
         flat, outputs = padded_outputs(20, 4)
         flat[:] = np.nan
         run.predict(19, flat)

@@ -95,13 +95,13 @@ ADAPTIVE = {
 def test_adaptive_steps_are_the_references_and_touch_nothing_else(kind, columns):
     rng = np.random.default_rng(0)
     code, optimizer = ADAPTIVE[kind]
-    want_rule, slots, rate_decay, _ = reference.rule_of(optimizer)
+    want_rule, n_state_arrays, rate_decay, _ = reference.rule_of(optimizer)
     at, inside, size = N, slice(N, N + columns), columns + 2 * N
     parameters, gradient = np.full(size, 7, np.float32), np.full(size, np.nan, np.float32)
-    state = np.zeros(slots * size, np.float32)
+    state = np.zeros(n_state_arrays * size, np.float32)
     parameters[inside] = rng.standard_normal(columns)
     want = parameters[inside].astype(np.float64)
-    want_state = reference.initial_state(want, slots)
+    want_state = reference.initial_state(want, n_state_arrays)
     for step in range(10):
         want_rule = reference.set_rate(want_rule, 0.05, step + 1, rate_decay)
         gradient[inside] = rng.standard_normal(columns)
@@ -109,7 +109,7 @@ def test_adaptive_steps_are_the_references_and_touch_nothing_else(kind, columns)
         update(parameters, state, at, gradient, at, columns, rule)
         reference.adaptive_update(want, want_state, gradient[inside].astype(np.float64), want_rule)
         np.testing.assert_allclose(parameters[inside], want, rtol=0, atol=1e-5)
-    for half, expected in zip(state.reshape(slots, size), np.reshape(want_state, (slots, columns))):
+    for half, expected in zip(state.reshape(n_state_arrays, size), np.reshape(want_state, (n_state_arrays, columns))):
         np.testing.assert_allclose(half[inside], expected, rtol=1e-4, atol=1e-5)
         assert not np.delete(half, inside).any()
     assert (np.delete(parameters, inside) == 7).all()

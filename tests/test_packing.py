@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from fastmlp.kernels.ops.sparse import BLOCK, LIST
+from fastmlp.kernels.ops.grouped import BLOCK, LIST_CAPACITY
 from fastmlp.kernels.simd import packing
 from fastmlp.kernels.simd.processors import LANES, NARROW
 from fastmlp.kernels.simd.vector import load
@@ -46,9 +46,9 @@ def words_of(append, n, masks):
                         data[5 + k * 200 + 3 * (group + g) + (k + g + m) % 3] = 1 + (7 * k + g + m) % 255
             for g in range(n):
                 count[group + g] = (m + 5 * g) % (BLOCK - n)
-            append(data, offsets, first, group, count, words, 0, LIST)
+            append(data, offsets, first, group, count, words, 0, LIST_CAPACITY)
             for g in range(n):
-                mask, at = m ^ (g * 40503 % masks), (group + g) * LIST
+                mask, at = m ^ (g * 40503 % masks), (group + g) * LIST_CAPACITY
                 start = (m + 5 * g) % (BLOCK - n)
                 end = start
                 for k in range(n):
@@ -62,7 +62,7 @@ def words_of(append, n, masks):
                 for p in range(start):
                     if words[at + p] != UNTOUCHED:
                         return seen, mask
-                for p in range(start + n, LIST):
+                for p in range(start + n, LIST_CAPACITY):
                     if words[at + p] != UNTOUCHED:
                         return seen, mask
                 seen += 1
@@ -112,7 +112,7 @@ def test_every_mask_of_words(compiled):
     if compiled:
         append_all = numba.njit(append_all)
     count, offsets = np.zeros(2 * n, np.int64), np.zeros(int(BLOCK), np.int64)
-    words = np.zeros(2 * n * int(LIST), np.uint32)
+    words = np.zeros(2 * n * int(LIST_CAPACITY), np.uint32)
     seen, wrong = append_all(step, np.zeros(5 + 200 * n, np.uint8), offsets, count, words)
     assert wrong == -1
     assert seen == n * len(range(0, masks, step))

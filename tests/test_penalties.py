@@ -15,18 +15,18 @@ RULES = {
 ROW, ROWS, COLUMNS, AT = 64, 5, 11, 16  # a strip of 11 columns of weights whose rows are 64 apart
 
 
-def lay_out(slots=0):
+def lay_out(n_state_arrays=0):
     """Parameters, and a state with so many numbers for each of them and the gradient behind, NaN wherever there is
     nothing; the places of the strip in the first, and in the gradient."""
     rng = np.random.default_rng(0)
     size = AT + ROWS * ROW
-    parameters, state = np.full(size, np.nan, np.float32), np.full((slots + 1) * size, np.nan, np.float32)
+    parameters, state = np.full(size, np.nan, np.float32), np.full((n_state_arrays + 1) * size, np.nan, np.float32)
     places = AT + np.arange(ROWS)[:, None] * ROW + np.arange(16)
-    for at in (places, places + slots * size):
+    for at in (places, places + n_state_arrays * size):
         (parameters if at is places else state)[at] = normal(rng, ROWS, 16)
-    for slot in range(slots):
+    for slot in range(n_state_arrays):
         state[places + slot * size] = abs(normal(rng, ROWS, 16))
-    return parameters, state, places, slots * size
+    return parameters, state, places, n_state_arrays * size
 
 
 @pytest.mark.parametrize(("l1", "l2"), [(0, 0), (0.1, 0), (0, 0.1), (0.2, 0.3)])
@@ -45,14 +45,14 @@ def test_penalties_are_added_and_squares_summed_in_the_columns_that_are(l1, l2):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("factor", [1, 0.25])
 def test_strips_are_updated_by_the_gradient_that_was_stored(rule, factor):
-    slots = {"plain": 0, "momentum": 1, "adam": 2}[rule]
-    parameters, state, places, behind = lay_out(slots)
+    n_state_arrays = {"plain": 0, "momentum": 1, "adam": 2}[rule]
+    parameters, state, places, behind = lay_out(n_state_arrays)
     weight = parameters[places].astype(float)
-    known = [state[places + slot * parameters.size].astype(float) for slot in range(slots)]
+    known = [state[places + slot * parameters.size].astype(float) for slot in range(n_state_arrays)]
     gradient = state[places + behind].astype(float)
     penalties.update_strip(parameters, state, AT, ROW, ROWS, np.float32(factor), RULES[rule])
     want_rule = reference.Rule(rule, *(float(value) for value in RULES[rule][1:]))
-    reference.update_strip(weight, known[0] if slots == 1 else known, gradient, factor, want_rule)
+    reference.update_strip(weight, known[0] if n_state_arrays == 1 else known, gradient, factor, want_rule)
     np.testing.assert_allclose(parameters[places], weight, rtol=1e-5, atol=1e-6)
     for slot, want in enumerate(known):
         np.testing.assert_allclose(state[places + slot * parameters.size], want, rtol=1e-5, atol=1e-6)

@@ -6,8 +6,8 @@ from numba.core import config
 from fastmlp import reference
 from fastmlp.activations import CODES as ACTIVATIONS
 from fastmlp.kernels.ops import dense, rows
+from fastmlp.kernels.ops.grouped import count_strips
 from fastmlp.kernels.ops.optimizers import MOMENTUM, PLAIN, Rule
-from fastmlp.kernels.ops.sparse import sparse_strips
 from fastmlp.kernels.simd.processors import PANEL, ROWS, WIDE
 
 SHAPES = [(n, 17) for n in SIZES] + [(33, n) for n in SIZES]
@@ -31,10 +31,10 @@ def test_forward_of_a_single_row_is_that_of_a_tile(n_in, n_out):
     _, work, parameters, weight, weight_at, bias, bias_at, inp = lay_out(n_in, n_out)
     inp_at, out_at = work.panels(inp), work.panels(np.full((1, n_out), np.nan, np.float32))
     arguments = work.array, out_at, inp_at, parameters.array, weight_at, bias_at, ACTIVATIONS["tanh"]
-    dense.dense_forward(*arguments, work.take(int(ROWS * WIDE)), 0, dense.tiles(out_at), dense.nothing_ahead())
+    dense.dense_forward(*arguments, work.take(int(ROWS * WIDE)), 0, dense.tiles(out_at), dense.no_prefetch())
     tile = work.read(out_at)
     work.array[work.column(out_at, 0)] = np.nan
-    for strip in reversed(range(sparse_strips(out_at))):  # in any order
+    for strip in reversed(range(count_strips(out_at))):  # in any order
         rows.dense_forward_row(*arguments, strip, strip + 1)
     np.testing.assert_allclose(work.read(out_at), tile, rtol=RTOL)
     want = reference.dense_forward_row(*(a.astype(np.float64) for a in (inp, weight, bias)), "tanh")

@@ -93,15 +93,15 @@ def test_training_is_the_references(case, batch_size):
         np.testing.assert_allclose(ours.predict_proba(x[:9]), theirs.predict_proba(x[:9]), rtol=1e-4, atol=1e-6)
 
 
-def loss_of(weights, biases, x, target, arguments, restraint, activations, loss):
-    outputs, _, _ = reference._forward_for_training(x, weights, biases, activations, restraint, 1)
+def loss_of(weights, biases, x, target, arguments, regularization, activations, loss):
+    outputs, _, _ = reference.forward_for_training(x, weights, biases, activations, regularization, 1)
     if loss == "cross_entropy":
         losses, _, _ = reference.cross_entropy(outputs[-1], target, arguments.get("label_smoothing", 0.0))
     else:
-        losses, _, _ = reference.by_elements(outputs[-1], target, loss, arguments.get("delta", 1.0))
+        losses, _, _ = reference.elementwise(outputs[-1], target, loss, arguments.get("delta", 1.0))
     value = np.average(losses, weights=arguments.get("sample_weight"))
     squares, sizes = sum((w * w).sum() for w in weights), sum(np.abs(w).sum() for w in weights)
-    return value + restraint.l2 / 2 * squares + restraint.l1 * sizes
+    return value + regularization.l2 / 2 * squares + regularization.l1 * sizes
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -119,16 +119,16 @@ def test_steps_of_the_reference_go_down_the_gradient_of_the_loss(case):
     biases = [rng.standard_normal(w.shape[1]) * 0.1 for w in weights]
     names = arguments.get("activation", "tanh")
     activations = [*([names] * 2 if isinstance(names, str) else names), "identity"]
-    shares = arguments.get("dropout", 0.0)
-    restraint = reference.Restraint(
-        tuple(shares) if isinstance(shares, list) else (shares,) * 2, arguments.get("input_dropout", 0.0),
+    rates = arguments.get("dropout", 0.0)
+    regularization = reference.Regularization(
+        tuple(rates) if isinstance(rates, list) else (rates,) * 2, arguments.get("input_dropout", 0.0),
         arguments.get("l1", 0.0), arguments.get("l2", 0.0), seed=99,
     )  # fmt: skip
     arguments = {**arguments, "sample_weight": WEIGHTS[:n] if "sample_weight" in arguments else None}
     before = [p.copy() for p in weights + biases]
     reference.train_step(
         x, target, weights, biases, [(None, None)] * 3, activations, loss, reference.Rule("plain", 1e-3, 0, 0),
-        sample_weights=arguments["sample_weight"], restraint=restraint, update=1,
+        sample_weights=arguments["sample_weight"], regularization=regularization, update=1,
         smoothing=arguments.get("label_smoothing", 0.0), delta=arguments.get("delta", 1.0),
     )  # fmt: skip
     for parameter, after in zip(before, weights + biases):
@@ -137,7 +137,7 @@ def test_steps_of_the_reference_go_down_the_gradient_of_the_loss(case):
             kept, values = parameter[i], []
             for step in (1e-5, -1e-5):
                 parameter[i] = kept + step
-                values.append(loss_of(before[:3], before[3:], x, target, arguments, restraint, activations, loss))
+                values.append(loss_of(before[:3], before[3:], x, target, arguments, regularization, activations, loss))
             parameter[i] = kept
             assert gradient[i] == pytest.approx((values[0] - values[1]) / 2e-5, abs=1e-6)
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmlp.engine.parameters import Parameters
-from fastmlp.engine.workspace import network_for, pack, set_table, sparse_lists, unpack
-from fastmlp.kernels.ops import dense, sparse
+from fastmlp.engine.workspace import lists_for, network_for, pack, set_table, unpack
+from fastmlp.kernels.ops import dense, grouped
 from fastmlp.kernels.simd.processors import NARROW, PANEL, ROWS, WIDE
 from fastmlp.kernels.step import network as kernels
 from fastmlp.memory import ALIGNMENT, aligned_zeros
@@ -23,19 +23,19 @@ def numbered(widths):
     return parameters
 
 
-def network_of(parameters, batch_size=33, slots=1, **options):
+def network_of(parameters, batch_size=33, n_state_arrays=1, **options):
     activations = ["relu"] * (len(parameters.widths) - 2) + ["identity"]
-    return network_for(parameters, activations, True, batch_size, slots, **options)
+    return network_for(parameters, activations, True, batch_size, n_state_arrays, **options)
 
 
 def spans(network, threads):
     """What lies in a network's workspace, and in its parameters: starts, and the room that kernels make use of."""
-    places, rows = network.places, network.layers.reshape(-1, kernels.TABLE_COLUMNS)
+    layout, rows = network.layout, network.layers.reshape(-1, kernels.TABLE_COLUMNS)
     work = {
-        places.input: -(-int(network.layers[kernels.N_IN]) // PANEL) * places.input_panel,
-        places.table: 256, places.zeros: PANEL, places.rows: 3 * places.capacity,
+        layout.input: -(-int(network.layers[kernels.N_IN]) // PANEL) * layout.input_panel,
+        layout.table: 256, layout.zeros: PANEL, layout.rows: 3 * layout.capacity,
     }  # fmt: skip
-    work |= {places.scratch + t * kernels.SCRATCH: max(ROWS * WIDE, 3 * PANEL) for t in range(threads)}
+    work |= {layout.scratch + t * kernels.SCRATCH: max(ROWS * WIDE, 3 * PANEL) for t in range(threads)}
     weights = {}
     for layer, row in enumerate(rows):
         n_in, n_out = int(row[kernels.N_IN]), int(row[kernels.N_OUT])
@@ -86,7 +86,7 @@ def test_a_network_that_is_not_packed_works_on_the_parameters_themselves(widths)
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_nothing_overlaps_or_reaches_over_the_end(widths, batch_size, threads):
     network = network_of(Parameters(widths), batch_size, threads=threads)
-    assert network.places.capacity >= batch_size
+    assert network.layout.capacity >= batch_size
     for array, part in zip((network.workspace, network.parameters), spans(network, threads)):
         starts = sorted(part)
         for start, following in zip(starts, [*starts[1:], array.size]):
@@ -103,8 +103,8 @@ def test_buffers_start_at_a_cache_line_and_zeros_are_zero(widths):
         assert array.ctypes.data % ALIGNMENT == 0
     assert network.state.size == network.parameters.size
     assert not network.state.any()
-    assert not network.workspace[network.places.zeros :][: int(PANEL)].any()
-    assert network_of(parameters, slots=0).state.size == 0
+    assert not network.workspace[network.layout.zeros :][: int(PANEL)].any()
+    assert network_of(parameters, n_state_arrays=0).state.size == 0
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 1000])
@@ -137,16 +137,16 @@ def test_the_table_of_coded_input_lies_where_it_was_put():
     network = network_of(Parameters((5, 4)))
     network.workspace[:] = np.nan
     set_table(network, np.arange(256, dtype=np.float32))
-    np.testing.assert_array_equal(network.workspace[network.places.table :][:256], np.arange(256))
+    np.testing.assert_array_equal(network.workspace[network.layout.table :][:256], np.arange(256))
     assert np.count_nonzero(~np.isnan(network.workspace)) == 256
 
 
 @pytest.mark.parametrize(("n_features", "batch_size"), [(1, 1), (48, 128), (49, 129), (784, 300)])
 def test_lists_have_room_for_every_group_and_sample(n_features, batch_size):
-    lists = sparse_lists(n_features, batch_size)
-    blocks = -(-batch_size // int(sparse.BLOCK))
-    assert lists.groups % int(sparse.ALL_GROUPS) == 0
-    assert lists.groups * int(sparse.GROUP) >= n_features
+    lists = lists_for(n_features, batch_size)
+    blocks = -(-batch_size // int(grouped.BLOCK))
+    assert lists.groups % int(grouped.GROUPS_PER_PASS) == 0
+    assert lists.groups * int(grouped.GROUP) >= n_features
     assert lists.offsets.size >= batch_size
     assert lists.count.size == blocks * lists.groups
-    assert lists.words.size == lists.count.size * int(sparse.LIST)
+    assert lists.words.size == lists.count.size * int(grouped.LIST_CAPACITY)

@@ -7,7 +7,7 @@ import numpy as np
 from fastmlp.data.arrays import is_csr
 from fastmlp.data.scaling import resolve_scale
 from fastmlp.kernels.ops.gather import CACHE_LINE, CODED, CSR, KINDS, WORDS, Rows
-from fastmlp.kernels.ops.sparse import GROUP, HASH, encode, make_words
+from fastmlp.kernels.ops.grouped import GROUP, HASH_SIZE, encode, make_words
 from fastmlp.memory import round_up
 
 _NO_INDICES, _NO_STARTS = np.zeros(0, np.uint8), np.zeros(0, np.int64)
@@ -86,7 +86,7 @@ class _Encoder:
     """Gives numbers from 1 to 255 to the float32 values that it is shown, and 0 to 0.0."""
 
     def __init__(self):
-        self.keys, self.codes = np.zeros(HASH, np.uint32), np.zeros(HASH, np.uint8)
+        self.keys, self.codes = np.zeros(HASH_SIZE, np.uint32), np.zeros(HASH_SIZE, np.uint8)
         self.bits, self.count = np.zeros(256, np.uint32), 1
 
     def encode(self, out: np.ndarray, first: int, x: np.ndarray, stride: int) -> bool:

@@ -20,14 +20,14 @@ from fastmlp.kernels.step import regions
 
 # Seconds that each region takes to compile in a process of its own, on a core of 3 to 4 GHz: the work is split by them.
 SECONDS = {
-    "tiles_ahead": 3.1, "groups_ahead": 2.7, "nonzeros_ahead": 2.9,
-    "tiles_update": 1.4, "groups_update": 1.6, "nonzeros_update": 1.8,
-    "inner_ahead": 2.1, "row_ahead": 1.5, "inner_back": 3.0, "row_back": 2.1,
-    "cross_entropy_rows": 1.1, "softmax_mse_rows": 1.1, "notebook_rows": 1.1, "elements_rows": 1.0,
-    "stored_update": 1.7, "finish_tiles": 1.3, "weigh_rows": 0.8,
+    "dense_first_forward": 3.1, "grouped_first_forward": 2.7, "sparse_first_forward": 2.9,
+    "dense_first_update": 1.4, "grouped_first_update": 1.6, "sparse_first_update": 1.8,
+    "inner_forward": 2.1, "row_forward": 1.5, "inner_backward": 3.0, "row_backward": 2.1,
+    "cross_entropy_rows": 1.1, "softmax_mse_rows": 1.1, "notebook_rows": 1.1, "elementwise_rows": 1.0,
+    "deferred_update": 1.7, "finish_tiles": 1.3, "weigh_rows": 0.8,
 }  # fmt: skip
 # What pixels and labels take, as in MNIST.
-USUAL = ("groups_ahead", "groups_update", "inner_ahead", "inner_back", "cross_entropy_rows")
+USUAL = ("grouped_first_forward", "grouped_first_update", "inner_forward", "inner_backward", "cross_entropy_rows")
 HERE_ALREADY = 1.5  # seconds that this process has to compile in any case: `train_steps`, and a check of the lists
 WORTH_A_PROCESS = 3.0  # seconds of compiling from which on a second process pays: it takes 0.7 s to import Numba
 

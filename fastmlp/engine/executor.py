@@ -17,11 +17,11 @@ from fastmlp.engine.packing_check import packs_correctly
 from fastmlp.engine.parameters import Parameters, shifted_bias
 from fastmlp.engine.thread_tuner import ThreadTuner
 from fastmlp.engine.threads import thread_scope
-from fastmlp.engine.workspace import is_finite, network_for, nonzeros_for, set_bias, set_table, sparse_lists, unpack
+from fastmlp.engine.workspace import is_finite, lists_for, network_for, nonzeros_for, set_bias, set_table, unpack
 from fastmlp.kernels.ops.gather import CSR
+from fastmlp.kernels.ops.grouped import GROUP
 from fastmlp.kernels.ops.losses import NOTEBOOK
-from fastmlp.kernels.ops.optimizers import STORE
-from fastmlp.kernels.ops.sparse import GROUP
+from fastmlp.kernels.ops.optimizers import DEFER
 from fastmlp.kernels.simd.processors import NARROW, STRIP, WIDE
 from fastmlp.kernels.step import epoch, regions
 from fastmlp.kernels.step import record as places
@@ -30,7 +30,7 @@ from fastmlp.kernels.step.record import EVALUATE, PREDICT, TRAIN
 from fastmlp.losses import CODES
 from fastmlp.memory import aligned_zeros, round_up
 from fastmlp.optimizers import SGD, Optimizer
-from fastmlp.regularization import Regularization, dropped
+from fastmlp.regularization import Regularization, dropout_threshold
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
 FLOP_PER_CALL = 5e10
@@ -40,7 +40,7 @@ FLOP_PER_CALL = 5e10
 MIN_GROUPS_BATCH, MAX_GROUPS_FEATURES = 5, 10_000
 
 # How the first layer can read its input, and the regions that do so.
-INPUT_PATHS = {"dense": "tiles", "grouped sparse": "groups", "sparse": "nonzeros"}
+INPUT_PATHS = {"dense": "dense", "grouped sparse": "grouped", "sparse": "sparse"}  # prefixes of their names
 
 _LARGEST = float(np.finfo(np.float32).max)
 _NO_RECORDS, _NO_OUTPUTS = np.zeros((0, 3)), np.zeros(0, np.float32)
@@ -93,21 +93,21 @@ class Executor:
             "batch_size": batch_size, "has_bias": has_bias, "optimizer": optimizer, "threads": threads,
             "regularization": regularization, "settings": settings, "seed": seed,
         }  # fmt: skip
-        trains, restraint = optimizer is not None, regularization or Regularization()
+        trains, regularization = optimizer is not None, regularization or Regularization()
         self.parameters, self.loss, self.batch_size, self.threads = parameters, CODES[loss], batch_size, threads
         optimizer = optimizer or SGD()
-        slots = optimizer.slots + restraint.stores
+        n_state_arrays = optimizer.n_state_arrays + regularization.needs_full_gradient
         self.network = network_for(
-            parameters, (*activations, "identity"), has_bias, batch_size, slots, threads, packed, restraint.dropout,
-            trains,
+            parameters, (*activations, "identity"), has_bias, batch_size, n_state_arrays, threads, packed,
+            regularization.dropout, trains,
         )  # fmt: skip
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
-        self.steps_per_call, self.pace = max(1, int(FLOP_PER_CALL / self.flop)), ThreadTuner(self.flop)
+        self.steps_per_call, self.tuner = max(1, int(FLOP_PER_CALL / self.flop)), ThreadTuner(self.flop)
         self.settings = np.zeros(places.N_SETTINGS, np.float32)
         self.settings[places.DELTA] = 1
-        for place, value in {**optimizer.settings(), **restraint.settings(), **(settings or {})}.items():
+        for place, value in {**optimizer.settings(), **regularization.settings(), **(settings or {})}.items():
             self.settings[place] = value
-        self.lists, self.entries = sparse_lists(0, batch_size), nonzeros_for(0, 0, 0)
+        self.lists, self.entries = lists_for(0, batch_size), nonzeros_for(0, 0, 0)
         self.announces_compiling = False  # on standard error
         self.windows: DenseWindows | None = None
         self.folded: InputScale | None = None  # of which the packed first bias has the offset
@@ -118,11 +118,14 @@ class Executor:
         self._point(places.WORKSPACE, network.workspace)
         self._point(places.LAYERS, network.layers)
         self._point(places.SETTINGS, self.settings)
-        context[places.PLACES : places.PLACES + len(network.places)] = network.places
+        context[places.PLACES : places.PLACES + len(network.layout)] = network.layout
         context[places.LOSS_CODE], context[places.BATCH_SIZE] = self.loss, batch_size
         context[places.UPDATE_RULE] = optimizer.rule
-        context[places.RULE_CODE] = STORE if restraint.stores else optimizer.rule
-        context[places.INPUT_DROPPED], context[places.DROPOUT_SEED] = dropped(restraint.input_dropout), seed
+        context[places.RULE_CODE] = DEFER if regularization.needs_full_gradient else optimizer.rule
+        context[places.INPUT_DROPPED], context[places.DROPOUT_SEED] = (
+            dropout_threshold(regularization.input_dropout),
+            seed,
+        )
 
     def _point(self, place: int, array: np.ndarray) -> None:
         """Tell the kernels where an array is; this object has to keep it alive."""
@@ -150,7 +153,7 @@ class Executor:
         self.windows = self.folded = None
         if csr and isinstance(input_scale, InputScale) and input_scale.offset.any():
             if self.trains or not self.packed or not folds(input_scale):
-                self._check_path(input_path, "tiles")
+                self._check_path(input_path, "dense")
                 self.windows = DenseWindows(x, input_scale, targets)
                 return
             self.folded, input_scale = input_scale, input_scale._replace(offset=np.zeros(n_features))
@@ -171,25 +174,25 @@ class Executor:
         if groups and not prepares:
             coded = coded_words(x, input_scale) if csr else coded_rows(x, input_scale)
         if coded is not None:
-            self.way = "groups"
+            self.input_path = "grouped sparse"
             self.rows, table = coded
             set_table(self.network, table)
             if self.lists.groups == 0:
-                self.lists = sparse_lists(n_features, self.batch_size)
+                self.lists = lists_for(n_features, self.batch_size)
         else:
             self.rows = rows_of(x, input_scale)
             if self.standard.size:
                 sparse = False  # what was zero is not any more
             if sparse is None:
                 sparse = csr or self.batch_size == 1 or is_sparse(x)
-            self.way = "nonzeros" if sparse or csr else "tiles"
-        if self.way != "tiles" and not csr and not packs_correctly(self.way):
-            self.way, self.rows = "tiles", rows_of(x, input_scale)
-        self._check_path(input_path, self.way)
-        if self.way == "nonzeros" and csr:
+            self.input_path = "sparse" if sparse or csr else "dense"
+        if self.input_path != "dense" and not csr and not packs_correctly(self.input_path):
+            self.input_path, self.rows = "dense", rows_of(x, input_scale)
+        self._check_path(input_path, self.input_path)
+        if self.input_path == "sparse" and csr:
             lengths = np.diff(self.rows.starts)
             self._make_room(int(np.sort(lengths)[-self.batch_size :].sum()))
-        elif self.way == "nonzeros" and self.entries.room < n_features + NARROW:
+        elif self.input_path == "sparse" and self.entries.room < n_features + NARROW:
             self.entries = nonzeros_for(n_features, self.batch_size, n_features)
         self.targets = targets
         rows, lists, context = self.rows, self.lists, self.context
@@ -207,16 +210,16 @@ class Executor:
         context[places.ROWS_KIND : places.ROOM] = (
             rows.kind, rows.itemsize, rows.row_bytes, rows.stride, rows.index_itemsize, lists.groups,
         )  # fmt: skip
-        context[places.PREPARES], context[places.HAS_INPUT] = prepares, self.way != "tiles" or prepares
-        context[places.FIRST_UNIT] = WIDE if self.way == "tiles" else STRIP
+        context[places.PREPARES], context[places.HAS_INPUT] = prepares, self.input_path != "dense" or prepares
+        context[places.FIRST_UNIT] = WIDE if self.input_path == "dense" else STRIP
 
     @staticmethod
-    def _check_path(input_path: str | None, way: str) -> None:
+    def _check_path(input_path: str | None, taken: str) -> None:
         """Raise an error if a path was forced and another one has to be taken."""
         if input_path is None:
             return
         checks.check_choice(input_path, "input_path", tuple(INPUT_PATHS))
-        if INPUT_PATHS[input_path] != way:
+        if input_path != taken:
             raise ValueError(f"input_path={input_path!r} can't read this x with this input_scale")
 
     def _point_entries(self) -> None:
@@ -225,7 +228,7 @@ class Executor:
         for place, array in (
             (places.BEGIN, entries.begin), (places.END, entries.end), (places.FEATURE, entries.feature),
             (places.VALUE, entries.value), (places.UNTIL, entries.until), (places.TOUCHED, entries.touched),
-            (places.PLACE_FACTOR, entries.place),
+            (places.OFFSET_FACTOR, entries.sample_offset),
         ):  # fmt: skip
             self._point(place, array)
         self.context[places.ROOM] = entries.room
@@ -237,7 +240,7 @@ class Executor:
             self._point_entries()
 
     def _set_input_scale(self, input_scale) -> bool:
-        """Have the input prepared where every feature has a scale of its own, or inputs are dropped; whether it is.
+        """Have the input prepared where every feature has its own scale, or inputs are dropped; return whether it is.
 
         With an offset it is standardized as it is gathered, in float64, else multiplied by the factors behind that.
         """
@@ -258,12 +261,12 @@ class Executor:
 
     def _regions(self, mode: int) -> dict[int, str]:
         """The regions that a mode takes, by the places in the context where their addresses belong."""
-        inner = "row" if self.batch_size == 1 else "inner"
-        names = {places.FIRST_AHEAD: f"{self.way}_ahead", places.INNER_AHEAD: f"{inner}_ahead"}
+        path, inner = INPUT_PATHS[self.input_path], "row" if self.batch_size == 1 else "inner"
+        names = {places.FIRST_FORWARD: f"{path}_first_forward", places.INNER_FORWARD: f"{inner}_forward"}
         if mode == TRAIN:
-            names |= {places.FIRST_UPDATE: f"{self.way}_update", places.INNER_BACK: f"{inner}_back"}
-            if self.context[places.RULE_CODE] == STORE:
-                names[places.UPDATE] = "stored_update"
+            names |= {places.FIRST_UPDATE: f"{path}_first_update", places.INNER_BACKWARD: f"{inner}_backward"}
+            if self.context[places.RULE_CODE] == DEFER:
+                names[places.UPDATE] = "deferred_update"
         if self.network.layers[SLOPE_AT :: int(TABLE_COLUMNS)].any():
             names[places.FINISH] = "finish_tiles"
         if mode != PREDICT:
@@ -289,14 +292,14 @@ class Executor:
         first = 0
         while first < n_steps:
             with thread_scope(self.threads, self.flop) as available:
-                threads, steps = self.pace.next(available, min(self.steps_per_call, n_steps - first))
+                threads, steps = self.tuner.next(available, min(self.steps_per_call, n_steps - first))
                 arguments = self.context, first, first + steps, rates, records, outputs
                 call = epoch.train_steps if threads == 1 else epoch.train_steps_parallel
                 is_loaded, start = getattr(call, "signatures", True), time.perf_counter()
                 reached = call_checked(call, *arguments) if threads == 1 else call_checked(call, *arguments, threads)
                 if is_loaded:  # else compiled code has been loaded in that time
                     samples = min((first + steps) * self.batch_size, len(order)) - first * self.batch_size
-                    self.pace.note(time.perf_counter() - start, samples / self.batch_size)
+                    self.tuner.note(time.perf_counter() - start, samples / self.batch_size)
             if reached < first + steps:
                 return reached
             first = reached

@@ -15,10 +15,10 @@ import numpy as np
 from numba.core import config
 
 from fastmlp.data.encoding import coded_rows, rows_of
-from fastmlp.engine.workspace import nonzeros_for, sparse_lists
+from fastmlp.engine.workspace import lists_for, nonzeros_for
 from fastmlp.kernels import jit
-from fastmlp.kernels.ops.nonzeros import find_nonzeros
-from fastmlp.kernels.ops.sparse import BLOCK, GROUP, LIST, make_lists
+from fastmlp.kernels.ops.grouped import BLOCK, GROUP, LIST_CAPACITY, make_lists
+from fastmlp.kernels.ops.sparse import find_nonzeros
 from fastmlp.kernels.simd.processors import NARROW
 
 # 256 lists of 16 lanes of groups, 768 of entries, from nearly empty to nearly full.
@@ -26,20 +26,20 @@ _SAMPLES, _FEATURES = int(BLOCK), 2 * int(NARROW * GROUP)
 
 
 @functools.cache
-def packs_correctly(way: str) -> bool:
-    """Return whether lists for a way through the first layer, "groups" or "nonzeros", come out right; warn if not.
+def packs_correctly(input_path: str) -> bool:
+    """Return whether lists for an input path, "grouped sparse" or "sparse", come out right; warn if not.
 
     CSR matrices need no check: their lists are copied, not packed.
     """
     if config.DISABLE_JIT:
         return True
-    marker = None if jit.CACHE_FOLDER is None else jit.CACHE_FOLDER / f"packing-{way}"
+    marker = None if jit.CACHE_FOLDER is None else jit.CACHE_FOLDER / f"packing-{input_path.replace(' ', '-')}"
     result = ""
     if marker is not None:
         with contextlib.suppress(OSError):
             result = marker.read_text()
     if result not in ("right", "wrong"):
-        is_right = {"groups": _groups_are_right, "nonzeros": _nonzeros_are_right}[way]
+        is_right = {"grouped sparse": _groups_are_right, "sparse": _nonzeros_are_right}[input_path]
         result = "right" if is_right() else "wrong"
         if marker is not None:
             with contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ def packs_correctly(way: str) -> bool:
     return result == "right"
 
 
-@functools.cache  # once, whatever way is tried first
+@functools.cache  # once, whichever path is tried first
 def _warn() -> None:
     warnings.warn(
         f"fastmlp's sparse kernels give wrong results on this processor ({jit.CPU_NAME}), so its dense kernels are "
@@ -71,7 +71,7 @@ def _groups_are_right() -> bool:
     coded = coded_rows(x, 1.0)
     assert coded is not None  # bytes always have a code
     rows = coded[0]
-    lists = sparse_lists(_FEATURES, _SAMPLES)
+    lists = lists_for(_FEATURES, _SAMPLES)
     lists.offsets[:] = np.arange(_SAMPLES) * rows.stride
     make_lists(lists, rows, _SAMPLES, np.int64(0), np.int64(lists.groups))
     bytes_of_word = np.zeros((_SAMPLES, lists.groups, 4), np.uint32)
@@ -79,7 +79,7 @@ def _groups_are_right() -> bool:
     bytes_of_word[:, :, 1:] = x.reshape(_SAMPLES, -1, int(GROUP))
     words = np.bitwise_or.reduce(bytes_of_word << np.arange(0, 32, 8, dtype=np.uint32), axis=2)
     for g in range(lists.groups):
-        got = lists.words[g * int(LIST) :][: lists.count[g]]
+        got = lists.words[g * int(LIST_CAPACITY) :][: lists.count[g]]
         if not np.array_equal(got, words[words[:, g] > 255, g]):
             return False
     return True

@@ -33,22 +33,22 @@ class Parameters:
         Held for writing while fastmlp changes them, and for reading while it needs them unchanged.
     training : Lock
         Held by the one who trains on them.
-    places : list of (int, int, int)
+    offsets : list of (int, int, int)
         Of every layer: where its weights and its bias start in `buffer`, and the elements from row to row.
     """
 
     def __init__(self, widths):
         self.widths = tuple(int(width) for width in widths)
-        self.places = []
+        self.offsets = []
         size = 0
         for n_in, n_out in self.layer_shapes():
             row = round_up(n_out, int(NARROW))
-            self.places.append((size, size + n_in * row, row))
+            self.offsets.append((size, size + n_in * row, row))
             size += n_in * row + row
         self.buffer = aligned_zeros(size + int(PANEL))  # kernels read whole strips
         self.lock, self.training = SharedLock(), Lock()
         weights, biases = [], []
-        for (n_in, n_out), (weight, bias, row) in zip(self.layer_shapes(), self.places):
+        for (n_in, n_out), (weight, bias, row) in zip(self.layer_shapes(), self.offsets):
             weights.append(self.buffer[weight:bias].reshape(n_in, row)[:, :n_out])
             biases.append(self.buffer[bias : bias + n_out])
         self.weights, self.biases = Views(weights, "weights", self.lock), Views(biases, "biases", self.lock)

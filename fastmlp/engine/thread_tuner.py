@@ -38,7 +38,8 @@ class ThreadTuner:
         self.several: bool | None = None  # whether the current call uses several threads; None: there is no choice
         self.compared, self.trials, self.steps = False, 0, 0.0
         self.best = True
-        self.wait = self.left = self.SHORTEST_WAIT  # calls between trials of the slower one; calls left
+        # calls between two trials of the slower one, and until the next
+        self.wait = self.calls_until_trial = self.SHORTEST_WAIT
         self.stage = 0  # of the slower one's trial: 0 none, 1 not counted, 2 and 3 short, 4 a whole call
 
     def next(self, threads: int, most: int) -> tuple[int, int]:
@@ -85,7 +86,7 @@ class ThreadTuner:
 
     def _next_of_two(self) -> tuple[bool, int]:
         rival = not self.best
-        if self.left == 0 and self.stage == 0:
+        if self.calls_until_trial == 0 and self.stage == 0:
             self.stage = 1
         if self.stage == 4:
             return rival, self.CALL_STEPS  # short trials may have been lucky
@@ -101,10 +102,10 @@ class ThreadTuner:
             self._note_rival(seconds)
         else:
             self.seen[several].append(seconds)
-            self.left -= self.left > 0
+            self.calls_until_trial -= self.calls_until_trial > 0
         if self._estimate(rival) < self._estimate(self.best):
             self.best, self.stage = rival, 0
-            self.wait = self.left = self.SHORTEST_WAIT
+            self.wait = self.calls_until_trial = self.SHORTEST_WAIT
 
     def _note_rival(self, seconds: float) -> None:
         best = self._estimate(not self.several)
@@ -116,7 +117,7 @@ class ThreadTuner:
         else:
             self.seen[bool(self.several)].append(seconds)
         self.stage = 0
-        self.wait = self.left = min(2 * self.wait, self.LONGEST_WAIT)
+        self.wait = self.calls_until_trial = min(2 * self.wait, self.LONGEST_WAIT)
 
     def _estimate(self, several: bool) -> float:
         """Return the median time per step in seconds."""

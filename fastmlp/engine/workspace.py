@@ -11,18 +11,18 @@ import numpy as np
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine.parameters import Parameters
 from fastmlp.kernels.ops.activations import IDENTITY, SLOPE
-from fastmlp.kernels.ops.nonzeros import FEATURES, Nonzeros
-from fastmlp.kernels.ops.sparse import ALL_GROUPS, BLOCK, GROUP, LIST, Lists
+from fastmlp.kernels.ops.grouped import BLOCK, GROUP, GROUPS_PER_PASS, LIST_CAPACITY, Lists
+from fastmlp.kernels.ops.sparse import FEATURES, Nonzeros
 from fastmlp.kernels.simd import processors
 from fastmlp.kernels.step import network as kernels
 from fastmlp.memory import paged_zeros, round_up
-from fastmlp.regularization import dropped
+from fastmlp.regularization import dropout_threshold
 
 NARROW, PANEL, ROWS = int(processors.NARROW), int(processors.PANEL), int(processors.ROWS)
 
 
 class _Allocator:
-    """Hands out places in a buffer that is made at the end."""
+    """Allocate offsets in a buffer that is made at the end."""
 
     def __init__(self):
         self.size = 0
@@ -36,9 +36,9 @@ def _panels(n_columns: int) -> int:
     return -(-n_columns // PANEL)
 
 
-def _places(allocator: _Allocator, widths, capacity: int, threads: int) -> kernels.Places:
+def _workspace_layout(allocator: _Allocator, widths, capacity: int, threads: int) -> kernels.WorkspaceLayout:
     input_panel = capacity * PANEL
-    return kernels.Places(
+    return kernels.WorkspaceLayout(
         capacity=capacity,
         input=allocator.take(_panels(widths[0]) * input_panel),
         input_panel=input_panel,
@@ -57,15 +57,17 @@ def _table(widths, activations, has_bias: bool, dropout, trains: bool) -> np.nda
     table[:, kernels.ACTIVATION] = [ACTIVATIONS[name].code for name in activations]
     table[:, kernels.FORWARD_CODE] = table[:, kernels.BACKWARD_CODE] = table[:, kernels.ACTIVATION]
     table[:, kernels.HAS_BIAS] = has_bias
-    table[: len(dropout), kernels.DROPPED] = [dropped(share) for share in dropout]
+    table[: len(dropout), kernels.DROPOUT_THRESHOLD] = [dropout_threshold(rate) for rate in dropout]
     if trains:
-        keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (table[:, kernels.DROPPED] > 0)
+        keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (
+            table[:, kernels.DROPOUT_THRESHOLD] > 0
+        )
         table[keeps, kernels.FORWARD_CODE], table[keeps, kernels.BACKWARD_CODE] = IDENTITY, SLOPE
     return table
 
 
 def _packed_layout(table, parameters: Parameters) -> np.ndarray:
-    """Fill in the places of weights in panels and of biases; returns an array with room for them."""
+    """Fill in the offsets of weights in panels and of biases; return an array with room for them."""
     allocator = _Allocator()
     for row, (n_in, n_out) in zip(table, parameters.layer_shapes()):
         # whole blocks of the transpose, and whole groups of the sparse kernels
@@ -81,7 +83,7 @@ def network_for(
     activations,
     has_bias: bool,
     batch_size: int,
-    slots: int,
+    n_state_arrays: int,
     threads: int = 1,
     packed: bool = True,
     dropout=(),
@@ -95,7 +97,7 @@ def network_for(
         Of all layers.
     has_bias : bool
         Whether biases are updated.
-    slots : int
+    n_state_arrays : int
         How many numbers of state, which start at zero, the optimizer has for every parameter.
     threads : int
         How many work on it.
@@ -113,7 +115,7 @@ def network_for(
         weights = _packed_layout(table, parameters)
     else:
         weights = parameters.buffer
-        for row, (weight, bias, stride) in zip(table, parameters.places):
+        for row, (weight, bias, stride) in zip(table, parameters.offsets):
             row[[kernels.WEIGHT, kernels.WEIGHT_PANEL, kernels.WEIGHT_ROW, kernels.BIAS]] = weight, PANEL, stride, bias
     for row in table:
         row[kernels.OUTPUT_PANEL], row[kernels.OUTPUT_ROW] = capacity * PANEL, PANEL
@@ -125,22 +127,22 @@ def network_for(
         row[kernels.TRANSPOSED] = memory.take(
             _panels(int(row[kernels.N_IN])) * PANEL * round_up(int(row[kernels.N_OUT]), NARROW)
         )
-    places = _places(memory, widths, capacity, threads)
+    layout = _workspace_layout(memory, widths, capacity, threads)
     memory.take(ROWS * PANEL)  # tiles read on behind the last matrix
-    state = paged_zeros(slots * weights.size)
-    network = kernels.Network(table.reshape(-1), weights, state, paged_zeros(memory.size), places)
+    state = paged_zeros(n_state_arrays * weights.size)
+    network = kernels.Network(table.reshape(-1), weights, state, paged_zeros(memory.size), layout)
     if packed:
         pack(network, parameters)
     return network
 
 
-def sparse_lists(n_features: int, batch_size: int) -> Lists:
+def lists_for(n_features: int, batch_size: int) -> Lists:
     """Room for the lists of batches of up to `batch_size` samples; for no features, of the lists' type alone."""
-    groups = round_up(-(-n_features // int(GROUP)), int(ALL_GROUPS))
+    groups = round_up(-(-n_features // int(GROUP)), int(GROUPS_PER_PASS))
     blocks = -(-batch_size // int(BLOCK)) if n_features else 0
     offsets = np.zeros(blocks * BLOCK, np.int64)
     count = np.zeros(blocks * groups, np.int64)
-    return Lists(offsets, count, paged_zeros(int(blocks * groups * LIST), np.uint32), groups)
+    return Lists(offsets, count, paged_zeros(int(blocks * groups * LIST_CAPACITY), np.uint32), groups)
 
 
 def nonzeros_for(n_features: int, batch_size: int, per_sample: int, size: int | None = None) -> Nonzeros:
@@ -149,7 +151,7 @@ def nonzeros_for(n_features: int, batch_size: int, per_sample: int, size: int | 
     room = round_up(per_sample, NARROW) + NARROW  # whole vectors are written behind the last
     size = batch_size * room if size is None else size
     blocks = -(-n_features // int(FEATURES))
-    place_factor = paged_zeros(2 * size, np.int32)
+    offset_factor = paged_zeros(2 * size, np.int32)
     return Nonzeros(
         begin=np.zeros(batch_size, np.int64),
         end=np.zeros(batch_size, np.int64),
@@ -158,14 +160,14 @@ def nonzeros_for(n_features: int, batch_size: int, per_sample: int, size: int | 
         room=room,
         until=paged_zeros(int(blocks * FEATURES), np.int64),
         touched=np.zeros(blocks, np.uint8),
-        place=place_factor,
-        factor=place_factor.view(np.float32),
+        sample_offset=offset_factor,
+        factor=offset_factor.view(np.float32),
     )
 
 
 def set_table(network, table: np.ndarray):
     """Put the table of coded input where the sparse kernels look for it."""
-    network.workspace[network.places.table : network.places.table + len(table)] = table
+    network.workspace[network.layout.table : network.layout.table + len(table)] = table
 
 
 def set_bias(network, layer: int, bias: np.ndarray):

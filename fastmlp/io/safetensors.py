@@ -18,7 +18,7 @@ from fastmlp.data.scaling import InputScale, RobustScale, check_input_scale
 from fastmlp.engine.parameters import Parameters
 from fastmlp.io.atomic_write import replace_file, rescue_file
 from fastmlp.io.state import ModelState
-from fastmlp.losses import BY_ELEMENTS, LOSSES
+from fastmlp.losses import ELEMENTWISE, LOSSES
 
 KEY = "fastmlp"  # metadata key of the JSON
 CHECKSUM = "crc32"  # metadata key of the checksum that checkpoints have
@@ -159,9 +159,9 @@ def _state(header: dict, tensors: dict) -> ModelState:
             raise ValueError(f"{classes.size} classes do not fit {widths[-1]} outputs")
         if not (classes[1:] > classes[:-1]).all():
             raise ValueError(f"the classes {classes.tolist()} are not different and sorted")
-        if header["loss"] in BY_ELEMENTS:
+        if header["loss"] in ELEMENTWISE:
             raise ValueError(f"the loss {header['loss']!r} has no classes")
-    elif header["loss"] not in BY_ELEMENTS:
+    elif header["loss"] not in ELEMENTWISE:
         raise ValueError(f"the loss {header['loss']!r} needs classes")
     names = None if header.get("feature_names") is None else _list_of(header, "feature_names", str)
     encoder = None if header.get("encoder") is None else FrameEncoder.from_json(header["encoder"])

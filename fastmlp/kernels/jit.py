@@ -155,12 +155,12 @@ def parallel(function):
     return compiled
 
 
-def inlined(function):
+def inline_llvm(function):
     """Compile `function` into its callers, by LLVM: for small ones, called in many places."""
     return function if config.DISABLE_JIT else _Dispatcher(function, forceinline=True)
 
 
-def merged(function):
+def inline_numba(function):
     """Compile `function` into its callers, which Numba sees as one: for those that put kernels together.
 
     Machine code of kernels is optimized once more in every function on the way up; this leaves out those between.

@@ -28,7 +28,7 @@ from fastmlp.data.targets import (
 )
 from fastmlp.engine.threads import resolve
 from fastmlp.kernels.step.record import Targets
-from fastmlp.losses import BY_ELEMENTS, LOSSES
+from fastmlp.losses import ELEMENTWISE, LOSSES
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.regularization import Regularization, check_regularization
 from fastmlp.training.data import BUFFER_BYTES
@@ -219,7 +219,7 @@ def _default_loss(y) -> str:
 
 def _check_y(y, n_samples: int, loss: str, classes):
     """Return the classes (None if targets are not labels), the encoded targets, and the number of outputs."""
-    if loss in BY_ELEMENTS:
+    if loss in ELEMENTWISE:
         if classes is not None:
             raise ValueError(f"classes needs labels, which the loss {loss!r} does not have")
         y = check_by_elements(loss)(y, n_samples)

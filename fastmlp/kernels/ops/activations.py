@@ -8,7 +8,7 @@ predicted, and a vector costs tens of times more in the product before it.
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.simd.functions import erf, exp, log, tanh
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.kernels.simd.vector import add, div, fma, load, maximum, mul, splat, store, sub, where_positive
@@ -22,14 +22,14 @@ GELU_SCALE, GELU_CUBE = np.float32((2 / np.pi) ** 0.5), np.float32(0.044715)
 SELU_SCALE, SELU_ALPHA = np.float32(1.0507009873554805), np.float32(1.6732632423543772)  # Klambauer et al. 2017
 
 
-@inlined
+@inline_llvm
 def expm1_negative(z):
     """exp(z) - 1 for z <= 0, to a few units in the last place: 2 t / (1 - t) with t = tanh(z / 2)"""
     t = tanh(mul(splat(np.float32(0.5)), z))
     return div(add(t, t), sub(splat(np.float32(1)), t))
 
 
-@inlined
+@inline_llvm
 def activation_forward(z, activation):
     """activation(z)"""
     if activation == RELU:
@@ -44,7 +44,7 @@ def activation_forward(z, activation):
     return rarer_forward(z, activation)
 
 
-@inlined
+@inline_llvm
 def activation_backward(dout, out, activation):
     """The gradient of z from that of out = activation(z); the gradient of ReLU at 0 is 0."""
     if activation == RELU:
@@ -58,7 +58,7 @@ def activation_backward(dout, out, activation):
     return rarer_backward(dout, out, activation)
 
 
-@inlined
+@inline_llvm
 def rarer_forward(z, activation):
     """The other activations: Leaky ReLU, ELU (alpha = 1), SELU, softplus, PyTorch's hard sigmoid, GELU, and SiLU"""
     zero, one = splat(np.float32(0)), splat(np.float32(1))
@@ -76,31 +76,31 @@ def rarer_forward(z, activation):
     return forward_and_slope(z, activation)[0]
 
 
-@inlined
+@inline_llvm
 def keeps_slope(activation):
     """Whether the derivative is no function of the output."""
     return activation > SLOPE
 
 
-@inlined
+@inline_llvm
 def forward_and_slope(z, activation):
     """GELU (Hendrycks and Gimpel 2016) exactly, x Phi(x), or by tanh; SiLU, x sigmoid(x); and Mish; with derivatives"""
     zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
     if activation == SILU:
         e = exp(sub(zero, z))
-        share = div(one, add(one, e))
-        return mul(z, share), mul(share, fma(z, mul(e, share), one))
+        sigmoid = div(one, add(one, e))
+        return mul(z, sigmoid), mul(sigmoid, fma(z, mul(e, sigmoid), one))
     if activation == GELU:
-        share = mul(half, add(one, erf(mul(splat(np.float32(0.5**0.5)), z))))
+        cdf = mul(half, add(one, erf(mul(splat(np.float32(0.5**0.5)), z))))
         density = mul(splat(np.float32((2 * np.pi) ** -0.5)), exp(mul(splat(np.float32(-0.5)), mul(z, z))))
-        return mul(z, share), fma(z, density, share)
+        return mul(z, cdf), fma(z, density, cdf)
     if activation == GELU_TANH:
         # (1 + tanh(u)) / 2 is the sigmoid of 2 u, in which nothing cancels
         square, twice = mul(z, z), splat(np.float32(2) * GELU_SCALE)
         e = exp(sub(zero, mul(twice, mul(z, fma(splat(GELU_CUBE), square, one)))))
-        share = div(one, add(one, e))
+        sigmoid = div(one, add(one, e))
         inner = mul(twice, fma(splat(np.float32(3) * GELU_CUBE), square, one))
-        return mul(z, share), fma(mul(z, share), mul(mul(e, share), inner), share)
+        return mul(z, sigmoid), fma(mul(z, sigmoid), mul(mul(e, sigmoid), inner), sigmoid)
     if activation == MISH:
         # Misra 2019: tanh(softplus(z)) = t / (t + 2) with t = e (e + 2), e = exp(z), or for z > 0, where that would
         # overflow, (1 + 2 e) / (1 + 2 e + 2 e e) with e = exp(-z)
@@ -108,12 +108,12 @@ def forward_and_slope(z, activation):
         e = exp(sub(zero, maximum(z, sub(zero, z))))
         small, large = mul(e, add(e, two)), fma(two, e, one)
         t = where_positive(z, div(large, fma(two, mul(e, e), large)), div(small, add(small, two)))
-        share = div(where_positive(z, one, e), add(one, e))
-        return mul(z, t), fma(mul(z, share), sub(one, mul(t, t)), t)
+        sigmoid = div(where_positive(z, one, e), add(one, e))
+        return mul(z, t), fma(mul(z, sigmoid), sub(one, mul(t, t)), t)
     return splat(np.float32(np.nan)), splat(np.float32(np.nan))
 
 
-@inlined
+@inline_llvm
 def clamp(x):
     """x, at least 0 and at most 1; NaN stays NaN"""
     below = maximum(splat(np.float32(0)), x)
@@ -121,7 +121,7 @@ def clamp(x):
     return sub(one, maximum(splat(np.float32(0)), sub(one, below)))
 
 
-@inlined
+@inline_llvm
 def rarer_backward(dout, out, activation):
     """The gradients of the other activations"""
     zero, one = splat(np.float32(0)), splat(np.float32(1))

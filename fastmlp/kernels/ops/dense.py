@@ -15,7 +15,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.activations import activation_backward, activation_forward
 from fastmlp.kernels.ops.optimizers import PLAIN, optimizer_update
 from fastmlp.kernels.simd.addresses import int64s_at, prefetch_at
@@ -31,60 +31,60 @@ CACHE_LINE = np.int64(64)
 
 # Rows of a data set that will be wanted soon: the addresses of the data and of the samples' numbers, the bytes from row
 # to row and of an element, and which of the samples they are.
-Ahead = namedtuple("Ahead", "data samples stride itemsize first last")
+Prefetch = namedtuple("Prefetch", "data samples stride itemsize first last")
 
 
-@inlined
-def fetch_ahead(ahead, k):
-    """Ask for PANEL elements from the k-th on of the rows ahead to come into cache."""
-    samples = int64s_at(ahead.samples, ahead.last)
-    for i in range(ahead.first, ahead.last):
-        at = ahead.data + samples[i] * ahead.stride + k * ahead.itemsize
-        for line in range(0, PANEL * ahead.itemsize, CACHE_LINE):
+@inline_llvm
+def prefetch_rows(prefetch, k):
+    """Ask for PANEL elements from the k-th on of the rows of `prefetch` to come into cache."""
+    samples = int64s_at(prefetch.samples, prefetch.last)
+    for i in range(prefetch.first, prefetch.last):
+        at = prefetch.data + samples[i] * prefetch.stride + k * prefetch.itemsize
+        for line in range(0, PANEL * prefetch.itemsize, CACHE_LINE):
             prefetch_at(at + line)
 
 
-@inlined
-def nothing_ahead():
+@inline_llvm
+def no_prefetch():
     """No rows to be fetched."""
     zero = np.int64(0)
-    return Ahead(zero, zero, zero, zero, zero, zero)
+    return Prefetch(zero, zero, zero, zero, zero, zero)
 
 
-@inlined
+@inline_llvm
 def ceil_div(n, size):
     return (n + size - 1) // size
 
 
-@inlined
+@inline_llvm
 def strips(matrix):
     """Strips of WIDE columns, the last one perhaps of NARROW: a tile's width."""
     return ceil_div(matrix.columns, WIDE)
 
 
-@inlined
+@inline_llvm
 def strip_columns(matrix, strip):
     """Columns of a strip: WIDE, or NARROW where that holds what is left."""
     return NARROW if matrix.columns - strip * WIDE <= NARROW else WIDE
 
 
-@inlined
+@inline_llvm
 def column_start(matrix, j):
     """Where column j starts."""
     return matrix.start + j // PANEL * matrix.panel + j % PANEL
 
 
-@inlined
-def place(matrix, i, j):
+@inline_llvm
+def element_offset(matrix, i, j):
     """Where element (i, j) lies."""
     return column_start(matrix, j) + i * matrix.row
 
 
-@inlined
-def multiply_rows(tile, a, start, panel, b, first, row, length, ahead):
+@inline_llvm
+def multiply_rows(tile, a, start, panel, b, first, row, length, prefetch):
     """tile + a @ b, in order; a has ROWS rows and `length` columns in panels, b's rows lie `row` apart"""
     for k in range(0, length, PANEL):
-        fetch_ahead(ahead, k)
+        prefetch_rows(prefetch, k)
         for q in range(min(PANEL, length - k)):
             tile = fma_rows(tile, a, start + q, PANEL, b, first)
             first += row
@@ -92,7 +92,7 @@ def multiply_rows(tile, a, start, panel, b, first, row, length, ahead):
     return tile
 
 
-@inlined
+@inline_llvm
 def multiply_columns(tile, a, start, b, first, length):
     """tile + a.T @ b, in order; a has `length` rows and ROWS columns, both lie in panels"""
     for _ in range(length):
@@ -103,7 +103,7 @@ def multiply_columns(tile, a, start, b, first, length):
 
 
 @kernel
-def tile_of_rows(scratch, to, columns, initial, zero, a, start, panel, b, first, row, length, ahead):
+def tile_of_rows(scratch, to, columns, initial, zero, a, start, panel, b, first, row, length, prefetch):
     """scratch = initial + a @ b, for ROWS rows of a and one strip of columns of b
 
     scratch  (ROWS, WIDE)       overwritten, from `to` on
@@ -112,10 +112,10 @@ def tile_of_rows(scratch, to, columns, initial, zero, a, start, panel, b, first,
     b        (length, columns)  read from `first` on, its rows `row` apart
     """
     if columns == WIDE:
-        wide = multiply_rows(repeat_wide(initial, zero), a, start, panel, b, first, row, length, ahead)
+        wide = multiply_rows(repeat_wide(initial, zero), a, start, panel, b, first, row, length, prefetch)
         store_rows(wide, scratch, to, WIDE)
     else:
-        narrow = multiply_rows(repeat_narrow(initial, zero), a, start, panel, b, first, row, length, ahead)
+        narrow = multiply_rows(repeat_narrow(initial, zero), a, start, panel, b, first, row, length, prefetch)
         store_rows(narrow, scratch, to, WIDE)
 
 
@@ -142,14 +142,14 @@ def tile_of_columns(workspace, to, columns, zeros, start, first, length, paramet
             store_rows(narrow, workspace, to, WIDE)
 
 
-@inlined
+@inline_llvm
 def tiles(matrix):
     """Tiles of a matrix, strip by strip: what callers split over threads."""
     return strips(matrix) * ceil_div(matrix.rows, ROWS)
 
 
 @kernel
-def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scratch, first, last, ahead):
+def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scratch, first, last, prefetch):
     """out = activation(inp @ weight + bias), for the tiles first..last-1 of out
 
     out      (batch_size, n_out)   overwritten
@@ -158,7 +158,8 @@ def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scr
     bias     (n_out,)              read, in parameters
     scratch  (ROWS, WIDE)          overwritten, in workspace
 
-    Tiles are independent.  2 * batch_size * n_in * n_out flop.  Meanwhile the rows `ahead` are fetched into cache.
+    Tiles are independent.  2 * batch_size * n_in * n_out flop.
+    Meanwhile the rows of `prefetch` are fetched into cache.
     """
     in_strip = ceil_div(out.rows, ROWS)
     for tile in range(first, last):
@@ -167,9 +168,9 @@ def dense_forward(workspace, out, inp, parameters, weight, bias, activation, scr
         tile_of_rows(
             workspace, scratch, columns, parameters, bias + strip * WIDE,
             workspace, inp.start + i * inp.row, inp.panel,
-            parameters, column_start(weight, strip * WIDE), weight.row, weight.rows, ahead,
+            parameters, column_start(weight, strip * WIDE), weight.row, weight.rows, prefetch,
         )  # fmt: skip
-        at = place(out, i, strip * WIDE)
+        at = element_offset(out, i, strip * WIDE)
         for r in range(min(ROWS, out.rows - i)):
             for c in range(0, columns, NARROW):
                 z = load(workspace, scratch + r * WIDE + c)
@@ -196,9 +197,9 @@ def dense_backward_input(workspace, inp, dout, weight_t, zeros, activation, slop
         tile_of_rows(
             workspace, scratch, columns, workspace, zeros,
             workspace, dout.start + i * dout.row, dout.panel,
-            workspace, column_start(weight_t, strip * WIDE), weight_t.row, weight_t.rows, nothing_ahead(),
+            workspace, column_start(weight_t, strip * WIDE), weight_t.row, weight_t.rows, no_prefetch(),
         )  # fmt: skip
-        at = place(inp, i, strip * WIDE)
+        at = element_offset(inp, i, strip * WIDE)
         for r in range(min(ROWS, inp.rows - i)):
             for c in range(0, columns, NARROW):
                 out = load(workspace, at + slope + r * inp.row + c)
@@ -225,7 +226,7 @@ def dense_update(
         columns, k = strip_columns(weight, strip), first_row
         while k < last_row:
             rows = min(ROWS, last_row - k, PANEL - k % PANEL)  # columns of inp in one panel
-            at = place(weight, k, strip * WIDE)
+            at = element_offset(weight, k, strip * WIDE)
             direct = plain and rows == ROWS  # the update is one FMA: from the registers
             tile_of_columns(
                 workspace, scratch, columns, zeros, column_start(inp, k), column_start(dout, strip * WIDE), dout.rows,
@@ -269,4 +270,11 @@ def transpose(workspace, weight_t, parameters, weight, first, last):
     for block in range(first, last):
         i = block * 16
         for j in range(0, weight.columns, 16):
-            transpose_block(workspace, place(weight_t, j, i), weight_t.row, parameters, place(weight, i, j), weight.row)
+            transpose_block(
+                workspace,
+                element_offset(weight_t, j, i),
+                weight_t.row,
+                parameters,
+                element_offset(weight, i, j),
+                weight.row,
+            )

@@ -13,9 +13,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.activations import activation_backward, activation_forward, forward_and_slope, keeps_slope
-from fastmlp.kernels.ops.dense import ceil_div, place, strip_columns
+from fastmlp.kernels.ops.dense import ceil_div, element_offset, strip_columns
 from fastmlp.kernels.simd.llvm import I32, Vector, constant, emit_splat, operation
 from fastmlp.kernels.simd.processors import NARROW, ROWS, WIDE
 from fastmlp.kernels.simd.vector import get, load, mul, put, splat, store
@@ -27,7 +27,7 @@ Dropout = namedtuple("Dropout", "first second threshold scale")
 _MASK, _FIRST, _SECOND = np.int64(0xFFFFFFFF), np.int64(0x21F0AAAD), np.int64(0x735A2D97)
 
 
-@inlined
+@inline_llvm
 def mix(x):
     """32 bits from 32 bits, each of which depends on all"""
     x ^= x >> 16
@@ -37,7 +37,7 @@ def mix(x):
     return x ^ (x >> 15)
 
 
-@inlined
+@inline_llvm
 def dropout_of(seed, update, layer, threshold):
     """The Dropout of a layer (-1: the input) in the update-th update; `seed` holds 62 bits"""
     first = mix((mix(((seed & _MASK) + update) & _MASK) + layer + 1) & _MASK)
@@ -45,7 +45,7 @@ def dropout_of(seed, update, layer, threshold):
     return Dropout(first, second, threshold, np.float32(2**32 / (2**32 - np.float64(threshold))))
 
 
-@inlined
+@inline_llvm
 def random_bits(dropout, counter):
     """The counter's 32 bits"""
     return mix(mix((counter + dropout.first) & _MASK) ^ dropout.second)
@@ -93,7 +93,7 @@ def finish_forward(workspace, out, slope, activation, dropout, first, last):
         for r in range(i, min(i + ROWS, out.rows)):
             for c in range(0, strip_columns(out, strip), NARROW):
                 column = strip * WIDE + c
-                at = place(out, r, column)
+                at = element_offset(out, r, column)
                 z = load(workspace, at)
                 if keeps_slope(activation):
                     value, derivative = forward_and_slope(z, activation)
@@ -118,7 +118,7 @@ def prepare_rows(workspace, inp, factor, dropout, first, last):
     """
     for i in range(first, last):
         for c in range(0, inp.columns, NARROW):
-            at = place(inp, i, c)
+            at = element_offset(inp, i, c)
             x = load(workspace, at)
             if factor.size > 0:
                 x = mul(x, load(factor, c))

@@ -4,8 +4,8 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
-from fastmlp.kernels.ops.dense import CACHE_LINE, ceil_div, place
+from fastmlp.kernels.jit import inline_llvm, kernel
+from fastmlp.kernels.ops.dense import CACHE_LINE, ceil_div, element_offset
 from fastmlp.kernels.simd.processors import NARROW, PANEL
 from fastmlp.kernels.simd.vector import (
     get_float32,
@@ -26,7 +26,7 @@ from fastmlp.kernels.simd.vector import (
 )
 
 # Kinds of rows.  CODED: bytes that a table translates, for the kernels of `sparse`; CSR: compressed sparse rows; WORDS:
-# the same, coded, as the words of `fastmlp.kernels.ops.sparse.make_words`.  Rows of an unknown kind are read as NaN.
+# the same, coded, as the words of `fastmlp.kernels.ops.grouped.make_words`.  Rows of an unknown kind are read as NaN.
 UINT8, FLOAT32, FLOAT64, CODED, CSR, WORDS = range(6)
 KINDS = {np.dtype(np.uint8): UINT8, np.dtype(np.float32): FLOAT32, np.dtype(np.float64): FLOAT64}
 
@@ -37,7 +37,7 @@ KINDS = {np.dtype(np.uint8): UINT8, np.dtype(np.float32): FLOAT32, np.dtype(np.f
 Rows = namedtuple("Rows", "data kind itemsize row_bytes stride scale indices index_itemsize starts")
 
 
-@inlined
+@inline_llvm
 def load_element(rows, at):
     """The element at byte `at`, as float32"""
     if rows.kind == UINT8:
@@ -62,7 +62,7 @@ def gather(workspace, inp, rows, samples, start, first, last):
         at = samples[start + i] * rows.stride
         whole = at + ceil_div(inp.columns, NARROW) * NARROW * rows.itemsize <= rows.data.size
         for k in range(0, inp.columns, PANEL):
-            to = place(inp, i, k)
+            to = element_offset(inp, i, k)
             columns = min(PANEL, inp.columns - k)
             if not whole:  # at the data's end, where a vector would read on behind it
                 for c in range(columns):
@@ -95,13 +95,13 @@ def gather_standardized(workspace, inp, rows, scale, samples, start, first, last
     if rows.kind > FLOAT64:
         for i in range(first, last):
             for c in range(0, inp.columns, NARROW):
-                store(splat(np.float32(np.nan)), workspace, place(inp, i, c))
+                store(splat(np.float32(np.nan)), workspace, element_offset(inp, i, c))
         return
     for i in range(first, last):
         at = samples[start + i] * rows.stride
         whole = at + ceil_div(inp.columns, NARROW) * NARROW * rows.itemsize <= rows.data.size
         for c in range(0, inp.columns, NARROW):
-            to, here = place(inp, i, c), at + c * rows.itemsize
+            to, here = element_offset(inp, i, c), at + c * rows.itemsize
             if not whole:  # at the data's end, where a vector would read on behind it
                 for k in range(min(NARROW, inp.columns - c)):
                     put(standardized_element(rows, here + k * rows.itemsize, scale, c + k), workspace, to + k)
@@ -113,7 +113,7 @@ def gather_standardized(workspace, inp, rows, scale, samples, start, first, last
                 store(standardize_float64(rows.data, here, scale, c), workspace, to)
 
 
-@inlined
+@inline_llvm
 def standardized_element(rows, at, scale, feature):
     """(x - offset) * factor of the element at byte `at`, as float32"""
     if rows.kind == UINT8:
@@ -123,7 +123,7 @@ def standardized_element(rows, at, scale, feature):
     return standardize_one_float64(rows.data, at, scale, feature)
 
 
-@inlined
+@inline_llvm
 def cache_lines(rows):
     """Cache lines of a row."""
     return ceil_div(rows.row_bytes, CACHE_LINE)

@@ -7,8 +7,8 @@ place of three vectors of `capacity` floats there: LOSS (the sample's loss), PRE
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
-from fastmlp.kernels.ops.dense import place
+from fastmlp.kernels.jit import inline_llvm, kernel
+from fastmlp.kernels.ops.dense import element_offset
 from fastmlp.kernels.simd.functions import exp, log
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.kernels.simd.vector import (
@@ -30,18 +30,18 @@ from fastmlp.kernels.simd.vector import (
 # The codes; `fastmlp.losses` has their names.  Those from MSE on are sums over outputs that have a target each, instead
 # of a label.
 CROSS_ENTROPY, SOFTMAX_MSE, NOTEBOOK, MSE, MAE, HUBER, POISSON, BINARY_CROSS_ENTROPY = range(8)
-BY_ELEMENTS = (MSE, MAE, HUBER, POISSON, BINARY_CROSS_ENTROPY)
+ELEMENTWISE = (MSE, MAE, HUBER, POISSON, BINARY_CROSS_ENTROPY)
 
 LOSS, PREDICTED, SUM = range(3)
 
 
-@inlined
+@inline_llvm
 def load_row(workspace, matrix, i, j, fill):
     """Columns j..j+NARROW-1 of row i, and `fill` from the last column on."""
-    return first_lanes(load(workspace, place(matrix, i, j)), matrix.columns - j, fill)
+    return first_lanes(load(workspace, element_offset(matrix, i, j)), matrix.columns - j, fill)
 
 
-@inlined
+@inline_llvm
 def row_maximum(workspace, logits, i):
     """The largest element of row i, and the first class that has it; NaN where the row holds NaN"""
     largest = splat(np.float32(-np.inf))
@@ -49,19 +49,19 @@ def row_maximum(workspace, logits, i):
         largest = maximum(largest, load_row(workspace, logits, i, j, np.float32(-np.inf)))
     top = max_lanes(largest)
     for j in range(0, logits.columns, NARROW):
-        lane = first_equal(load(workspace, place(logits, i, j)), top)
+        lane = first_equal(load(workspace, element_offset(logits, i, j)), top)
         if lane < NARROW:
             return top, j + lane
     return np.float32(np.nan), 0
 
 
-@inlined
+@inline_llvm
 def softmax_row(workspace, logits, i):
     """Row i = its exponentials, scaled by exp(-its maximum); returns the maximum, its class, and the row's sum."""
     top, predicted = row_maximum(workspace, logits, i)
     total = splat(np.float32(0))
     for j in range(0, logits.columns, NARROW):
-        at = place(logits, i, j)
+        at = element_offset(logits, i, j)
         e = exp(sub(load(workspace, at), splat(top)))
         store(e, workspace, at)
         total = add(total, first_lanes(e, logits.columns - j, np.float32(0)))
@@ -75,7 +75,7 @@ def softmax(workspace, logits, first, last):
         _, _, total = softmax_row(workspace, logits, i)
         scale = splat(np.float32(1) / total)
         for j in range(0, logits.columns, NARROW):
-            at = place(logits, i, j)
+            at = element_offset(logits, i, j)
             store(mul(load(workspace, at), scale), workspace, at)
 
 
@@ -89,16 +89,16 @@ def batch_softmax(workspace, logits):
     for j in range(0, logits.columns, NARROW):
         total = splat(np.float32(0))
         for i in range(logits.rows):
-            at = place(logits, i, j)
+            at = element_offset(logits, i, j)
             e = exp(sub(load(workspace, at), splat(top)))
             store(e, workspace, at)
             total = add(total, e)
         for i in range(logits.rows):
-            at = place(logits, i, j)
+            at = element_offset(logits, i, j)
             store(div(load(workspace, at), total), workspace, at)
 
 
-@inlined
+@inline_llvm
 def mean_of_row(workspace, logits, i):
     total = splat(np.float32(0))
     for j in range(0, logits.columns, NARROW):
@@ -120,14 +120,14 @@ def cross_entropy(workspace, logits, labels, samples, start, rows, capacity, fir
     for_label = np.float32(1) - smoothing
     for_all = splat(inverse * (smoothing / np.float32(logits.columns)))
     for i in range(first, last):
-        at_label = place(logits, i, np.int64(labels[samples[start + i]]))
+        at_label = element_offset(logits, i, np.int64(labels[samples[start + i]]))
         logit = workspace[at_label]
         if smoothing > 0:
             logit = for_label * logit + smoothing * mean_of_row(workspace, logits, i)
         top, predicted, total = softmax_row(workspace, logits, i)
         scale = splat(inverse / total)
         for j in range(0, logits.columns, NARROW):
-            at = place(logits, i, j)
+            at = element_offset(logits, i, j)
             p = sub(mul(load(workspace, at), scale), for_all)
             store(first_lanes(p, logits.columns - j, np.float32(0)), workspace, at)
         workspace[at_label] -= for_label * inverse
@@ -139,14 +139,14 @@ def cross_entropy(workspace, logits, labels, samples, start, rows, capacity, fir
         store(add(load(workspace, at), log(load(workspace, rows + SUM * capacity + i))), workspace, at)
 
 
-@inlined
+@inline_llvm
 def square_backward(workspace, logits, i, label, scale):
     """Row i of probabilities p = scale * (p - onehot) * p * (1 - p); returns the sum of (p - onehot) ** 2."""
-    at_label = place(logits, i, label)
+    at_label = element_offset(logits, i, label)
     p_label = workspace[at_label]
     one, factor, total = splat(np.float32(1)), splat(scale), splat(np.float32(0))
     for j in range(0, logits.columns, NARROW):
-        at = place(logits, i, j)
+        at = element_offset(logits, i, j)
         p = first_lanes(load(workspace, at), logits.columns - j, np.float32(0))
         square = mul(p, p)
         total = add(total, square)
@@ -167,7 +167,7 @@ def softmax_mse(workspace, logits, labels, samples, start, rows, capacity, first
         _, predicted, total = softmax_row(workspace, logits, i)
         scale = splat(np.float32(1) / total)
         for j in range(0, logits.columns, NARROW):
-            at = place(logits, i, j)
+            at = element_offset(logits, i, j)
             store(mul(load(workspace, at), scale), workspace, at)
         twice = np.float32(2) / np.float32(logits.rows)
         loss = square_backward(workspace, logits, i, np.int64(labels[samples[start + i]]), twice)
@@ -187,12 +187,12 @@ def notebook(workspace, logits, labels, samples, start, rows, capacity):
         workspace[rows + PREDICTED * capacity + i] = predicted
 
 
-@inlined
+@inline_llvm
 def magnitude_of(x):
     return maximum(x, sub(splat(np.float32(0)), x))
 
 
-@inlined
+@inline_llvm
 def element_loss(out, target, loss, delta):
     """The loss of one vector of outputs, and its derivative; NaN for an unknown code."""
     zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
@@ -215,19 +215,19 @@ def element_loss(out, target, loss, delta):
         return sub(mean, mul(target, out)), sub(mean, target)
     if loss == BINARY_CROSS_ENTROPY:
         e = exp(sub(zero, magnitude_of(out)))
-        share = div(where_positive(out, one, e), add(one, e))  # the sigmoid, without a difference that cancels
-        return add(sub(maximum(zero, out), mul(out, target)), log(add(one, e))), sub(share, target)
+        sigmoid = div(where_positive(out, one, e), add(one, e))  # without a difference that cancels
+        return add(sub(maximum(zero, out), mul(out, target)), log(add(one, e))), sub(sigmoid, target)
     return splat(np.float32(np.nan)), splat(np.float32(np.nan))
 
 
 @kernel
-def by_elements(workspace, logits, targets, samples, start, rows, capacity, first, last, loss, delta):
+def elementwise(workspace, logits, targets, samples, start, rows, capacity, first, last, loss, delta):
     """The losses MSE, MAE, HUBER (Huber 1964, with `delta`), POISSON (outputs are the logarithm of the mean; without
     the term that the targets alone make) and BINARY_CROSS_ENTROPY (outputs are logits), each the mean over outputs
 
     logits   (batch_size, n_outputs)      overwritten by dlogits, which are over batch_size * n_outputs
     targets  (n_samples * n_outputs,)     read: row samples[start + i] is sample i's; whole vectors
-    rows     PREDICTED becomes, for BINARY_CROSS_ENTROPY, the share of the outputs that are right, else 0
+    rows     PREDICTED becomes, for BINARY_CROSS_ENTROPY, the fraction of the outputs that are right, else 0
     """
     n_outputs = logits.columns
     scale, inverse = splat(np.float32(1) / np.float32(logits.rows * n_outputs)), np.float32(1) / np.float32(n_outputs)
@@ -236,7 +236,7 @@ def by_elements(workspace, logits, targets, samples, start, rows, capacity, firs
         target_at = samples[start + i] * n_outputs
         total, right = zero, zero
         for j in range(0, n_outputs, NARROW):
-            at = place(logits, i, j)
+            at = element_offset(logits, i, j)
             out, target = load(workspace, at), load(targets, target_at + j)
             value, derivative = element_loss(out, target, loss, delta)
             total = add(total, first_lanes(value, n_outputs - j, np.float32(0)))
@@ -264,6 +264,6 @@ def weigh(workspace, dlogits, weights, samples, start, rows, capacity, first, la
         weight = weights[samples[start + i]]
         factor = splat(np.float32(weight * inverse))
         for j in range(0, dlogits.columns, NARROW):
-            at = place(dlogits, i, j)
+            at = element_offset(dlogits, i, j)
             store(mul(factor, load(workspace, at)), workspace, at)
         workspace[rows + LOSS * capacity + i] *= weight

@@ -4,13 +4,13 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.simd.functions import sqrt
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.kernels.simd.vector import add, div, fma, load, mul, splat, store, sub
 
 # The codes; `fastmlp.optimizers` has their names.  An unknown code makes parameters NaN, so that training stops.
-PLAIN, MOMENTUM, NESTEROV, STORE, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(9)
+PLAIN, MOMENTUM, NESTEROV, DEFER, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(9)
 
 # rule: one of the codes above; the rest float32.  `momentum` is Adam's first beta, `beta` the second, or RMSprop's
 # alpha.  What changes from step to step: the learning rate; step_size, the rate over Adam's first correction of the
@@ -23,13 +23,13 @@ Rule = namedtuple(
 )
 
 
-@inlined
+@inline_llvm
 def nadam_momentum(momentum, decay, t):
     """NAdam's momentum in the t-th update, which rises from half of `momentum` to all of it"""
     return momentum * (np.float64(1) - np.float64(0.5) * np.float64(0.96) ** (t * decay))
 
 
-@inlined
+@inline_llvm
 def step_sizes(rule, rate, t, momentum, beta, decay):
     """A Rule's learning_rate, step_size and correction in the t-th update since training began, counted from 1
 
@@ -54,7 +54,7 @@ def step_sizes(rule, rate, t, momentum, beta, decay):
     return rate, np.float64(np.nan), one
 
 
-@inlined
+@inline_llvm
 def without_decay(rule):
     """The rule for biases."""
     return Rule(
@@ -63,27 +63,27 @@ def without_decay(rule):
     )  # fmt: skip
 
 
-@inlined
+@inline_llvm
 def optimizer_update(parameters, state, at, gradient, start, columns, rule):
     """parameters[at : at + columns] -= a step, from the gradient and the optimizer's state
 
     parameters  flat    updated in place
     state       flat    updated in place; once or twice as long as parameters, or empty for the rule PLAIN; behind it,
-                        with the rule STORE, the gradient is kept (see `fastmlp.kernels.step.penalties`)
+                        with the rule DEFER, the gradient is kept (see `fastmlp.kernels.step.penalties`)
     gradient    flat    read from `start` on
 
     Reads and writes whole vectors: `columns` is a multiple of NARROW.
     """
     if rule.rule <= NESTEROV:
         sgd_update(parameters, state, at, gradient, start, columns, rule)
-    elif rule.rule == STORE:
+    elif rule.rule == DEFER:
         for c in range(0, columns, NARROW):
             store(load(gradient, start + c), state, state.size - parameters.size + at + c)
     else:
         adaptive_update(parameters, state, at, gradient, start, columns, rule)
 
 
-@inlined
+@inline_llvm
 def sgd_update(parameters, state, at, gradient, start, columns, rule):
     """The rules PLAIN, MOMENTUM and NESTEROV: parameters -= learning_rate * step, from the velocity (state)"""
     rate, decay = splat(-rule.learning_rate), splat(rule.weight_decay)

@@ -6,9 +6,9 @@ bitwise those of the kernels in `fastmlp.kernels.ops.dense`.
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.activations import activation_backward, activation_forward
-from fastmlp.kernels.ops.dense import ceil_div, column_start, place
+from fastmlp.kernels.ops.dense import ceil_div, column_start, element_offset
 from fastmlp.kernels.ops.optimizers import PLAIN, optimizer_update
 from fastmlp.kernels.simd.processors import NARROW, PANEL, STRIP
 from fastmlp.kernels.simd.strips import fma_strip, load_strip, store_strip, zero_narrow, zero_strip
@@ -16,7 +16,7 @@ from fastmlp.kernels.simd.tiles import fma_transposed
 from fastmlp.kernels.simd.vector import fma, get, load, mul, splat, store
 
 
-@inlined
+@inline_llvm
 def row_product(zero, inp_array, start, panel, parameters, bias, first, row, length):
     """bias + a row of `length` columns in panels @ weight, for as many columns as `zero` has"""
     total = load_strip(zero, parameters, bias)
@@ -63,11 +63,13 @@ def dense_backward_row(workspace, inp, dout, parameters, state, weight, activati
     plain = rule.rule == PLAIN and rule.weight_decay == 0
     rate = splat(-rule.learning_rate)
     for j in range(first * 16, min(last * 16, weight.rows), 16):
-        total, at = splat(np.float32(0)), place(inp, 0, j)
+        total, at = splat(np.float32(0)), element_offset(inp, 0, j)
         for k in range(0, weight.columns, NARROW):
-            total = fma_transposed(total, workspace, place(dout, 0, k), parameters, place(weight, j, k), weight.row)
+            total = fma_transposed(
+                total, workspace, element_offset(dout, 0, k), parameters, element_offset(weight, j, k), weight.row
+            )
         for k in range(0, weight.columns, NARROW):
-            dout_vector, to = load(workspace, place(dout, 0, k)), place(weight, j, k)
+            dout_vector, to = load(workspace, element_offset(dout, 0, k)), element_offset(weight, j, k)
             for r in range(min(16, weight.rows - j)):
                 dweight = mul(splat(workspace[at + r]), dout_vector)
                 if plain:

@@ -1,13 +1,8 @@
-"""The first layer on inputs that are mostly zero: products with zero are not computed.
+"""The first layer on lists of what is not zero in its input: for CSR matrices, and for batches of one sample.
 
-Inputs are bytes, and a table of 256 floats says what they stand for (0 for 0).  Features are taken in groups of three.
-For every group and every block of BLOCK samples there is a list of the samples in which one of the three is not zero,
-one 32-bit word each: sample, and three bytes.  Both directions go through the same lists:
-
-forward   the group's three rows of weights are held in registers; each word adds its products to one row of the
-          output, which lies in L1
-update    a word's row of the output's gradient is loaded once for three rows of accumulators, from which the weights
-          are updated in place
+Every sample has a list of entries, a feature and a value each, in the order of the features.  The way ahead adds up
+rows of weights, sample by sample, in registers.  For the way back the entries are sorted by features, in two passes
+that count and place them; for a single sample they are in that order already.
 
 Every sum runs in the order of the dense kernels, leaving out zeros alone, so that both give the same result.
 """
@@ -16,297 +11,270 @@ from collections import namedtuple
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inline_llvm, kernel
 from fastmlp.kernels.ops.activations import activation_forward
 from fastmlp.kernels.ops.dense import CACHE_LINE, ceil_div, column_start
-from fastmlp.kernels.ops.gather import WORDS
+from fastmlp.kernels.ops.gather import FLOAT32, FLOAT64, UINT8, load_element
+from fastmlp.kernels.ops.grouped import is_wide
 from fastmlp.kernels.ops.optimizers import PLAIN, optimizer_update
-from fastmlp.kernels.simd.addresses import address_of, int32s_at, int64s_at, prefetch_at
-from fastmlp.kernels.simd.packing import append_words
-from fastmlp.kernels.simd.processors import LANES, NARROW, PANEL, STRIP
+from fastmlp.kernels.simd.addresses import address_of, doubles_at, floats_at, int32s_at, int64s_at, prefetch_at
+from fastmlp.kernels.simd.packing import append_nonzeros
+from fastmlp.kernels.simd.processors import NARROW, PANEL, STRIP
 from fastmlp.kernels.simd.strips import (
-    GROUP,
-    add_group,
-    add_word,
-    fma_word,
-    load_group,
+    add_strip,
+    fma_strip,
     load_strip,
-    store_group,
+    scale_strip,
     store_strip,
-    zero_group_narrow,
-    zero_group_strip,
     zero_narrow,
     zero_strip,
 )
-from fastmlp.kernels.simd.vector import get, load, put, store
+from fastmlp.kernels.simd.vector import get, load, load_float32, load_float64, load_uint8, mul, put, splat, store
 
-BLOCK = np.int64(128)  # samples of a list; a block's activations in one panel are 32 KB, and stay in L1
-LIST = np.int64(144)  # words of a list: BLOCK, and 16 that are written behind its end
-HASH = np.int64(1024)  # places for the 255 values that floats are coded by; a power of two
-ALL_GROUPS = np.int64(16)  # lists are made for so many groups at a time
+FEATURES = np.int64(64)  # of a block: threads sort whole blocks, and those without an entry are passed over
 
-# A batch's lists: that of block b and group g has count[b * groups + g] words from words[(b * groups + g) * LIST] on;
-# groups is a multiple of ALL_GROUPS.  offsets: where the rows of the batch start, BLOCK * blocks of them.
-Lists = namedtuple("Lists", "offsets count words groups")
-
-
-@inlined
-def sparse_strips(matrix):
-    """Strips of STRIP columns, the last one perhaps of NARROW: what callers split over threads."""
-    return ceil_div(matrix.columns, STRIP)
-
-
-@inlined
-def is_wide(matrix, strip):
-    """Whether a strip has more than NARROW columns."""
-    return matrix.columns - strip * STRIP > NARROW
+# A batch's entries.
+#   feature, value         of sample i: begin[i]..end[i]-1, features ascending; rows of dense input start `room` apart
+#   sample_offset, factor  the same, sorted by feature: entry q's sample, as the offset of its row in a panel, is
+#                          sample_offset[2 * q], and its value is factor[2 * q + 1] (two views of one array)
+#   until                  where a feature's sorted entries end, 0 without any; they start where the last ones ended
+#   touched                whether a block of FEATURES features has entries
+Nonzeros = namedtuple("Nonzeros", "begin end feature value room until touched sample_offset factor")
 
 
 @kernel
-def encode(out, first, stride, bits, n_features, keys, codes, values, count):
-    """Rows of float32 as bytes: 0 for 0.0, and another number for every other value
+def find_nonzeros(entries, rows, samples, start, first, last):
+    """Entries of the samples first..last-1 of a batch of dense rows
 
-    out     bytes of rows `stride` apart, from `first` on   the bytes of what is not 0.0 are overwritten
-    bits    (n * n_features,) uint32                        read: the floats' bits
-    keys    (HASH,) uint32, 0 where empty                   updated: the values known, by open addressing
-    codes   (HASH,) uint8                                   updated: their bytes
-    values  (256,) uint32                                   updated: the value of each byte
-
-    Takes and returns the number of values, with that of 0.0; 257 where there are more than 256.
+    entries  see Nonzeros; `begin` and `end` and what they stand for   overwritten
+    rows     see Rows                                                 read
+    samples  (n,)                                                     read from `start` on
     """
-    for i in range(bits.size // n_features):
-        for j in range(n_features):
-            value = bits[i * n_features + j]
-            if value != 0:
-                h = np.int64((np.uint64(value) * np.uint64(2654435761)) >> np.uint64(20)) & (HASH - 1)
-                while keys[h] != value:
-                    if keys[h] == 0:
-                        if count == 256:
-                            return 257
-                        keys[h], codes[h], values[count] = value, count, value
-                        count += 1
-                    else:
-                        h = (h + 1) & (HASH - 1)
-                out[first + i * stride + j] = codes[h]
-    return count
-
-
-@kernel
-def locate(lists, rows, samples, start, batch_size, zero_row):
-    """lists.offsets = where the rows of samples[start : start + batch_size] start, then zero_row up to whole 16s"""
-    for i in range(batch_size):
-        lists.offsets[i] = samples[start + i] * rows.stride
-    for i in range(batch_size, ceil_div(batch_size, 16) * 16):
-        lists.offsets[i] = zero_row
-
-
-@kernel
-def make_lists(lists, rows, batch_size, first, last):
-    """The lists of the groups first..last-1, multiples of ALL_GROUPS, for the rows that `locate` found"""
-    for block in range(ceil_div(batch_size, BLOCK)):
-        origin = block * lists.groups
-        end = min(BLOCK, batch_size - block * BLOCK)
-        for group in range(first, last, ALL_GROUPS):
-            for g in range(origin + group, origin + group + ALL_GROUPS):
-                lists.count[g] = 0
-            for g in range(group, group + ALL_GROUPS, LANES):
-                for i in range(block * BLOCK, block * BLOCK + end, LANES):
-                    append_words(rows.data, lists.offsets, i, g, lists.count, lists.words, origin * LIST, LIST)
-
-
-@kernel
-def make_words(words, starts, codes, row_starts, indices, index_itemsize):
-    """The rows of a CSR matrix as words of 64 bits, one for every group that is not empty: its number in the upper
-    half, in the lower one three bytes and a byte that is 0, the sample's place
-
-    words       (n_entries,) int64      overwritten, as far as there are words
-    starts      (n_samples + 1,) int64  overwritten: where a row's words start, and the last one's end
-    codes       (n_entries,) uint8      read: the values as bytes
-    row_starts, indices, index_itemsize   see Rows   read
-    """
-    to, n = np.int64(0), row_starts.size - 1
-    features32, features64 = int32s_at(address_of(indices), codes.size), int64s_at(address_of(indices), codes.size)
-    for i in range(n):
-        starts[i] = to
-        last = np.int64(-1)
-        for p in range(row_starts[i], row_starts[i + 1]):
-            feature = get(features32, p) if index_itemsize == 4 else get(features64, p)
-            group = feature // GROUP
-            byte = np.int64(codes[p]) << (8 * (feature - group * GROUP + 1))
-            if group != last:
-                words[to] = (group << 32) | byte
-                to, last = to + 1, group
-            else:
-                words[to - 1] |= byte
-    starts[n] = to
-
-
-@inlined
-def word_of(words, begin, end, group):
-    """The first of the words begin..end-1 of a group that is not below `group`, by bisection."""
-    while begin < end:
-        middle = (begin + end) // 2
-        if np.int64(words[middle] >> 32) < group:
-            begin = middle + 1
+    scale, n_features = splat(rows.scale), rows.row_bytes // rows.itemsize
+    whole = n_features // NARROW * NARROW
+    for i in range(first, last):
+        at, to = samples[start + i] * rows.stride, i * entries.room
+        entries.begin[i] = to
+        if rows.kind == UINT8:
+            for k in range(0, whole, NARROW):
+                x = mul(scale, load_uint8(rows.data, at + k))
+                to = append_nonzeros(x, entries.feature, entries.value, to, k)
+        elif rows.kind == FLOAT32:
+            for k in range(0, whole, NARROW):
+                x = mul(scale, load_float32(rows.data, at + k * 4))
+                to = append_nonzeros(x, entries.feature, entries.value, to, k)
+        elif rows.kind == FLOAT64:
+            for k in range(0, whole, NARROW):
+                x = mul(scale, load_float64(rows.data, at + k * 8))
+                to = append_nonzeros(x, entries.feature, entries.value, to, k)
         else:
-            end = middle
-    return begin
+            for k in range(0, whole, NARROW):
+                to = append_nonzeros(splat(np.float32(np.nan)), entries.feature, entries.value, to, k)
+        for k in range(whole, n_features):
+            value = rows.scale * load_element(rows, at + k * rows.itemsize)
+            if value != 0:
+                entries.feature[to], entries.value[to] = k, value
+                to += 1
+        entries.end[i] = to
 
 
 @kernel
-def place_words(lists, rows, samples, start, batch_size, first, last):
-    """`make_lists` from rows that are words"""
-    words = int64s_at(address_of(rows.data), rows.data.size // 8)
-    for block in range(ceil_div(batch_size, BLOCK)):
-        origin = block * lists.groups
-        for g in range(origin + first, origin + last):
-            lists.count[g] = 0
-        for i in range(block * BLOCK, min((block + 1) * BLOCK, batch_size)):
-            sample, tag = samples[start + i], i - block * BLOCK
-            begin, end = rows.starts[sample], rows.starts[sample + 1]
-            if first > 0:
-                begin = word_of(words, begin, end, first)
-            if last < lists.groups:
-                end = word_of(words, begin, end, last)
-            for p in range(begin, end):
-                word = get(words, p)
-                index = origin + (word >> 32)
-                n = get(lists.count, index)
-                put((word & 0xFFFFFFFF) | tag, lists.words, index * LIST + n)
-                put(n + 1, lists.count, index)
+def copy_nonzeros(entries, rows, samples, start, first, last):
+    """The same from the rows of a CSR matrix; its values are multiplied by the scale"""
+    to = np.int64(0)
+    for i in range(first):
+        sample = samples[start + i]
+        to += rows.starts[sample + 1] - rows.starts[sample]
+    n = rows.data.size // rows.itemsize
+    features32, features64 = int32s_at(address_of(rows.indices), n), int64s_at(address_of(rows.indices), n)
+    values32, values64 = floats_at(address_of(rows.data), n), doubles_at(address_of(rows.data), n)
+    for i in range(first, last):
+        sample = samples[start + i]
+        at, end = rows.starts[sample], rows.starts[sample + 1]
+        entries.begin[i], entries.end[i] = to, to + end - at
+        shift = to - at
+        if rows.index_itemsize == 4:
+            for p in range(at, end):
+                put(get(features32, p), entries.feature, p + shift)
+        else:
+            for p in range(at, end):
+                put(get(features64, p), entries.feature, p + shift)
+        if rows.itemsize == 4:
+            for p in range(at, end):
+                put(rows.scale * get(values32, p), entries.value, p + shift)
+        else:
+            for p in range(at, end):
+                put(rows.scale * np.float32(get(values64, p)), entries.value, p + shift)
+        to += end - at
 
 
-# What of the next batch is wanted soon: some cache lines with every group, or where rows are words, some samples.
-# `rows`, the samples' numbers from the batch on, the lines of a row, and which of the lines, counted over all rows, or
-# of the samples, are to be asked for: so many with every group, from the first up to the last.
-Wanted = namedtuple("Wanted", "rows samples per_row per_group first last")
+@inline_llvm
+def fetch_lines(start, size):
+    """Ask for the cache lines of `size` bytes to come into cache."""
+    for at in range(0, size, CACHE_LINE):
+        prefetch_at(start + at)
 
 
-@inlined
-def fetch_wanted(wanted, g):
-    """Ask for what belongs to the g-th group to come into cache."""
-    first = min(wanted.first + g * wanted.per_group, wanted.last)
-    last, data = min(first + wanted.per_group, wanted.last), address_of(wanted.rows.data)
-    if wanted.rows.kind == WORDS:
-        for i in range(first, last):
-            sample = wanted.samples[i]
-            for at in range(wanted.rows.starts[sample] * 8, wanted.rows.starts[sample + 1] * 8, CACHE_LINE):
-                prefetch_at(data + at)
+@inline_llvm
+def fetch_sample(rows, sample):
+    """Ask for what a sample's entries are made of to come into cache."""
+    if rows.index_itemsize == 0:
+        fetch_lines(address_of(rows.data) + sample * rows.stride, rows.row_bytes)
     else:
-        i, line = first // wanted.per_row, first % wanted.per_row
-        for _ in range(first, last):
-            prefetch_at(data + wanted.samples[i] * wanted.rows.stride + line * CACHE_LINE)
-            line += 1
-            if line == wanted.per_row:
-                i, line = i + 1, np.int64(0)
+        at, size = rows.starts[sample], rows.starts[sample + 1] - rows.starts[sample]
+        fetch_lines(address_of(rows.data) + at * rows.itemsize, size * rows.itemsize)
+        fetch_lines(address_of(rows.indices) + at * rows.index_itemsize, size * rows.index_itemsize)
 
 
-@inlined
-def add_products(zero, workspace, at, table, lists, block, parameters, weight_at, weight_row, groups, wanted):
-    """Rows of a block's output from `at` on += the products of all groups; what is wanted is fetched meanwhile"""
-    for g in range(groups):
-        fetch_wanted(wanted, g)
-        index = block * lists.groups + g
-        n = lists.count[index]
-        if n > 0:
-            rows = load_group(zero, parameters, weight_at + g * GROUP * weight_row, weight_row)
-            for p in range(index * LIST, index * LIST + n):
-                word = get(lists.words, p)
-                add_word(rows, word, table, workspace, at + (word & 255) * PANEL)
+@inline_llvm
+def entry_of(entries, i, feature):
+    """The first entry of sample i of a feature that is not below `feature`, by bisection."""
+    low, high = entries.begin[i], entries.end[i]
+    while low < high:
+        middle = (low + high) // 2
+        if entries.feature[middle] < feature:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @kernel
-def sparse_start(workspace, out, parameters, bias, strip):
-    """out = bias in every row, for one strip of columns: what `sparse_add` adds to"""
-    wide = is_wide(out, strip)
-    at, bias_at = column_start(out, strip * STRIP), bias + strip * STRIP
-    if wide:
-        row = load_strip(zero_strip(), parameters, bias_at)
-        for i in range(out.rows):
-            store_strip(row, workspace, at + i * out.row)
-    else:
-        narrow = load_strip(zero_narrow(), parameters, bias_at)
-        for i in range(out.rows):
-            store_strip(narrow, workspace, at + i * out.row)
+def sort_nonzeros(entries, batch_size, n_features, first, last):
+    """A batch's entries sorted by features, for the blocks first..last-1 of FEATURES features
 
-
-@kernel
-def sparse_add(workspace, out, table, lists, block, parameters, weight, strip, wanted):
-    """out += inp @ weight, for the samples of a block and one strip of columns; what is wanted is fetched meanwhile
-
-    out     (batch_size, n_out)   updated in place, in workspace
-    table   (256,)                read, in workspace
-    lists   of inp                read
-    weight  (n_in, n_out)         read, in parameters
+    entries  see Nonzeros; `until`, `touched`, `sample_offset` and `factor`   overwritten for these features
     """
-    at, groups = column_start(out, strip * STRIP) + block * BLOCK * PANEL, ceil_div(weight.rows, GROUP)
-    w = column_start(weight, strip * STRIP)
-    if is_wide(out, strip):
-        add_products(zero_group_strip(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
-    else:
-        add_products(zero_group_narrow(), workspace, at, table, lists, block, parameters, w, weight.row, groups, wanted)
+    first_feature, last_feature = first * FEATURES, last * FEATURES
+    for block in range(first, last):
+        if entries.touched[block]:
+            entries.touched[block] = 0
+            for f in range(block * FEATURES, (block + 1) * FEATURES):
+                entries.until[f] = 0
+    q = np.int64(0)
+    for i in range(batch_size):
+        begin, end = entries.begin[i], entries.end[i]
+        if first > 0:
+            begin = entry_of(entries, i, first_feature)
+            q += begin - entries.begin[i]  # entries of lower features come first
+        if last_feature < n_features:
+            end = entry_of(entries, i, last_feature)
+        for p in range(begin, end):
+            f = get(entries.feature, p)
+            put(get(entries.until, f) + 1, entries.until, f)
+            put(np.int64(1), entries.touched, f // FEATURES)
+    for block in range(first, last):
+        if entries.touched[block]:
+            for f in range(block * FEATURES, (block + 1) * FEATURES):
+                count = entries.until[f]
+                entries.until[f] = q if count > 0 else 0
+                q += count
+    for i in range(batch_size):
+        begin = entry_of(entries, i, first_feature) if first > 0 else entries.begin[i]
+        end = entry_of(entries, i, last_feature) if last_feature < n_features else entries.end[i]
+        for p in range(begin, end):
+            f = get(entries.feature, p)
+            to = get(entries.until, f)
+            put(i * PANEL, entries.sample_offset, 2 * to)
+            put(get(entries.value, p), entries.factor, 2 * to + 1)
+            put(to + 1, entries.until, f)
+
+
+@inline_llvm
+def sum_rows(zero, entries, i, parameters, bias, weight_at, weight_row):
+    """bias + the products of a sample's entries with their features' rows of weights"""
+    total = load_strip(zero, parameters, bias)
+    for p in range(entries.begin[i], entries.end[i]):
+        row = weight_at + get(entries.feature, p) * weight_row
+        total = fma_strip(total, get(entries.value, p), parameters, row)
+    return total
 
 
 @kernel
-def sparse_finish(workspace, out, activation, strip):
-    """out = activation(out), for one strip of columns"""
-    at = column_start(out, strip * STRIP)
-    columns = STRIP if is_wide(out, strip) else NARROW
+def sparse_forward(workspace, out, entries, parameters, weight, bias, activation, strip, rows, samples, following):
+    """out = activation(inp @ weight + bias), for one strip of columns; of the first strip, the next batch is fetched
+
+    out                (batch_size, n_out)   overwritten, in workspace
+    entries            of inp                read
+    weight             (n_in, n_out)         read, in parameters
+    bias               (n_out,)              read, in parameters
+    rows, samples      see Rows              the next batch's are samples[following : following + batch_size]
+    """
+    wide = is_wide(out, strip)
+    at, weight_at = column_start(out, strip * STRIP), column_start(weight, strip * STRIP)
+    bias_at, columns = bias + strip * STRIP, STRIP if wide else NARROW
     for i in range(out.rows):
-        for c in range(at + i * out.row, at + i * out.row + columns, NARROW):
+        if strip == 0 and following + i < samples.size:
+            fetch_sample(rows, samples[following + i])
+        to = at + i * out.row
+        if wide:
+            store_strip(sum_rows(zero_strip(), entries, i, parameters, bias_at, weight_at, weight.row), workspace, to)
+        else:
+            store_strip(sum_rows(zero_narrow(), entries, i, parameters, bias_at, weight_at, weight.row), workspace, to)
+        for c in range(to, to + columns, NARROW):
             store(activation_forward(load(workspace, c), activation), workspace, c)
 
 
-@inlined
-def update_group(zero, workspace, dout_at, table, lists, g, blocks, parameters, state, at, weight_row, rule, scratch):
-    """Three rows of weights updated from the lists of group g in all blocks"""
-    dweight = zero
-    for block in range(blocks):
-        index = block * lists.groups + g
-        block_at = dout_at + block * BLOCK * PANEL
-        for p in range(index * LIST, index * LIST + lists.count[index]):
-            word = get(lists.words, p)
-            dweight = fma_word(dweight, word, table, workspace, block_at + (word & 255) * PANEL)
+@inline_llvm
+def update_feature(zero, entries, begin, end, workspace, dout_at, parameters, state, at, rule, scratch, columns):
+    """A feature's row of weights updated from its entries begin..end-1 of those sorted by features"""
+    total = zero
+    for q in range(begin, end):
+        total = fma_strip(total, get(entries.factor, 2 * q + 1), workspace, dout_at + get(entries.sample_offset, 2 * q))
     if rule.rule == PLAIN and rule.weight_decay == 0:
-        add_group(dweight, -rule.learning_rate, parameters, at, weight_row)
+        add_strip(total, -rule.learning_rate, parameters, at)
     else:
-        store_group(dweight, workspace, scratch, STRIP)
+        store_strip(total, workspace, scratch)
+        optimizer_update(parameters, state, at, workspace, scratch, columns, rule)
 
 
 @kernel
-def sparse_update(workspace, dout, table, lists, parameters, state, weight, rule, scratch, strip):
+def sparse_update(workspace, dout, entries, parameters, state, weight, rule, scratch, strip):
     """weight -= the optimizer's step for dweight = inp.T @ dout, for one strip of columns
 
-    dout     (batch_size, n_out)   read, in workspace
-    table    (256,)                read, in workspace
-    lists    of inp                read
-    weight   (n_in, n_out)         updated in place, in parameters; the optimizer's state likewise, at the same place
-    scratch  (GROUP, STRIP)        overwritten, in workspace
+    dout     (batch_size, n_out)    read, in workspace
+    entries  of inp, sorted         read
+    weight   (n_in, n_out)          updated in place, in parameters; the optimizer's state likewise, at the same place
+    scratch  (STRIP,)               overwritten, in workspace
 
     With the rule PLAIN and no weight decay, weights of features that are zero in the whole batch stay as they are.
     """
-    wide = is_wide(weight, strip)
-    columns = STRIP if wide else NARROW
+    wide, begin = is_wide(weight, strip), np.int64(0)
     dout_at, weight_at = column_start(dout, strip * STRIP), column_start(weight, strip * STRIP)
-    blocks = ceil_div(dout.rows, BLOCK)
     skips = rule.rule == PLAIN and rule.weight_decay == 0
-    for g in range(ceil_div(weight.rows, GROUP)):
-        n = np.int64(0)
-        for block in range(blocks):
-            n += lists.count[block * lists.groups + g]
-        if n == 0 and skips:
+    for block in range(ceil_div(weight.rows, FEATURES)):
+        if not entries.touched[block] and skips:
             continue
-        at = weight_at + g * GROUP * weight.row
-        if wide:
-            update_group(
-                zero_group_strip(), workspace, dout_at, table, lists, g, blocks,
-                parameters, state, at, weight.row, rule, scratch,
-            )  # fmt: skip
-        else:
-            update_group(
-                zero_group_narrow(), workspace, dout_at, table, lists, g, blocks,
-                parameters, state, at, weight.row, rule, scratch,
-            )  # fmt: skip
-        if not skips:
-            for r in range(min(GROUP, weight.rows - g * GROUP)):
-                optimizer_update(parameters, state, at + r * weight.row, workspace, scratch + r * STRIP, columns, rule)
+        for f in range(block * FEATURES, min((block + 1) * FEATURES, weight.rows)):
+            end = entries.until[f]
+            if end == 0 and skips:
+                continue
+            at = weight_at + f * weight.row
+            if wide:
+                update_feature(
+                    zero_strip(), entries, begin, end, workspace, dout_at, parameters, state, at, rule, scratch, STRIP
+                )
+            else:
+                update_feature(
+                    zero_narrow(), entries, begin, end, workspace, dout_at, parameters, state, at, rule, scratch, NARROW
+                )
+            begin = max(begin, end)
+
+
+@inline_llvm
+def update_rows(zero, entries, workspace, dout_at, parameters, weight_at, weight_row, learning_rate):
+    """The rows of weights of a single sample's entries updated"""
+    dout = load_strip(zero, workspace, dout_at)
+    for p in range(entries.begin[0], entries.end[0]):
+        at = weight_at + get(entries.feature, p) * weight_row
+        add_strip(scale_strip(dout, get(entries.value, p)), -learning_rate, parameters, at)
+
+
+@kernel
+def sparse_update_row(workspace, dout, entries, parameters, weight, learning_rate, strip):
+    """`sparse_update` for a batch of one sample, by plain SGD; the entries need not be sorted"""
+    dout_at, weight_at = column_start(dout, strip * STRIP), column_start(weight, strip * STRIP)
+    if is_wide(weight, strip):
+        update_rows(zero_strip(), entries, workspace, dout_at, parameters, weight_at, weight.row, learning_rate)
+    else:
+        update_rows(zero_narrow(), entries, workspace, dout_at, parameters, weight_at, weight.row, learning_rate)

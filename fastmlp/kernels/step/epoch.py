@@ -3,8 +3,8 @@
 import numba
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel, merged, parallel
-from fastmlp.kernels.ops.dense import ceil_div, place
+from fastmlp.kernels.jit import inline_llvm, inline_numba, kernel, parallel
+from fastmlp.kernels.ops.dense import ceil_div, element_offset
 from fastmlp.kernels.ops.losses import LOSS as LOSS_OF_ROW
 from fastmlp.kernels.ops.losses import MSE, NOTEBOOK, PREDICTED
 from fastmlp.kernels.ops.optimizers import step_sizes
@@ -16,10 +16,10 @@ from fastmlp.kernels.step.record import (
     BATCH_SIZE,
     BETA,
     CORRECTION,
-    FIRST_AHEAD,
+    FIRST_FORWARD,
     HAS_INPUT,
-    INNER_AHEAD,
-    INNER_BACK,
+    INNER_BACKWARD,
+    INNER_FORWARD,
     LEARNING_RATE,
     LOSS,
     LOSS_CODE,
@@ -41,7 +41,7 @@ from fastmlp.kernels.step.record import (
     targets_of,
 )
 from fastmlp.kernels.step.regions import BACKWARD, FORWARD, INPUT, OUTPUT, SQUARES
-from fastmlp.kernels.step.regions import UPDATE as UPDATE_STORED
+from fastmlp.kernels.step.regions import UPDATE as UPDATE_DEFERRED
 
 RECORD_LOSS, RECORD_CORRECT, RECORD_LABEL_ERROR = range(3)
 
@@ -66,7 +66,7 @@ def record(records, step, workspace, loss, labels, samples, start, n, rows, capa
     records[step, RECORD_LABEL_ERROR] = label_error
 
 
-@merged
+@inline_numba
 def serial(address, kind, layer, context_address, threads):
     """A region on the calling thread alone"""
     call_at(address, kind, layer, context_address, np.int64(0), np.int64(1))
@@ -79,7 +79,7 @@ def side_by_side(address, kind, layer, context_address, threads):
         call_at(address, kind, layer, context_address, np.int64(thread), threads)
 
 
-@inlined
+@inline_llvm
 def set_rate(settings, rule, rate, t):
     """The learning rate of the t-th update since training began, counted from 1, and what else follows from it"""
     settings[LEARNING_RATE], settings[STEP_SIZE], settings[CORRECTION] = step_sizes(
@@ -87,7 +87,7 @@ def set_rate(settings, rule, rate, t):
     )
 
 
-@merged
+@inline_numba
 def steps(run, context, first, last, learning_rates, records, outputs, threads):
     """The steps of `train_steps`; `run` does a region"""
     where, network, settings = (
@@ -95,7 +95,7 @@ def steps(run, context, first, last, learning_rates, records, outputs, threads):
         network_of(context),
         floats_at(context[SETTINGS], context[SETTINGS + 1]),
     )
-    places, loss, mode, n_samples = network.places, context[LOSS_CODE], context[MODE], context[SAMPLES + 1]
+    layout, loss, mode, n_samples = network.layout, context[LOSS_CODE], context[MODE], context[SAMPLES + 1]
     last_layer = network.layers.size // TABLE_COLUMNS - 1
     for step in range(first, last):
         start = step * context[BATCH_SIZE]
@@ -105,32 +105,32 @@ def steps(run, context, first, last, learning_rates, records, outputs, threads):
             context[N_UPDATES] += 1
             set_rate(settings, context[UPDATE_RULE], learning_rates[step], context[N_UPDATES])
         if context[HAS_INPUT]:
-            run(context[FIRST_AHEAD], INPUT, np.int64(0), where, threads)
-        run(context[FIRST_AHEAD], FORWARD, np.int64(0), where, threads)
+            run(context[FIRST_FORWARD], INPUT, np.int64(0), where, threads)
+        run(context[FIRST_FORWARD], FORWARD, np.int64(0), where, threads)
         for layer in range(1, last_layer):
-            run(context[INNER_AHEAD], FORWARD, layer, where, threads)
-        run(context[INNER_AHEAD], OUTPUT, last_layer, where, threads)
+            run(context[INNER_FORWARD], FORWARD, layer, where, threads)
+        run(context[INNER_FORWARD], OUTPUT, last_layer, where, threads)
         if mode == PREDICT:
             logits = output_of(network, last_layer, n)
             row = ceil_div(logits.columns, NARROW) * NARROW
             for i in range(n):
                 for j in range(0, logits.columns, NARROW):
-                    store(load(network.workspace, place(logits, i, j)), outputs, (start + i) * row + j)
+                    store(load(network.workspace, element_offset(logits, i, j)), outputs, (start + i) * row + j)
             continue
         if loss == NOTEBOOK:  # its softmax needs the whole batch
             call_at(context[LOSS], where, last_layer, np.int64(0), n, np.int64(0))
             if context[WEIGH]:
                 call_at(context[WEIGH], where, last_layer, np.int64(0), n, np.int64(0))
         samples, labels = int64s_at(context[SAMPLES], n_samples), targets_of(context).labels
-        record(records, step, network.workspace, loss, labels, samples, start, n, places.rows, places.capacity)
+        record(records, step, network.workspace, loss, labels, samples, start, n, layout.rows, layout.capacity)
         if mode == TRAIN:
             if not np.isfinite(records[step, RECORD_LOSS]):
                 return step
             for layer in range(last_layer, min(last_layer, 1) - 1, -1):
-                run(context[INNER_BACK], BACKWARD, layer, where, threads)
+                run(context[INNER_BACKWARD], BACKWARD, layer, where, threads)
             if context[UPDATE]:
                 run(context[UPDATE], SQUARES, np.int64(0), where, threads)
-                run(context[UPDATE], UPDATE_STORED, np.int64(0), where, threads)
+                run(context[UPDATE], UPDATE_DEFERRED, np.int64(0), where, threads)
     return last
 
 

@@ -1,29 +1,21 @@
 """The first layer's part of a training step, in three ways; each function does one thread's share.
 
 tiles      dense input, gathered into panels a few rows at a time
-groups     bytes that are mostly zero, by lists of groups of features (`fastmlp.kernels.ops.sparse`)
-nonzeros   CSR matrices, and any input in batches of one sample, by lists of entries (`fastmlp.kernels.ops.nonzeros`)
+groups     bytes that are mostly zero, by lists of groups of features (`fastmlp.kernels.ops.grouped`)
+nonzeros   CSR matrices, and any input in batches of one sample, by lists of entries (`fastmlp.kernels.ops.sparse`)
 
 All three give bitwise the same result.
 """
 
 import numpy as np
 
-from fastmlp.kernels.jit import merged
-from fastmlp.kernels.ops import sparse
-from fastmlp.kernels.ops.dense import Ahead, ceil_div, dense_forward, dense_update, strips
+from fastmlp.kernels.jit import inline_numba
+from fastmlp.kernels.ops import dense, grouped, sparse
+from fastmlp.kernels.ops.dense import Prefetch, ceil_div, strips
 from fastmlp.kernels.ops.gather import CSR, WORDS, cache_lines, gather, gather_standardized
-from fastmlp.kernels.ops.nonzeros import (
-    FEATURES,
-    copy_nonzeros,
-    find_nonzeros,
-    nonzeros_forward,
-    nonzeros_update,
-    nonzeros_update_row,
-    sort_nonzeros,
-)
+from fastmlp.kernels.ops.grouped import BLOCK, GROUP, GROUPS_PER_PASS, GroupPrefetch, count_strips
 from fastmlp.kernels.ops.optimizers import PLAIN
-from fastmlp.kernels.ops.sparse import ALL_GROUPS, BLOCK, GROUP, Wanted, sparse_strips
+from fastmlp.kernels.ops.sparse import FEATURES
 from fastmlp.kernels.simd.addresses import address_of, int64s_at
 from fastmlp.kernels.simd.processors import ROWS, STRIP, WIDE
 from fastmlp.kernels.step.network import (
@@ -34,16 +26,16 @@ from fastmlp.kernels.step.network import (
     layer_row,
     network_input,
     output_of,
-    share,
+    partition,
     weight_of,
 )
 
 
-@merged
-def tiles_input(network, data, batch, scale, thread, threads):
-    """A share of the rows of the data set gathered, before `tiles_forward`, for input that is changed in between; and
+@inline_numba
+def dense_input(network, data, batch, scale, thread, threads):
+    """A share of the rows of the data set gathered, before `dense_forward`, for input that is changed in between; and
     standardized, if there is a `scale`."""
-    first, last = share(batch.size, thread, threads)
+    first, last = partition(batch.size, thread, threads)
     inp = network_input(network, batch.size)
     if scale.size > 0:
         gather_standardized(network.workspace, inp, data.rows, scale, batch.samples, batch.start, first, last)
@@ -52,8 +44,8 @@ def tiles_input(network, data, batch, scale, thread, threads):
     return first, last
 
 
-@merged
-def tiles_forward(network, data, batch, gathers, thread, threads):
+@inline_numba
+def dense_forward(network, data, batch, gathers, thread, threads):
     """Output of the first layer from rows of the data set, which are gathered as they are needed, if `gathers`: a share
     of the rows.
 
@@ -65,7 +57,7 @@ def tiles_forward(network, data, batch, gathers, thread, threads):
     inp, out = network_input(network, batch.size), output_of(network, np.int64(0), batch.size)
     weight, n_strips, in_strip = weight_of(network, np.int64(0)), strips(out), ceil_div(batch.size, ROWS)
     data_at, samples_at = address_of(rows.data), address_of(batch.samples)
-    first, last = share(in_strip, thread, threads)
+    first, last = partition(in_strip, thread, threads)
     for tile in range(first, last):
         start, end = tile * ROWS, min((tile + 1) * ROWS, batch.size)
         if gathers:
@@ -73,120 +65,123 @@ def tiles_forward(network, data, batch, gathers, thread, threads):
         next_start = batch.start + end
         n_next = min(ROWS, batch.samples.size - next_start)
         for strip in range(n_strips):
-            ahead = Ahead(
+            prefetch = Prefetch(
                 data_at, samples_at, rows.stride, rows.itemsize,
                 next_start + n_next * strip // n_strips, next_start + n_next * (strip + 1) // n_strips,
             )  # fmt: skip
-            dense_forward(
+            dense.dense_forward(
                 network.workspace, out, inp, network.parameters, weight, layer[BIAS], layer[FORWARD_CODE],
-                network.places.scratch + thread * SCRATCH, strip * in_strip + tile, strip * in_strip + tile + 1, ahead,
+                network.layout.scratch + thread * SCRATCH, strip * in_strip + tile, strip * in_strip + tile + 1,
+                prefetch,
             )  # fmt: skip
 
 
-@merged
-def tiles_update(network, batch_size, rule, first_column, last_column, thread):
+@inline_numba
+def dense_update(network, batch_size, rule, first_column, last_column, thread):
     """Weights updated: for the columns first_column..last_column-1, multiples of WIDE (or the end)."""
-    places, weight = network.places, weight_of(network, np.int64(0))
-    dense_update(
+    layout, weight = network.layout, weight_of(network, np.int64(0))
+    dense.dense_update(
         network.workspace, network_input(network, batch_size), output_of(network, np.int64(0), batch_size),
-        network.parameters, network.state, weight, places.zeros, rule, places.scratch + thread * SCRATCH,
+        network.parameters, network.state, weight, layout.zeros, rule, layout.scratch + thread * SCRATCH,
         first_column // WIDE, ceil_div(last_column, WIDE), np.int64(0), weight.rows,
     )  # fmt: skip
 
 
-@merged
-def groups_input(data, batch, thread, threads):
+@inline_numba
+def grouped_input(data, batch, thread, threads):
     """Lists of a share of the groups of features."""
     lists, rows = data.lists, data.rows
-    first, last = share(lists.groups // ALL_GROUPS, thread, threads)
-    first, last = first * ALL_GROUPS, last * ALL_GROUPS
+    first, last = partition(lists.groups // GROUPS_PER_PASS, thread, threads)
+    first, last = first * GROUPS_PER_PASS, last * GROUPS_PER_PASS
     if rows.kind == WORDS:
-        sparse.place_words(lists, rows, batch.samples, batch.start, batch.size, first, last)
+        grouped.make_lists_from_words(lists, rows, batch.samples, batch.start, batch.size, first, last)
     else:
         # every thread finds all rows, and writes the same: sharing that would take a region of its own
-        sparse.locate(lists, rows, batch.samples, batch.start, batch.size, rows.data.size - rows.stride)
-        sparse.make_lists(lists, rows, batch.size, first, last)
+        grouped.locate(lists, rows, batch.samples, batch.start, batch.size, rows.data.size - rows.stride)
+        grouped.make_lists(lists, rows, batch.size, first, last)
 
 
-@merged
-def groups_forward(network, data, batch, thread, threads):
+@inline_numba
+def grouped_forward(network, data, batch, thread, threads):
     """Output of the first layer from lists: a share of the strips.
 
     The rows of the next batch are fetched into cache meanwhile, a few of them with every group of features.
     """
     layer, rows, lists = layer_row(network, np.int64(0)), data.rows, data.lists
     out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
-    groups, blocks, n_strips = ceil_div(weight.rows, GROUP), ceil_div(batch.size, BLOCK), sparse_strips(out)
+    groups, blocks, n_strips = ceil_div(weight.rows, GROUP), ceil_div(batch.size, BLOCK), count_strips(out)
     n_following, per_row = min(batch.size, batch.samples.size - batch.following), cache_lines(rows)
-    wanted = n_following if rows.kind == WORDS else n_following * per_row
-    per_group = ceil_div(wanted, n_strips * blocks * groups)
+    n_prefetched = n_following if rows.kind == WORDS else n_following * per_row
+    per_group = ceil_div(n_prefetched, n_strips * blocks * groups)
     following = int64s_at(address_of(batch.samples) + batch.following * 8, n_following)
-    first, last = share(n_strips, thread, threads)
+    first, last = partition(n_strips, thread, threads)
     for strip in range(first, last):
-        sparse.sparse_start(network.workspace, out, network.parameters, layer[BIAS], strip)
+        grouped.grouped_start(network.workspace, out, network.parameters, layer[BIAS], strip)
         for block in range(blocks):
-            ahead = Wanted(rows, following, per_row, per_group, (strip * blocks + block) * groups * per_group, wanted)
-            sparse.sparse_add(
-                network.workspace, out, network.places.table, lists, block, network.parameters, weight, strip, ahead
+            prefetch = GroupPrefetch(
+                rows, following, per_row, per_group, (strip * blocks + block) * groups * per_group, n_prefetched
             )
-        sparse.sparse_finish(network.workspace, out, layer[FORWARD_CODE], strip)
+            grouped.grouped_add(
+                network.workspace, out, network.layout.table, lists, block, network.parameters, weight, strip, prefetch
+            )
+        grouped.grouped_finish(network.workspace, out, layer[FORWARD_CODE], strip)
 
 
-@merged
-def groups_update(network, data, batch_size, rule, first_column, last_column, thread):
+@inline_numba
+def grouped_update(network, data, batch_size, rule, first_column, last_column, thread):
     """Weights updated: for the columns first_column..last_column-1, multiples of STRIP (or the end)."""
     dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))
     for strip in range(first_column // STRIP, ceil_div(last_column, STRIP)):
-        sparse.sparse_update(
-            network.workspace, dout, network.places.table, data.lists, network.parameters, network.state, weight, rule,
-            network.places.scratch + thread * SCRATCH, strip,
+        grouped.grouped_update(
+            network.workspace, dout, network.layout.table, data.lists, network.parameters, network.state, weight, rule,
+            network.layout.scratch + thread * SCRATCH, strip,
         )  # fmt: skip
 
 
-@merged
-def nonzeros_input(data, batch, thread, threads):
+@inline_numba
+def sparse_input(data, batch, thread, threads):
     """Entries of a share of the samples."""
-    first, last = share(batch.size, thread, threads)
+    first, last = partition(batch.size, thread, threads)
     if data.rows.kind == CSR:
-        copy_nonzeros(data.entries, data.rows, batch.samples, batch.start, first, last)
+        sparse.copy_nonzeros(data.entries, data.rows, batch.samples, batch.start, first, last)
     else:
-        find_nonzeros(data.entries, data.rows, batch.samples, batch.start, first, last)
+        sparse.find_nonzeros(data.entries, data.rows, batch.samples, batch.start, first, last)
     return first, last
 
 
-@merged
+@inline_numba
 def takes_row(batch_size, rule):
     """Whether the entries of a batch need not be sorted for the way back."""
     return batch_size == 1 and rule.rule == PLAIN and rule.weight_decay == 0
 
 
-@merged
-def nonzeros_forward_share(network, data, batch, sorts, thread, threads):
+@inline_numba
+def sparse_forward(network, data, batch, sorts, thread, threads):
     """Output of the first layer from entries, a share of the strips; and a share of the features sorted, if `sorts`."""
     layer, n_features = layer_row(network, np.int64(0)), network.layers[N_IN]
     out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
     if sorts:
-        first, last = share(ceil_div(n_features, FEATURES), thread, threads)
-        sort_nonzeros(data.entries, batch.size, n_features, first, last)
-    first, last = share(sparse_strips(out), thread, threads)
+        first, last = partition(ceil_div(n_features, FEATURES), thread, threads)
+        sparse.sort_nonzeros(data.entries, batch.size, n_features, first, last)
+    first, last = partition(count_strips(out), thread, threads)
     for strip in range(first, last):
-        nonzeros_forward(
+        sparse.sparse_forward(
             network.workspace, out, data.entries, network.parameters, weight, layer[BIAS],
             layer[FORWARD_CODE], strip, data.rows, batch.samples, batch.following,
         )  # fmt: skip
 
 
-@merged
-def nonzeros_update_share(network, data, batch_size, rule, first_column, last_column, thread):
+@inline_numba
+def sparse_update(network, data, batch_size, rule, first_column, last_column, thread):
     """Weights updated: for the columns first_column..last_column-1, multiples of STRIP (or the end)."""
     dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))
     for strip in range(first_column // STRIP, ceil_div(last_column, STRIP)):
         if takes_row(batch_size, rule):
-            nonzeros_update_row(
+            sparse.sparse_update_row(
                 network.workspace, dout, data.entries, network.parameters, weight, rule.learning_rate, strip
             )
         else:
-            nonzeros_update(
+            sparse.sparse_update(
                 network.workspace, dout, data.entries, network.parameters, network.state, weight, rule,
-                network.places.scratch + thread * SCRATCH, strip,
+                network.layout.scratch + thread * SCRATCH, strip,
             )  # fmt: skip

@@ -1,21 +1,21 @@
 """What needs the whole gradient before any weight is updated, or the whole of a unit's weights after it: penalties,
 clipping by norm, max-norm.
 
-The way back stores the gradients (rule STORE), laid out like the parameters, and two more regions go through them: the
+The way back stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them: the
 penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of a
 layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
 """
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined, kernel, merged
+from fastmlp.kernels.jit import inline_llvm, inline_numba, kernel
 from fastmlp.kernels.ops.dense import ceil_div, column_start
 from fastmlp.kernels.ops.optimizers import optimizer_update, without_decay
 from fastmlp.kernels.simd.functions import sqrt
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.kernels.simd.vector import add, div, first_lanes, fma, load, maximum, mul, splat, store, sub, sum_lanes
 from fastmlp.kernels.simd.vector import where_positive as where
-from fastmlp.kernels.step.network import BIAS, HAS_BIAS, N_OUT, TABLE_COLUMNS, layer_row, share, weight_of
+from fastmlp.kernels.step.network import BIAS, HAS_BIAS, N_OUT, TABLE_COLUMNS, layer_row, partition, weight_of
 
 
 @kernel
@@ -67,18 +67,18 @@ def limit_norms(parameters, at, row, rows, largest):
         store(mul(factor, load(parameters, at + i * row)), parameters, at + i * row)
 
 
-@inlined
+@inline_llvm
 def layer_strips(network, layer):
     return ceil_div(layer_row(network, layer)[N_OUT], NARROW)
 
 
-@merged
+@inline_numba
 def sum_squares(network, l1, l2, thread, threads):
     """Penalties added to a share of the gradient, and the sums of its squares put into workspace."""
-    unit = network.places.squares
+    unit = network.layout.squares
     for layer in range(network.layers.size // TABLE_COLUMNS):
         row, weight = layer_row(network, layer), weight_of(network, layer)
-        first, last = share(layer_strips(network, layer), thread, threads)
+        first, last = partition(layer_strips(network, layer), thread, threads)
         for strip in range(first, last):
             columns, at = weight.columns - strip * NARROW, column_start(weight, strip * NARROW)
             total = penalize(network.parameters, network.state, at, weight.row, weight.rows, columns, l1, l2)
@@ -89,10 +89,10 @@ def sum_squares(network, l1, l2, thread, threads):
         unit += layer_strips(network, layer)
 
 
-@merged
+@inline_numba
 def clipping_factor(network, clip_norm):
     """What the gradient is multiplied by to have at most this norm (as in PyTorch); 1 if that is 0."""
-    total, unit = 0.0, network.places.squares
+    total, unit = 0.0, network.layout.squares
     for layer in range(network.layers.size // TABLE_COLUMNS):
         for strip in range(layer_strips(network, layer)):
             total += network.workspace[unit + strip]
@@ -100,13 +100,13 @@ def clipping_factor(network, clip_norm):
     return np.float32(min(1.0, clip_norm / (np.sqrt(total) + 1e-6))) if clip_norm > 0 else np.float32(1)
 
 
-@merged
-def update_share(network, clip_norm, max_norm, rule, thread, threads):
+@inline_numba
+def update_partition(network, clip_norm, max_norm, rule, thread, threads):
     """A share of the parameters updated by the stored gradient."""
     factor = clipping_factor(network, clip_norm)
     for layer in range(network.layers.size // TABLE_COLUMNS):
         row, weight = layer_row(network, layer), weight_of(network, layer)
-        first, last = share(layer_strips(network, layer), thread, threads)
+        first, last = partition(layer_strips(network, layer), thread, threads)
         for strip in range(first, last):
             at = column_start(weight, strip * NARROW)
             update_strip(network.parameters, network.state, at, weight.row, weight.rows, factor, rule)

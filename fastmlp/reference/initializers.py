@@ -1,0 +1,61 @@
+"""Initial weights; to add an initializer: a row of INITS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Initializer(NamedTuple):
+    """A row of the table.
+
+    Attributes
+    ----------
+    draw : callable
+        Takes n_in, n_out and a generator; returns weights (n_in, n_out).
+    has_bias : bool
+        Whether the network has biases; they start at zero.
+    """
+
+    draw: Callable
+    has_bias: bool = True
+
+
+def _normal(variance):
+    return Initializer(lambda n_in, n_out, rng: rng.standard_normal((n_in, n_out)) * np.sqrt(variance(n_in, n_out)))
+
+
+def _uniform(square):
+    return Initializer(lambda n_in, n_out, rng: rng.uniform(-1, 1, (n_in, n_out)) * np.sqrt(square(n_in, n_out)))
+
+
+def _orthogonal(n_in, n_out, rng):
+    q, r = np.linalg.qr(rng.standard_normal((max(n_in, n_out), min(n_in, n_out))))
+    q *= np.sign(np.diag(r))
+    return q if n_in >= n_out else q.T
+
+
+INITS = {
+    "he": _normal(lambda n_in, n_out: 2 / n_in),  # He et al. 2015
+    "he_uniform": _uniform(lambda n_in, n_out: 6 / n_in),
+    "lecun": _normal(lambda n_in, n_out: 1 / n_in),  # LeCun et al. 1998
+    "lecun_uniform": _uniform(lambda n_in, n_out: 3 / n_in),
+    "glorot": _uniform(lambda n_in, n_out: 6 / (n_in + n_out)),  # Glorot and Bengio 2010
+    "glorot_normal": _normal(lambda n_in, n_out: 2 / (n_in + n_out)),
+    "orthogonal": Initializer(_orthogonal),  # Saxe et al. 2014
+    "zeros": Initializer(lambda n_in, n_out, rng: np.zeros((n_in, n_out))),
+    "notebook": Initializer(
+        lambda n_in, n_out, rng: rng.uniform(-1, 1, (n_in, n_out)) / np.sqrt(n_in * n_out), has_bias=False
+    ),
+}
+
+
+def initialize(widths, init, rng):
+    """Return weights (n_in, n_out) drawn by one of INITS, and biases (n_out,) of zeros, in float32."""
+    if init not in INITS:
+        raise ValueError(f"init must be one of {', '.join(map(repr, INITS))}, got {init!r}")
+    draw = INITS[init].draw
+    weights = [draw(n_in, n_out, rng).astype(np.float32) for n_in, n_out in zip(widths, widths[1:])]
+    return weights, [np.zeros(n_out, np.float32) for n_out in widths[1:]]

@@ -1,0 +1,70 @@
+"""Dropout, penalties, clipping of the gradient, and the largest norm of a unit's weights."""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+
+import numpy as np
+
+from .optimizers import optimizer_update
+
+# Regularization beside the optimizer's weight decay: the dropout rates of the hidden layers and of the input, the
+# penalties' factors, the largest norms of the gradient and of a unit's weights (0: any), and the seed of dropout.
+Regularization = namedtuple(
+    "Regularization", "dropout input_dropout l1 l2 clip_norm max_norm seed", defaults=((), 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+)
+NO_REGULARIZATION = Regularization()
+
+
+def mix(x):
+    """Return 32 bits made from 32 bits, each of which depends on all of those (Wellons 2018)."""
+    x = x ^ x >> 16
+    x = (x * 0x21F0AAAD) & 0xFFFFFFFF
+    x = x ^ x >> 15
+    x = (x * 0x735A2D97) & 0xFFFFFFFF
+    return x ^ x >> 15
+
+
+def keep_lanes(seed, update, layer, rate, rows, columns):
+    """Return what a layer's units (-1: the input) are multiplied by in an update: 0, or 1 / (1 - rate)."""
+    threshold = min(round(rate * 2**32), 2**32 - 1)
+    first = mix((mix(((seed & 0xFFFFFFFF) + update) & 0xFFFFFFFF) + layer + 1) & 0xFFFFFFFF)
+    second = mix(mix(((seed >> 31) + update) & 0xFFFFFFFF) ^ (layer + 1))
+    counter = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
+    bits = mix(mix((counter + first) & 0xFFFFFFFF) ^ second)
+    return np.where(bits >= threshold, np.float32(2**32 / (2**32 - threshold)), np.float32(0))
+
+
+def penalize(weight, gradient, l1, l2):
+    """Add l2 * weight + l1 * sign(weight) to the gradient, in place; return the sum of the gradient's squares."""
+    gradient += l2 * weight + l1 * np.sign(weight)
+    return float((gradient * gradient).sum(dtype=np.float64))
+
+
+def update_strip(parameter, state, gradient, factor, rule):
+    """Make an optimizer's step for factor * gradient, in place."""
+    optimizer_update(parameter, state, gradient * parameter.dtype.type(factor), rule)
+
+
+def limit_norms(weight, largest):
+    """Scale columns whose norm is above `largest` down to it, in place."""
+    norms = np.sqrt((weight * weight).sum(axis=0))
+    weight *= np.where(norms > largest, largest / np.maximum(norms, largest), 1).astype(weight.dtype)
+
+
+def deferred_update(weights, biases, velocities, gradients, rule, update_biases, regularization):
+    """Update all parameters, in place: penalties, clipping, the optimizer, and the largest norm, in this order."""
+    bias_rule = rule._replace(weight_decay=0)
+    squares = 0.0
+    for weight, bias, (dweight, dbias) in zip(weights, biases, gradients):
+        squares += penalize(weight, dweight, regularization.l1, regularization.l2)
+        squares += penalize(bias, dbias, 0.0, 0.0) if update_biases else 0.0
+    clip_norm = regularization.clip_norm
+    factor = min(1.0, clip_norm / (math.sqrt(squares) + 1e-6)) if clip_norm else 1.0  # as in PyTorch
+    for weight, bias, velocity, (dweight, dbias) in zip(weights, biases, velocities, gradients):
+        update_strip(weight, velocity[0], dweight, factor, rule)
+        if update_biases:
+            update_strip(bias, velocity[1], dbias, factor, bias_rule)
+        if regularization.max_norm:
+            limit_norms(weight, regularization.max_norm)
