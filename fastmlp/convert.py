@@ -83,7 +83,9 @@ def to_torch(model: MLP):
         It has copies of the weights, takes float32 (n, n_features), and returns the result of `predict_proba` for a
         classifier, whose last module is a ``Softmax`` or ``Sigmoid``, and of `predict` for a regression.  The scale and
         the offset of the input are part of the first weight and bias, except for ``input_scale="auto"``: pass bytes as
-        ``x.float() / 255``.  It does not know the labels: output k stands for ``model.classes[k]``.
+        ``x.float() / 255``.  The scaling of ``input_scale="robust"`` is the first module.  A model with an `encoder`
+        takes what ``model.encoder.transform(frame)`` returns.  The network does not know the labels: output k stands
+        for ``model.classes[k]``.
 
     Raises
     ------

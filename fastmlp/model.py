@@ -12,6 +12,8 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.data.arrays import check_features
+from fastmlp.data.columns import is_table
+from fastmlp.data.frames import FrameEncoder
 from fastmlp.data.order import epoch_order
 from fastmlp.data.scaling import check_input_scale
 from fastmlp.data.targets import check_sample_weight, encode_like, total_weight, weighted_mean
@@ -51,9 +53,9 @@ class MLP:
         Name of the loss.
     classes : ndarray or None
         The labels, sorted, in the order of the outputs; None if the targets are not labels.
-    input_scale : float, "auto" or InputScale
-        Factor of the input; "auto" is 1/255 for uint8 and 1 otherwise.  An InputScale has two arrays, `offset` and
-        `factor`, for ``(x - offset) * factor``.
+    input_scale : float, "auto", InputScale or RobustScale
+        Factor of the input; "auto" is 1/255 for uint8 and 1 otherwise.  The others have arrays `offset` and `factor`
+        for ``(x - offset) * factor``; a RobustScale clips smoothly after that.
     threads : int or None
         Maximum number of threads for predictions, as given to `fastmlp.train`; None: as many as the process may use
         physical cores.  The result does not depend on it.
@@ -63,6 +65,9 @@ class MLP:
         Setting of the loss "huber", as in `fastmlp.train`.
     feature_names : list of str or None
         Columns of the data frame that the model was trained on; other data frames must have the same.
+    encoder : FrameEncoder or None
+        For a data frame with more than numbers: ``encoder.transform(frame)`` returns the array (n, n_features) that the
+        network sees, ``encoder.feature_names`` the names of its columns.
     history : dict of list
         What training recorded, one value per epoch: ``epoch``, ``seconds`` (of training, without validation),
         ``train_loss`` and ``train_accuracy`` (over the batches, each before its step), ``validation_loss``,
@@ -81,6 +86,7 @@ class MLP:
         self.interrupted = False
         self.delta = 1.0
         self.feature_names: list[str] | None = None
+        self.encoder: FrameEncoder | None = None
         self._training_state: TrainingState | None = None  # from which `partial_fit` continues
         self.history: dict[str, list] = {}
 
@@ -134,7 +140,7 @@ class MLP:
         parameters, history = self._copies()
         return ModelState(
             parameters, self.activations, self.loss, self.classes, self.input_scale, self.has_bias, history,
-            self.delta, self.feature_names, self.threads,
+            self.delta, self.feature_names, self.threads, self.encoder,
         )  # fmt: skip
 
     @classmethod
@@ -142,7 +148,7 @@ class MLP:
         """Return the model with this state, which it takes over without copying."""
         model = cls(state.parameters, state.activations, state.loss, state.classes, state.input_scale, state.has_bias)
         model.history, model.delta = state.history, state.delta
-        model.feature_names, model.threads = state.feature_names, state.threads
+        model.feature_names, model.threads, model.encoder = state.feature_names, state.threads, state.encoder
         return model
 
     def _copies(self) -> tuple[Parameters, dict[str, list]]:
@@ -158,17 +164,18 @@ class MLP:
 
     def __setstate__(self, state: dict) -> None:
         state.pop("_pause", None)  # what earlier versions called the training state
-        self.__dict__.update({"_training_state": None, **state})
+        self.__dict__.update({"_training_state": None, "encoder": None, **state})
 
     def _executor(self, x: np.ndarray, batch_size: int) -> Executor:
         """Return an Executor of this model for checked features; for few samples it does not copy the weights."""
-        packed, threads = x.shape[0] >= CHUNK, resolve(self.threads)
         return Executor(
-            self._parameters, self.activations, self.loss, batch_size, packed=packed, threads=threads,
-            settings={"delta": self.delta},
+            self._parameters, self.activations, self.loss, batch_size, packed=x.shape[0] >= CHUNK,
+            threads=resolve(self.threads), settings={"delta": self.delta},
         )  # fmt: skip
 
     def _check_features(self, x, name: str = "x") -> np.ndarray:
+        if self.encoder is not None and is_table(x):
+            x = self.encoder.transform(x, name)
         return check_features(x, self.n_features, name, self.feature_names)
 
     def _single_outputs(self, x) -> np.ndarray | None:
@@ -197,7 +204,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like (n, n_features)
+        x : array_like (n, n_features), or data frame
 
         Returns
         -------
@@ -221,7 +228,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like (n, n_features)
+        x : array_like (n, n_features), or data frame
 
         Returns
         -------
@@ -243,7 +250,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like (n, n_features)
+        x : array_like (n, n_features), or data frame
         y : array_like (n,), or (n, n_outputs) for several labels or a regression
         sample_weight : array_like (n,), optional
             Weights of the samples in the loss.
@@ -260,17 +267,13 @@ class MLP:
             If `x` or `y` are not such arrays, or `y` holds a label that is not among `classes`.
         """
         x = self._check_features(x)
-        targets = self._encode(y, x.shape[0])
-        total_weight = float(x.shape[0])
-        if sample_weight is not None:
-            targets = targets._replace(weights=check_sample_weight(sample_weight, x.shape[0]))
-            total_weight = float(targets.weights.sum(dtype=np.float64))
+        targets = self._encode(y, x.shape[0], sample_weight=sample_weight)
         whole_batch = LOSSES[self.loss].whole_batch
         executor = self._executor(x, x.shape[0] if whole_batch else min(x.shape[0], CHUNK))
         with self._unchanged(x.shape[0]):
-            total = compute_totals(executor, x, targets, self.input_scale, whole=whole_batch)
-        loss, correct, _ = total
-        return Metrics(float(loss / total_weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
+            loss, correct, _ = compute_totals(executor, x, targets, self.input_scale, whole=whole_batch)
+        weight = total_weight(targets.weights, np.s_[:], x.shape[0])
+        return Metrics(float(loss / weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
 
     def partial_fit(self, x, y, *, sample_weight=None, learning_rate=None, batch_size=None) -> Metrics:
         """Train on more data for one epoch, in random order, for data that arrive in pieces.
@@ -310,9 +313,7 @@ class MLP:
     ) -> Metrics:  # fmt: skip
         """See `partial_fit`; `optimizer` as in `TrainingState.executor_for`, `shuffle` as in `fastmlp.train`."""
         x = self._check_features(x)
-        targets = self._encode(y, x.shape[0])
-        if sample_weight is not None:
-            targets = targets._replace(weights=check_sample_weight(sample_weight, x.shape[0]))
+        targets = self._encode(y, x.shape[0], sample_weight=sample_weight)
         if learning_rate is not None:
             learning_rate = checks.check_positive(learning_rate, "learning_rate")
         if batch_size is not None:
@@ -342,9 +343,12 @@ class MLP:
         }  # fmt: skip
         return TrainingState(arguments, np.random.default_rng())
 
-    def _encode(self, y, n_samples: int, name: str = "y"):
-        """Check targets and encode them for the kernels."""
-        return encode_like(y, n_samples, self.loss, self.classes, self.widths[-1], name)
+    def _encode(self, y, n_samples: int, name: str = "y", sample_weight=None):
+        """Check targets and their weights, and encode them for the kernels."""
+        targets = encode_like(y, n_samples, self.loss, self.classes, self.widths[-1], name)
+        if sample_weight is None:
+            return targets
+        return targets._replace(weights=check_sample_weight(sample_weight, n_samples))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model to a safetensors file; `fastmlp.load` reads it.

@@ -11,6 +11,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from helpers import import_or_skip
 from mutations import mutate_bytes, mutate_safetensors
 
 import fastmlp
@@ -47,12 +48,16 @@ def check(reader, path, files):
     return good
 
 
-@pytest.mark.parametrize("kind", ["classifier", "regression"])
+@pytest.mark.parametrize("kind", ["classifier", "regression", "frame"])
 def test_damaged_models(kind, tmp_path):
     rng = random.Random(os.urandom(8) if "FASTMLP_FUZZ" in os.environ else kind)
     path = tmp_path / "model"
     y, scale = (LABELS, "standardize") if kind == "classifier" else (X[:, :3], "auto")
-    fastmlp.train(X, y, hidden=(5, 4), epochs=2, validation=0.2, input_scale=scale).save(path)
+    x = X
+    if kind == "frame":
+        x = import_or_skip("pandas").DataFrame(X).assign(city=["Oslo", None, "Rome", "Bern"] * (len(X) // 4))
+        scale = "robust"
+    fastmlp.train(x, y, hidden=(5, 4), epochs=2, validation=0.2, input_scale=scale).save(path)
     data = path.read_bytes()
     good = check(fastmlp.load, path, (mutate_safetensors(data, rng) for _ in range(CASES)))
     assert 0 < good < CASES

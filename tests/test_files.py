@@ -15,6 +15,9 @@ from fastmlp.io.safetensors import save_somewhere
 
 X = np.random.default_rng(0).random((40, 6)).astype(np.float32)
 LABELS = np.array(["no", "yes", "wörd"])[np.arange(40) % 3]
+NUMBER = {  # a column of an encoder
+    "kind": "number", "name": "a", "median": 0.0, "offset": 0.0, "factor": 1.0, "clips": False, "has_indicator": False,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("y", [LABELS, np.arange(40) % 4 - 2, X[:, 0], X[:, :2]])
@@ -89,7 +92,7 @@ def test_a_rewritten_model_still_loads(rewrite):
         ({}, {"layers.0.bias": SMALL}, r"layers.0.bias must be float32 of shape \(5,\), got float32 of shape \(2,\)"),
         ({}, {"layers.0.bias": np.zeros(5)}, "layers.0.bias must be float32.*got float64"),
         ({}, {"extra": SMALL}, r"unknown tensors \['extra'\]"),
-        ({"format": 2}, {}, "format 2"),
+        ({"format": 3}, {}, "format 3"),
         ({"format": DROP}, {}, "not a fastmlp model that this version can read"),
         ({"widths": [6, 5]}, {}, "do not fit the widths"),
         ({"widths": [10**12, 5, 3]}, {}, "not a fastmlp model that this version can read"),
@@ -106,6 +109,13 @@ def test_a_rewritten_model_still_loads(rewrite):
         ({"delta": -1}, {}, "delta must be"),
         ({}, {"layers.0.bias": np.full(5, np.nan, np.float32)}, "tensor layers.0.bias holds NaN or infinity"),
         ({"input_scale": "features"}, {}, "not a fastmlp model that this version can read"),
+        ({"input_scale": "robust"}, {}, "not a fastmlp model that this version can read"),
+        ({"encoder": {"missing": "indicator", "columns": []}}, {}, "at least one column"),
+        (
+            {"encoder": {"missing": "indicator", "columns": [NUMBER]}},
+            {},
+            "an encoder of 1 features does not fit 6 inputs",
+        ),
         ({"input_scale": -1}, {}, "input_scale must be"),
         ({"history": None}, {}, "not a fastmlp model that this version can read"),
     ],

@@ -32,7 +32,7 @@ def add_training_options(parser: argparse.ArgumentParser, epochs: int) -> None:
     add("--l2", type=float, default=0.0, help="penalty on half the squares of weights")
     add("--clip-norm", type=float, help="largest norm of the gradient")
     add("--max-norm", type=float, help="largest norm of the weights into a unit")
-    add("--input-scale", type=_scale, default="auto", help='"auto", "standardize", or what pixels are multiplied by')
+    add("--input-scale", type=_scale, default="auto", help='"auto", "standardize", "robust", or a factor')
     add("--init", default="he", choices=list(INITS), help="weights to start from")
     add("--schedule", default="linear", choices=list(SCHEDULES), help="how the learning rate changes")
     add(
@@ -48,7 +48,7 @@ def add_training_options(parser: argparse.ArgumentParser, epochs: int) -> None:
 
 
 def _scale(text: str) -> float | str:
-    return text if text in ("auto", "standardize") else float(text)
+    return text if text in ("auto", "standardize", "robust") else float(text)
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -12,6 +12,9 @@ from .losses import LOSSES
 # What `train` trains on: the samples' numbers, and the whole data set.  `validation` is (x, y), or with weights.
 Data = namedtuple("Data", "x target weights samples validation input_scale loss classes n_out")
 
+# Smooth clipping of (x - offset) * factor, with an offset and a factor for each feature.
+RobustScale = namedtuple("RobustScale", "offset factor")
+
 
 def prepare_data(x, y, loss, classes, sample_weight, class_weight, validation, input_scale, split_rng, dtype):
     """Return the arguments of `train` that are about data as a Data."""
@@ -31,6 +34,8 @@ def prepare_data(x, y, loss, classes, sample_weight, class_weight, validation, i
             validation = (*validation, weights[held_out])
     if isinstance(input_scale, str) and input_scale == "standardize":
         input_scale = standard_scale(x[samples])
+    elif isinstance(input_scale, str) and input_scale == "robust":
+        input_scale = robust_scale(x[samples])
     elif np.ndim(input_scale) == 1:
         input_scale = np.zeros(x.shape[1], np.float32), np.asarray(input_scale, np.float32)
     n_out = len(classes) if has_labels else target.shape[1]
@@ -69,6 +74,9 @@ def weigh_samples(sample_weight, class_weight, classes, target):
 
 def scaled_rows(x, samples, input_scale, dtype):
     """Return the rows of a batch, multiplied by a number, or each feature by its own: (offset, factor)."""
+    if type(input_scale).__name__ == "RobustScale":
+        z = (x[samples].astype(np.float64) - input_scale.offset) * input_scale.factor
+        return (z / np.sqrt(1 + (z / 3) ** 2)).astype(np.float32).astype(dtype)
     if isinstance(input_scale, tuple):
         offset, factor = (np.asarray(part) for part in input_scale)
         if np.any(offset):
@@ -76,7 +84,7 @@ def scaled_rows(x, samples, input_scale, dtype):
         return prepare_rows(gather(x, samples, 1, dtype), factor.astype(dtype))
     if isinstance(input_scale, str):
         if input_scale != "auto":
-            raise ValueError(f"input_scale must be one of 'auto', 'standardize', got {input_scale!r}")
+            raise ValueError(f"input_scale must be one of 'auto', 'standardize', 'robust', got {input_scale!r}")
         input_scale = 1 / 255 if x.dtype == np.uint8 else 1.0
     return gather(x, samples, input_scale, dtype)
 
@@ -89,6 +97,17 @@ def standard_scale(x):
         factor = (1 / deviation).astype(np.float32)
     constant = (deviation <= 1e-15 * np.abs(mean)) | np.isinf(factor)
     return mean, np.where(constant, np.float32(1), factor)
+
+
+def robust_scale(x):
+    """Return the median and inverse interquartile range; half of the range where that is 0, 0 for constant features."""
+    least, low, median, high, largest = np.quantile(x.astype(np.float64), [0, 0.25, 0.5, 0.75, 1], axis=0)
+    factor = np.zeros(x.shape[1])
+    for width in ((largest - least) / 2, high - low):  # the second one where it is not 0
+        with np.errstate(divide="ignore"):
+            inverse = 1 / width
+        factor = np.where(inverse <= np.finfo(np.float32).max, inverse, factor)
+    return RobustScale(median, factor)
 
 
 def epoch_order(samples, shuffle, rng):

@@ -55,7 +55,7 @@ _PARAMETERS = """
     init : str, list of (weight, bias), MLP or None, default=None
         Initializer, as in `fastmlp.train`.  None draws weights and biases as scikit-learn does (Glorot and Bengio
         2010): the same `random_state` gives the same initial network.
-    input_scale : float, array-like, "auto" or "standardize", default=1.0
+    input_scale : float, array-like, "auto", "standardize" or "robust", default=1.0
         Factor of the features, as in `fastmlp.train`.
     sparse : bool or "auto", default="auto"
         Whether the first layer skips zeros, as in `fastmlp.train`.
@@ -70,6 +70,10 @@ _PARAMETERS = """
         Maximum norm of the gradient of all parameters together.
     max_norm : float or None, default=None
         Maximum norm of the weights into a unit.
+    missing : "indicator" or "error", default="indicator"
+        What becomes of missing values in a data frame, as in `fastmlp.train`.
+    max_levels : int, default=256
+        Maximum number of different values in a column of text or categories of a data frame.
 """
 
 _ATTRIBUTES = """
