@@ -277,7 +277,7 @@ def train(
         unpack_state(callbacks, state["callbacks"], arrays)
         finished = state["finished"]
     try:
-        with ProgressBar(progress, epochs, course.done) as advance:
+        with ProgressBar(progress, epochs, course.done, data.n_samples) as advance:
             while not finished and course.done < epochs:
                 _epoch(course, validation, scores, train_set)
                 advance(model)
