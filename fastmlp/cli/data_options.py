@@ -51,9 +51,7 @@ def read_data(options, path: str, labelled: bool = True, model=None, like: Datas
     if model is None:
         return read(path, options.target, labelled=labelled, **more)
     if options.prepare == "digit" or (options.prepare == "auto" and _reads_digits(model)):
-        from fastmlp.datasets.digit_image import digit_image
-
-        more["prepare"] = digit_image
+        more["prepare"] = _as_digit
     data = read(path, options.target, labelled=labelled, n_features=model.n_features, **more)
     if data.kind == "images" and data.x.shape[1] != model.n_features and "prepare" not in more:
         color = model.n_features == 3 * data.x.shape[1]
@@ -103,6 +101,12 @@ def _model_columns(data: Dataset, model) -> Dataset:
     if unknown:
         print(f"columns that the model does not use: {', '.join(unknown)}", file=sys.stderr)
     return data._replace(x=data.x[wanted], names=list(wanted))
+
+
+def _as_digit(image: np.ndarray) -> np.ndarray:
+    from fastmlp.datasets.digit_image import digit_image
+
+    return digit_image(image)
 
 
 def _reads_digits(model) -> bool:
