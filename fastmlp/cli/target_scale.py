@@ -45,7 +45,8 @@ class TargetScale(NamedTuple):
         """Make a model of scaled targets one of the targets themselves, and its history likewise."""
         model.weights[-1] *= np.float32(self.factor)
         model.biases[-1][:] = model.biases[-1] * self.factor + self.offset
-        model.delta *= self.factor
+        if self.loss == "huber":  # which was trained with delta / factor
+            model.delta *= self.factor
         for name, factor in self.factors().items():
             if name in model.history:
                 model.history[name] = [value * factor for value in model.history[name]]
