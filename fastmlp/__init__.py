@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING, Any
 # importing takes is Numba's, and an interruption of it must find the command line ready to answer.
 _MODULES = {
     **dict.fromkeys(["MLP", "Metrics"], "model"),
-    "DivergenceError": "training.trainer",
+    "DivergenceError": "errors",
     "train": "train",
     **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "RMSprop"], "optimizers"),
     **dict.fromkeys(
         ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
     ),
-    **dict.fromkeys(["from_keras", "from_sklearn", "from_torch", "to_torch"], "io.convert"),
-    **dict.fromkeys(["MLPClassifier", "MLPRegressor"], "sklearn.estimators"),
-    "load": "io.safetensors",
+    **dict.fromkeys(["from_keras", "from_sklearn", "from_torch", "load", "to_torch"], "convert"),
+    **dict.fromkeys(["MLPClassifier", "MLPRegressor"], "sklearn"),
     "load_mnist": "datasets",
     "reproduce": "notebook",
 }
@@ -34,17 +33,16 @@ _SUBMODULES = ("callbacks", "datasets", "reference")
 
 if TYPE_CHECKING:
     from fastmlp import callbacks, reference
+    from fastmlp.convert import from_keras, from_sklearn, from_torch, load, to_torch
     from fastmlp.datasets import load_mnist
-    from fastmlp.io.convert import from_keras, from_sklearn, from_torch, to_torch
-    from fastmlp.io.safetensors import load
+    from fastmlp.errors import DivergenceError
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
     from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
-    from fastmlp.sklearn.estimators import MLPClassifier as MLPClassifier
-    from fastmlp.sklearn.estimators import MLPRegressor as MLPRegressor
+    from fastmlp.sklearn import MLPClassifier as MLPClassifier
+    from fastmlp.sklearn import MLPRegressor as MLPRegressor
     from fastmlp.train import train
-    from fastmlp.training.trainer import DivergenceError
 
 else:
 
@@ -62,7 +60,7 @@ else:
             return importlib.import_module(f"fastmlp.{name}")
         if name not in _MODULES:
             raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-        if _MODULES[name] == "sklearn.estimators":
+        if _MODULES[name] == "sklearn":
             from fastmlp.optional import require
 
             require("sklearn", "sklearn")

@@ -16,7 +16,8 @@ import time
 from fastmlp import checks
 from fastmlp.deprecation import renamed
 from fastmlp.model import MLP
-from fastmlp.training.metrics import higher_is_better as metric_rises
+from fastmlp.monitor import Best
+from fastmlp.monitor import higher_is_better as should_increase
 
 
 @renamed(rises="higher_is_better")
@@ -52,7 +53,7 @@ class EarlyStopping:
         higher_is_better: bool | None = None,
     ):
         self.metric, self.restore_best = metric, restore_best
-        self.higher_is_better = metric_rises(metric) if higher_is_better is None else higher_is_better
+        self.higher_is_better = should_increase(metric) if higher_is_better is None else higher_is_better
         self.patience = checks.check_integer(patience, "patience", 0)
         if isinstance(min_delta, bool) or not isinstance(min_delta, (int, float)):
             raise TypeError(f"min_delta must be a finite number >= 0, got {min_delta!r}")
@@ -63,29 +64,32 @@ class EarlyStopping:
     def on_train_begin(self, model: MLP) -> None:
         if self.metric not in model.history:
             raise ValueError(f"metric must be one of {', '.join(model.history)}, got {self.metric!r}")
-        self.best, self.best_epoch = -math.inf, None
+        self._best = Best(self.higher_is_better, self.min_delta, self.patience)
+        self.best_epoch: int | None = None
         self._parameters: list | None = None
 
     def on_epoch_end(self, model: MLP) -> bool:
-        value = model.history[self.metric][-1]
+        value, epoch = model.history[self.metric][-1], model.history["epoch"][-1]
         if math.isnan(value):
             raise ValueError(f"metric {self.metric!r} has no value; pass validation= to train()")
-        value = value if self.higher_is_better else -value
-        epoch = model.history["epoch"][-1]
-        if self.best_epoch is None or value > self.best + self.min_delta:
-            self.best, self.best_epoch = value, epoch
+        if self._best.update(value):
+            self.best_epoch = epoch
             if self.restore_best:
                 self._parameters = [array.copy() for array in model.weights + model.biases]
-        return epoch - self.best_epoch > self.patience
+        elif self.best_epoch is not None:
+            self._best.waited = epoch - self.best_epoch  # checkpoints of earlier versions have no count
+        return self._best.is_patience_over
 
     def state_dict(self) -> dict:
         arrays = {f"parameter.{i}": array for i, array in enumerate(self._parameters or [])}
-        best = None if math.isinf(self.best) else self.best
-        return {"best": best, "best_epoch": self.best_epoch, "n_parameters": len(arrays), **arrays}
+        return {**self._best.state_dict(), "best_epoch": self.best_epoch, "n_parameters": len(arrays), **arrays}
 
     def load_state_dict(self, state: dict) -> None:
-        self.best = -math.inf if state["best"] is None else state["best"]
         self.best_epoch = state["best_epoch"]
+        if "best" in state:  # of an earlier version, negative where lower is better
+            best = state["best"]
+            state = {**state, "value": best if best is None or self.higher_is_better else -best, "waited": 0}
+        self._best.load_state_dict(state)
         arrays = [state[f"parameter.{i}"] for i in range(state["n_parameters"])]
         self._parameters = arrays or None
 
@@ -166,11 +170,15 @@ class Checkpoint:
     def on_train_begin(self, model: MLP) -> None:
         if self.best is not None and self.best not in model.history:
             raise ValueError(f"best must be one of {', '.join(model.history)}, got {self.best!r}")
+        self._best = Best(should_increase(self.best or ""))
+        self._seen = 0  # epochs
 
     def on_epoch_end(self, model: MLP) -> None:
+        is_best = self.best is None
         if self.best is not None:
             values = model.history[self.best]
-            choose = max if metric_rises(self.best) else min
-            if values[-1] != choose(values) or values.index(values[-1]) != len(values) - 1:
-                return
-        model.save(self.path)
+            for value in values[self._seen :]:  # after a resume, those of earlier epochs too
+                is_best = self._best.update(value)
+            self._seen = len(values)
+        if is_best:
+            model.save(self.path)

@@ -11,25 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.data.arrays import check_features, is_csr
+from fastmlp.data.arrays import check_features
+from fastmlp.data.order import epoch_order
 from fastmlp.data.scaling import check_input_scale
-from fastmlp.data.targets import check_by_elements, check_labels, check_sample_weight, encode_labels, encode_targets
-from fastmlp.engine.executor import Executor, SingleRow, padded_outputs
+from fastmlp.data.targets import check_sample_weight, encode_like, total_weight, weighted_mean
+from fastmlp.engine.executor import Executor, SingleRow
+from fastmlp.engine.inference import CHUNK, compute_outputs, compute_totals, to_predictions, to_probabilities
 from fastmlp.engine.parameters import Parameters
 from fastmlp.engine.threads import resolve
-from fastmlp.engine.workspace import pack
-from fastmlp.kernels.ops.activations import SIGMOID, activate
-from fastmlp.kernels.ops.dense import Matrix
+from fastmlp.engine.training_state import TrainingState, flush_subnormals
+from fastmlp.errors import DivergenceError
+from fastmlp.io.state import ModelState
 from fastmlp.kernels.ops.gather import KINDS
-from fastmlp.kernels.ops.losses import batch_softmax, softmax
-from fastmlp.kernels.simd.processors import NARROW, PANEL
 from fastmlp.kernels.step import record as places
 from fastmlp.losses import LOSSES, output_of
-
-# Samples per step of prediction: their activations in one panel take 32 KB, which fits into the first-level cache.
-CHUNK = 128
-# Samples copied as bytes at a time for the sparse kernels: a few MB, which fit into the last-level cache.
-SLICE = 32 * CHUNK
+from fastmlp.optimizers import SGD, Optimizer
 
 
 class Metrics(NamedTuple):
@@ -86,7 +82,7 @@ class MLP:
         self.interrupted = False
         self.delta = 1.0
         self.feature_names: list[str] | None = None
-        self._pause: Any = None  # state from which `partial_fit` continues
+        self._training_state: TrainingState | None = None  # from which `partial_fit` continues
         self.history: dict[str, list] = {}
 
     @property
@@ -139,7 +135,38 @@ class MLP:
     def __repr__(self) -> str:
         return f"<fastmlp.MLP {'-'.join(map(str, self.widths))}, {self.loss}>"
 
-    def _run(self, x: np.ndarray, batch_size: int) -> Executor:
+    def state(self) -> ModelState:
+        """Return a copy of all that makes up the model, which further training does not change."""
+        parameters, history = self._copies()
+        return ModelState(
+            parameters, self.activations, self.loss, self.classes, self.input_scale, self.has_bias, history,
+            self.delta, self.feature_names, self.threads,
+        )  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: ModelState) -> MLP:
+        """Return the model with this state, which it takes over without copying."""
+        model = cls(state.parameters, state.activations, state.loss, state.classes, state.input_scale, state.has_bias)
+        model.history, model.delta = state.history, state.delta
+        model.feature_names, model.threads = state.feature_names, state.threads
+        return model
+
+    def _copies(self) -> tuple[Parameters, dict[str, list]]:
+        """Return copies of the parameters and the history as they are now; other threads may train meanwhile."""
+        with self._parameters.lock.reading():
+            parameters = copy.copy(self._parameters)
+        return parameters, {name: copy.copy(values) for name, values in list(self.history.items())}
+
+    def __getstate__(self) -> dict:
+        parameters, history = self._copies()
+        own = {"_parameters": parameters, "history": history, "_singles": {}, "_training_state": None}
+        return {**self.__dict__, **own}
+
+    def __setstate__(self, state: dict) -> None:
+        state.pop("_pause", None)  # the name of an earlier version
+        self.__dict__.update({"_training_state": None, **state})
+
+    def _executor(self, x: np.ndarray, batch_size: int) -> Executor:
         """Return an Executor of this model for checked features; for few samples it does not copy the weights."""
         packed, threads = x.shape[0] >= CHUNK, resolve(self.threads)
         return Executor(
@@ -150,26 +177,15 @@ class MLP:
     def _check_features(self, x, name: str = "x") -> np.ndarray:
         return check_features(x, self.n_features, name, self.feature_names)
 
-    @staticmethod
-    def _sparse(x) -> bool | None:
-        """Return `sparse` for `Executor.set_data`: False for few samples, whose weights are not packed."""
-        return None if is_csr(x) or x.shape[0] >= CHUNK else False
-
     def _single_outputs(self, x) -> np.ndarray | None:
         """Return outputs (1, n_out) for a single sample in an array that needs no conversion, else None."""
         if type(x) is not np.ndarray or x.shape != (1, self.n_features) or x.dtype not in KINDS:
             return None
         single = self._singles.get(x.dtype)
         if single is None:
-            run = Executor(self._parameters, self.activations, self.loss, 1, packed=False)
-            single = self._singles[x.dtype] = SingleRow(run, x.dtype, self.input_scale)
+            executor = Executor(self._parameters, self.activations, self.loss, 1, packed=False)
+            single = self._singles[x.dtype] = SingleRow(executor, x.dtype, self.input_scale)
         return single.predict(x)
-
-    def __getstate__(self) -> dict:
-        with self._parameters.lock.reading():  # a pickle is written later, while another thread may train
-            parameters = copy.copy(self._parameters)
-        history = {name: copy.copy(values) for name, values in list(self.history.items())}
-        return {**self.__dict__, "_parameters": parameters, "history": history, "_singles": {}, "_pause": None}
 
     def _unchanged(self, n_samples: int) -> contextlib.AbstractContextManager[None]:
         """Keep other threads from changing the parameters during a prediction that does not copy them."""
@@ -178,14 +194,9 @@ class MLP:
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Return the outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
         x = self._check_features(x)
-        run = self._run(x, min(x.shape[0], CHUNK))
-        flat, outputs = padded_outputs(x.shape[0], self.widths[-1])
-        row = len(flat) // x.shape[0]
+        executor = self._executor(x, min(x.shape[0], CHUNK))
         with self._unchanged(x.shape[0]):
-            for part, rows in _parts(x, SLICE):
-                run.set_data(rows, self.input_scale, sparse=self._sparse(x), repeated=False)
-                run.predict(part.stop - part.start, flat[part.start * row :])
-        return flat, outputs
+            return compute_outputs(executor, x, self.input_scale)
 
     def predict_proba(self, x) -> np.ndarray:
         """Return the probabilities of the classes, or of every label with the loss "binary_cross_entropy".
@@ -208,15 +219,7 @@ class MLP:
         if not self.has_accuracy:
             raise ValueError("predict_proba needs a classifier; this model is a regression, use predict")
         flat, outputs = self._outputs(x)
-        output = output_of(self.loss)
-        if output == "sigmoid":
-            activate(flat, SIGMOID)
-        elif output == "batch_softmax":
-            batch_softmax(flat, _matrix(flat, outputs))
-        elif output == "softmax":
-            softmax(flat, _matrix(flat, outputs), 0, len(outputs))
-        else:
-            raise ValueError(f"the loss {self.loss!r} must have probabilities, got the output {output!r}")
+        to_probabilities(self.loss, flat, outputs)
         return outputs.copy()
 
     def predict(self, x) -> np.ndarray:
@@ -238,25 +241,8 @@ class MLP:
             If `x` is not such an array.
         """
         outputs = None if self._over_batch else self._single_outputs(x)
-        return self._decide(*self._outputs(x)) if outputs is None else self._decide(outputs, outputs)
-
-    def _decide(self, flat: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        """Return labels, or outputs of a regression, from the results of `_outputs`, which are overwritten."""
-        output = output_of(self.loss)
-        if output == "sigmoid":
-            return (outputs > 0).astype(np.int64)
-        if output == "exp":
-            with np.errstate(over="ignore"):
-                return np.exp(outputs)
-        if output == "identity":
-            return outputs.copy()
-        if output == "batch_softmax":
-            batch_softmax(flat, _matrix(flat, outputs))
-        elif output != "softmax":
-            raise ValueError(f"the loss {self.loss!r} has the unknown output {output!r}")
-        if self.classes is None:
-            raise ValueError(f"a model with the loss {self.loss!r} must have classes, got None")
-        return self.classes[outputs.argmax(axis=1)]
+        flat, outputs = self._outputs(x) if outputs is None else (outputs, outputs)
+        return to_predictions(self.loss, self.classes, flat, outputs)
 
     def evaluate(self, x, y, sample_weight=None) -> Metrics:
         """Return the mean loss and the accuracy on labeled data.
@@ -285,13 +271,9 @@ class MLP:
         if sample_weight is not None:
             targets = targets._replace(weights=check_sample_weight(sample_weight, x.shape[0]))
             total_weight = float(targets.weights.sum(dtype=np.float64))
-        whole = self._over_batch
-        run = self._run(x, x.shape[0] if whole else min(x.shape[0], CHUNK))
-        total = np.zeros(3)
+        executor = self._executor(x, x.shape[0] if self._over_batch else min(x.shape[0], CHUNK))
         with self._unchanged(x.shape[0]):
-            for part, rows in _parts(x, x.shape[0] if whole else SLICE):
-                run.set_data(rows, self.input_scale, self._part(targets, part), self._sparse(x), repeated=False)
-                total += run.evaluate(part.stop - part.start)
+            total = compute_totals(executor, x, targets, self.input_scale, whole=self._over_batch)
         loss, correct, _ = total
         return Metrics(float(loss / total_weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
 
@@ -325,24 +307,49 @@ class MLP:
         DivergenceError
             If the loss or a weight becomes NaN or infinite; model and optimizer are left unchanged.
         """
-        from fastmlp.training.trainer import partial_fit
+        return self._partial_fit(x, y, sample_weight, learning_rate, batch_size)
 
-        return partial_fit(self, x, y, sample_weight, learning_rate, batch_size)
+    def _partial_fit(
+        self, x, y, sample_weight=None, learning_rate=None, batch_size=None, optimizer: Optimizer | None = None,
+        shuffle: bool | str = True,
+    ) -> Metrics:  # fmt: skip
+        """See `partial_fit`; `optimizer` as in `TrainingState.executor_for`, `shuffle` as in `fastmlp.train`."""
+        x = self._check_features(x)
+        targets = self._encode(y, x.shape[0])
+        if sample_weight is not None:
+            targets = targets._replace(weights=check_sample_weight(sample_weight, x.shape[0]))
+        if learning_rate is not None:
+            learning_rate = checks.check_positive(learning_rate, "learning_rate")
+        if batch_size is not None:
+            batch_size = checks.check_integer(batch_size, "batch_size", 1)
+        with self._parameters.training.held():  # an executor has one place for its data, and one for its parameters
+            state = self._training_state = self._training_state or self._new_training_state()
+            rate = learning_rate or state.learning_rate or state.arguments["optimizer"].learning_rate
+            executor = state.executor_for(
+                self._parameters, self.activations, self.loss, x.shape[0], batch_size, optimizer
+            )
+            with state.restored_after_errors(self._parameters):
+                executor.set_data(x, self.input_scale, targets, repeated=False)
+                order = epoch_order(np.arange(x.shape[0]), shuffle, state.rng)
+                records = executor.train(order, np.full(executor.n_steps(len(order)), rate, np.float32))
+                total_loss, correct, _ = records.sum(axis=0)
+                if not np.isfinite(total_loss):
+                    raise DivergenceError(None, rate, self)
+                flush_subnormals(executor)
+        accuracy = float(correct / len(order)) if self.has_accuracy else float("nan")
+        return Metrics(weighted_mean(total_loss, total_weight(targets.weights, order, len(order))), accuracy)
 
-    def _part(self, targets, part: slice):
-        """Return the targets of a slice of the samples."""
-        targets = targets._replace(weights=targets.weights[part])
-        if self.classes is not None:
-            return targets._replace(labels=targets.labels[part])
-        n_out = self.widths[-1]
-        return targets._replace(values=targets.values[part.start * n_out : part.stop * n_out + int(NARROW)])
+    def _new_training_state(self) -> TrainingState:
+        """Return the state of a model from elsewhere, which trains with plain SGD."""
+        arguments = {
+            "batch_size": 128, "has_bias": self.has_bias, "optimizer": SGD(), "threads": resolve(self.threads),
+            "settings": {places.DELTA: self.delta},
+        }  # fmt: skip
+        return TrainingState(arguments, np.random.default_rng())
 
     def _encode(self, y, n_samples: int, name: str = "y"):
         """Check targets and encode them for the kernels."""
-        if self.classes is None:
-            check = check_by_elements(self.loss)
-            return encode_targets(check(y, n_samples, self.widths[-1], name))
-        return encode_labels(check_labels(y, n_samples, name), self.classes, name)
+        return encode_like(y, n_samples, self.loss, self.classes, self.widths[-1], name)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model to a safetensors file; `fastmlp.load` reads it.
@@ -359,55 +366,31 @@ class MLP:
         """
         from fastmlp.io.safetensors import save
 
-        save(copy.copy(self), path)  # the copy does not change while it is written
+        save(self.state(), path)
 
     def to_onnx(self, path: str | os.PathLike, dtype: str = "float32") -> None:
-        """Write the model to an ONNX file; see `fastmlp.io.onnx.to_onnx`."""
+        """Write the model to an ONNX file; its inputs and outputs are described in `fastmlp.io.onnx`.
+
+        Parameters
+        ----------
+        path : str or path
+            A file that is there is replaced, once the new one is whole.
+        dtype : "float32" or "uint8"
+            Of the input.  With ``input_scale="auto"``, uint8 is multiplied by 1/255 in the file, and float32 is not.
+
+        Raises
+        ------
+        ValueError
+            If `dtype` is none of these, or a class does not fit into int64.
+        ImportError
+            If the package onnx is missing.
+        """
         from fastmlp.io.onnx import to_onnx
 
-        to_onnx(copy.copy(self), path, dtype)
+        to_onnx(self.state(), path, dtype)
 
     def to_torch(self):
         """Return a ``torch.nn.Sequential`` that computes the model's outputs; see `fastmlp.to_torch`."""
-        from fastmlp.io.convert import to_torch
+        from fastmlp.io.torch import to_torch
 
-        return to_torch(copy.copy(self))
-
-
-def _parts(x, size: int):
-    """Split `x` into pairs of a slice of `size` samples and its rows, so that the sparse kernels' copy stays small.
-
-    A CSR matrix is not copied, and stays in one part.
-    """
-    n = x.shape[0]
-    if is_csr(x):
-        return [(slice(0, n), x)]
-    slices = [slice(start, min(start + size, n)) for start in range(0, n, size)]
-    return [(part, x[part]) for part in slices]
-
-
-def _matrix(flat: np.ndarray, outputs: np.ndarray) -> Matrix:
-    """Return a description of padded outputs for the kernels."""
-    return Matrix(0, int(PANEL), len(flat) // len(outputs), *outputs.shape)
-
-
-class Predictor:
-    """Predicts the same samples repeatedly while a model is trained; input is prepared once.
-
-    Parameters
-    ----------
-    model : MLP
-    x : array_like (n, n_features), n >= CHUNK
-    """
-
-    def __init__(self, model: MLP, x):
-        x = model._check_features(x)
-        self.model, self.run = model, model._run(x, CHUNK)
-        self.run.set_data(x, model.input_scale)
-        self.flat, self.outputs = padded_outputs(x.shape[0], model.widths[-1])
-
-    def predict(self) -> np.ndarray:
-        """Return the predictions of the model as it is now."""
-        pack(self.run.network, self.model._parameters)
-        self.run.predict(len(self.outputs), self.flat)
-        return self.model._decide(self.flat, self.outputs)
+        return to_torch(self.state())

@@ -14,12 +14,14 @@ import numpy as np
 from fastmlp import checks
 from fastmlp.data.targets import encode_labels
 from fastmlp.datasets import load_mnist
-from fastmlp.engine.executor import Executor
+from fastmlp.engine.executor import Executor, padded_outputs
+from fastmlp.engine.inference import CHUNK, to_predictions
 from fastmlp.engine.parameters import initial_parameters
 from fastmlp.engine.threads import resolve
+from fastmlp.engine.workspace import pack
+from fastmlp.errors import DivergenceError
 from fastmlp.kernels.step.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR, RECORD_LOSS
-from fastmlp.model import MLP, Predictor
-from fastmlp.training.trainer import DivergenceError
+from fastmlp.model import MLP
 
 BATCH_SIZE, HIDDEN, LEARNING_RATE, VALIDATION_SIZE, VALIDATE_EVERY = 128, 128, 0.001, 10_000, 100
 
@@ -110,7 +112,7 @@ def reproduce(
     model.history, model.threads = history, threads
     run = Executor(parameters, model.activations, loss, BATCH_SIZE, has_bias=False, threads=n_threads)
     run.set_data(x, 1.0, encode_labels(y, np.arange(10, dtype=np.uint8)))
-    validation, done = Predictor(model, x_validation), 0
+    validation, done = _Predictor(model, x_validation), 0
     while done < iterations:  # up to and including iterations 0, 100, 200, ... and the last
         n_steps = min(1 if done == 0 else VALIDATE_EVERY, iterations - done)
         order = random.randint(0, len(x), n_steps * BATCH_SIZE)  # same numbers as drawing batch by batch
@@ -125,3 +127,25 @@ def reproduce(
         if on_validation is not None:
             on_validation(model)
     return model
+
+
+class _Predictor:
+    """Predicts the same samples repeatedly while a model is trained; input is prepared once.
+
+    Parameters
+    ----------
+    model : MLP
+    x : array_like (n, n_features), n >= CHUNK
+    """
+
+    def __init__(self, model: MLP, x):
+        x = model._check_features(x)
+        self.model, self.executor = model, model._executor(x, CHUNK)
+        self.executor.set_data(x, model.input_scale)
+        self.flat, self.outputs = padded_outputs(x.shape[0], model.widths[-1])
+
+    def predict(self) -> np.ndarray:
+        """Return the predictions of the model as it is now."""
+        pack(self.executor.network, self.model._parameters)
+        self.executor.predict(len(self.outputs), self.flat)
+        return to_predictions(self.model.loss, self.model.classes, self.flat, self.outputs)

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastmlp.checks import check_field
 from fastmlp.deprecation import renamed
-from fastmlp.training.metrics import higher_is_better
+from fastmlp.monitor import Best, higher_is_better
 
 
 @dataclass(frozen=True)
@@ -237,14 +237,19 @@ class ReduceOnPlateau:
     def on_train_begin(self, model) -> None:
         if self.metric not in model.history:
             raise ValueError(f"metric must be one of {', '.join(model.history)}, got {self.metric!r}")
-        self._rate, self._best, self._waited = float(self.start), math.inf, 0
+        self._rate = float(self.start)
+        self._best = Best(higher_is_better(self.metric), self.threshold, self.patience, relative=True)
 
     def state_dict(self) -> dict:
-        return {"rate": self._rate, "best": None if math.isinf(self._best) else self._best, "waited": self._waited}
+        return {"rate": self._rate, **self._best.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        self._rate, self._waited = state["rate"], state["waited"]
-        self._best = math.inf if state["best"] is None else state["best"]
+        self._rate = state["rate"]
+        if "best" in state:  # of an earlier version, which kept 1 / value where higher is better
+            best = state["best"]
+            value = best if best is None or not self._best.higher_is_better else 1 / best
+            state = {"value": value, "waited": state["waited"]}
+        self._best.load_state_dict(state)
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         return np.full(np.shape(epoch), self._rate)
@@ -253,10 +258,6 @@ class ReduceOnPlateau:
         value = model.history[self.metric][-1]
         if math.isnan(value):
             raise ValueError(f"metric {self.metric!r} has no value; pass validation= to train()")
-        value = 1 / max(value, 1e-300) if higher_is_better(self.metric) else value  # so that lower is better
-        if value < self._best * (1 - self.threshold):
-            self._best, self._waited = value, 0
-            return
-        self._waited += 1
-        if self._waited > self.patience:
-            self._rate, self._waited = max(self._rate * self.factor, self.min_lr), 0
+        self._best.update(value)
+        if self._best.is_patience_over:
+            self._rate, self._best.waited = max(self._rate * self.factor, self.min_lr), 0

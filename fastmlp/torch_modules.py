@@ -1,4 +1,4 @@
-"""What PyTorch has no module for; imports PyTorch, and is imported by `fastmlp.io.convert` alone."""
+"""What PyTorch has no module for; imports PyTorch, and is imported by `fastmlp.io.torch` alone."""
 
 from torch import Tensor, nn
 

@@ -63,7 +63,7 @@ def test_pieces_from_many_threads_come_one_after_the_other():
         want.partial_fit(X, Y, batch_size=600)
     # one step of a permuted batch has its sums in another order
     np.testing.assert_allclose(parameters(model), parameters(want), rtol=1e-3, atol=1e-4)
-    assert model._pause.run.context[fastmlp.training.trainer.places.N_UPDATES] == 2 + 40
+    assert model._training_state.executor.n_updates == 2 + 40
 
 
 @pytest.mark.parametrize("n", [1, 40, 600])

@@ -304,7 +304,7 @@ def test_a_model_that_can_not_be_written_goes_beside(model, tmp_path, monkeypatc
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="this name is bad; the model is in ") as caught:
-        save_somewhere(model, tmp_path / "digits.safetensors")
+        save_somewhere(model.state(), tmp_path / "digits.safetensors")
     (path,) = tmp_path.iterdir()
     assert str(caught.value).endswith(str(path))
     np.testing.assert_array_equal(fastmlp.load(path).weights[0], model.weights[0])
@@ -314,6 +314,6 @@ def test_a_model_whose_folder_has_gone_goes_to_the_folder_for_temporary_files(mo
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     with pytest.raises(OSError, match=r"No such file.*; the model is in .*temporary"):
-        save_somewhere(model, tmp_path / "gone" / "model")
+        save_somewhere(model.state(), tmp_path / "gone" / "model")
     (path,) = (tmp_path / "temporary").iterdir()
     np.testing.assert_array_equal(fastmlp.load(path).weights[0], model.weights[0])

@@ -146,14 +146,16 @@ def test_state_does_not_stay_subnormal(optimizer):
 
     # a step of one sample: enough of them for 0.9**n to reach 1e-38
     model = fastmlp.train(X, Y, optimizer=optimizer, callbacks=die, **{**FIXED, "batch_size": 1, "epochs": 8})
-    state = np.abs(model._pause.state)
+    state = np.abs(model._training_state.optimizer_state)
     assert state.any()
     assert not ((state > 0) & (state < np.finfo(np.float32).tiny)).any()
 
 
 def test_a_tiny_epsilon_keeps_subnormal_squares():
     model = fastmlp.train(X, Y, optimizer=fastmlp.Adam(eps=1e-30), **FIXED)
-    model._pause.state[:] = 1e-40
+    state = model._training_state.optimizer_state
+    state[:] = 1e-40
     model.biases[0][:] = -1e6
     model.partial_fit(X[:1], Y[:1], learning_rate=1e-30)
-    assert (np.abs(model._pause.state[model._pause.state != 0]) < np.finfo(np.float32).tiny).any()
+    state = model._training_state.optimizer_state
+    assert (np.abs(state[state != 0]) < np.finfo(np.float32).tiny).any()

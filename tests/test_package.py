@@ -1,3 +1,4 @@
+import ast
 import subprocess
 import sys
 from importlib import metadata
@@ -115,3 +116,35 @@ def test_training_in_a_pipe_does_not_import_rich():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ("False\n", "")
+
+
+# Files that are being split.
+LONG_FILES = ("reference", "cli", "kernels/", "engine/executor.py")
+
+
+def sources():
+    folder = Path(fastmlp.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder).as_posix()
+        if not name.startswith(LONG_FILES):
+            yield name, path.read_text()
+
+
+def test_files_are_short():
+    too_long = {name: n for name, text in sources() if (n := len(text.splitlines())) > 400}
+    assert too_long == {}
+
+
+def n_lines(function):
+    """How many lines a function has, without its docstring."""
+    doc = function.body[0] if ast.get_docstring(function) is not None else None
+    return function.end_lineno - function.lineno + 1 - (0 if doc is None else doc.end_lineno - doc.lineno + 1)
+
+
+def test_functions_fit_on_a_screen():
+    too_long = {}
+    for name, text in sources():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and n_lines(node) > 60:
+                too_long[name, node.name] = n_lines(node)
+    assert too_long == {}

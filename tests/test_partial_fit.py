@@ -24,7 +24,7 @@ def in_order(model):
         def permutation(self, samples):
             return samples
 
-    model._pause.rng = InOrder(np.random.PCG64(0))
+    model._training_state.rng = InOrder(np.random.PCG64(0))
     return model
 
 
@@ -133,7 +133,9 @@ def test_pieces_of_all_sizes_are_the_steps_of_one_piece():
     one, two = (in_order(fastmlp.train(X[:5], Y[:5], classes=[0, 1, 2], **arguments)) for _ in range(2))
     for size in sizes:
         one.partial_fit(X[:size], Y[:size], batch_size=size)
-        two._pause.run = None if two._pause.run is None else two._pause.resume(two, min(size, 600), min(size, 600))
+        state = two._training_state
+        if state.executor is not None:
+            state.executor_for(two._parameters, two.activations, two.loss, min(size, 600), min(size, 600))
         two.partial_fit(X[:size], Y[:size], batch_size=min(size, 600))
     np.testing.assert_array_equal(parameters(one), parameters(two))
 
@@ -145,7 +147,7 @@ def test_the_default_rate_after_warming_up_is_not_zero(batch_size):
     model.partial_fit(X, Y)
     assert not np.array_equal(parameters(model), kept)
     if batch_size == 32:
-        assert model._pause.learning_rate == pytest.approx(0.2 * 18 / 19)
+        assert model._training_state.learning_rate == pytest.approx(0.2 * 18 / 19)
 
 
 @pytest.mark.parametrize("optimizer", [fastmlp.SGD(0.9), "adam", "adagrad", "rmsprop"])

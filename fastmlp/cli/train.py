@@ -67,7 +67,7 @@ def run(options) -> None:
     if model.interrupted:
         print("interrupted; what follows is of the last whole epoch", file=sys.stderr)
     if options.save:
-        save_somewhere(model, options.save)
+        save_somewhere(model.state(), options.save)
     _print_results(model, data, test)
     if options.save:
         print(f"saved to {options.save}")

@@ -106,6 +106,16 @@ def take_targets(targets: Targets, samples: np.ndarray, n_outputs: int) -> Targe
     return Targets(labels, values, weights)
 
 
+def slice_targets(targets: Targets, part: slice, n_outputs: int) -> Targets:
+    """The targets of a slice of the samples, as views."""
+    labels, values, weights = targets
+    if labels.size:
+        labels = labels[part]
+    else:
+        values = values[part.start * n_outputs : part.stop * n_outputs + int(NARROW)]
+    return Targets(labels, values, weights[part])
+
+
 def encode_targets(y: np.ndarray) -> Targets:
     """Checked targets of a regression as the kernels see them: whole vectors can be read from the last ones too."""
     values = np.zeros(y.size + int(NARROW), np.float32)
@@ -154,6 +164,16 @@ def check_sample_weight(sample_weight, n_samples: int, name: str = "sample_weigh
     return np.ldexp(weights, -int(np.frexp(weights.max())[1])).astype(np.float32)
 
 
+def total_weight(weights: np.ndarray, samples: np.ndarray | slice, n_samples: int) -> float:
+    """The sum of the weights of some samples, of which there are `n_samples`; no `weights`: 1 each."""
+    return float(weights[samples].sum(dtype=np.float64)) if weights.size else float(n_samples)
+
+
+def weighted_mean(total: float, weight: float) -> float:
+    """The mean of what has a sum and a total weight; NaN over samples that have no weight."""
+    return float(total / weight) if weight > 0 else float("nan")
+
+
 def check_not_weightless(weights: np.ndarray | None, samples: np.ndarray, purpose: str) -> None:
     """Not all of some samples have the weight 0; `weights` is empty, or None, where all samples have the same."""
     if weights is not None and len(weights) and not weights[samples].any():
@@ -188,6 +208,14 @@ def check_by_elements(loss: str):
     if kind not in _TARGET_CHECKS:
         raise ValueError(f"targets of the loss {loss!r} must be one of {', '.join(_TARGET_CHECKS)}, got {kind!r}")
     return _TARGET_CHECKS[kind]
+
+
+def encode_like(y, n_samples: int, loss: str, classes: np.ndarray | None, n_outputs: int, name: str = "y") -> Targets:
+    """Check targets of a model with this loss, these classes (if its targets are labels) and outputs, and encode
+    them."""
+    if classes is None:
+        return encode_targets(check_by_elements(loss)(y, n_samples, n_outputs, name))
+    return encode_labels(check_labels(y, n_samples, name), classes, name)
 
 
 def check_classes(classes) -> np.ndarray:

@@ -9,29 +9,16 @@ import numpy as np
 from fastmlp.data.arrays import row_dtype
 from fastmlp.data.scaling import InputScale
 from fastmlp.data.targets import take_targets
-from fastmlp.engine.parameters import Parameters
 from fastmlp.kernels.step.record import Targets
 
 # Summing x * factor instead of (x - offset) * factor loses as many digits as offset * factor has before the point.
 MOST_DEVIATIONS = 16.0
 WINDOW_BYTES = 1 << 26
-_ROWS_AT_ONCE = 1 << 16  # rows of weights converted to float64 at a time
 
 
 def folds(scale: InputScale) -> bool:
     """Return whether the offset can be folded into the bias without losing too many digits of float32."""
     return bool(np.abs(scale.offset * scale.factor).max() <= MOST_DEVIATIONS)
-
-
-def shifted_bias(parameters: Parameters, scale: InputScale) -> np.ndarray:
-    """Return the first bias for x * factor instead of (x - offset) * factor: b - (offset * factor) @ W, float64."""
-    weight, shift = parameters.weights[0], scale.offset * scale.factor
-    bias = parameters.biases[0].astype(np.float64)
-    for start in range(0, len(shift), _ROWS_AT_ONCE):
-        part = shift[start : start + _ROWS_AT_ONCE]
-        used = np.flatnonzero(part)
-        bias -= part[used] @ weight[start : start + _ROWS_AT_ONCE][used].astype(np.float64)
-    return bias
 
 
 class DenseWindows:

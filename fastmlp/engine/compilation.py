@@ -31,7 +31,7 @@ USUAL = ("groups_ahead", "groups_update", "inner_ahead", "inner_back", "cross_en
 HERE_ALREADY = 1.5  # seconds that this process has to compile in any case: `train_steps`, and a check of the lists
 WORTH_A_PROCESS = 3.0  # seconds of compiling from which on a second process pays: it takes 0.7 s to import Numba
 
-_CODE = "import sys; from fastmlp.kernels import regions as r; [getattr(r, name).address for name in sys.argv[1:]]"
+_CODE = "import sys; from fastmlp.kernels.step import regions as r; [getattr(r, name).address for name in sys.argv[1:]]"
 
 
 def compile_regions(names: list[str], announce: bool = False) -> None:
@@ -83,7 +83,7 @@ def _second_process(names: list[str]) -> Iterator[None]:
     if not names:
         yield
         return
-    package = str(Path(__file__).resolve().parent.parent)
+    package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     try:
         process = subprocess.Popen(

@@ -10,11 +10,11 @@ from fastmlp import checks
 from fastmlp.data.arrays import is_csr
 from fastmlp.data.encoding import coded_rows, coded_words, is_sparse, rows_of
 from fastmlp.data.scaling import InputScale
-from fastmlp.data.windows import DenseWindows, folds, shifted_bias
+from fastmlp.data.windows import DenseWindows, folds
 from fastmlp.engine.bounds import call_checked
 from fastmlp.engine.compilation import compile_regions
 from fastmlp.engine.packing_check import packs_correctly
-from fastmlp.engine.parameters import Parameters
+from fastmlp.engine.parameters import Parameters, shifted_bias
 from fastmlp.engine.thread_tuner import ThreadTuner
 from fastmlp.engine.threads import thread_scope
 from fastmlp.engine.workspace import is_finite, network_for, nonzeros_for, set_bias, set_table, sparse_lists, unpack
@@ -370,6 +370,20 @@ class Executor:
         """How many steps there are, of which windows smaller than a batch make more."""
         size = self.batch_size if self.windows is None else min(self.batch_size, self._window_size(mode))
         return -(-n_samples // size)
+
+    def set_optimizer(self, optimizer: Optimizer) -> None:
+        """Continue with the settings of an optimizer that has the same update rule."""
+        for place, value in optimizer.settings().items():
+            self.settings[place] = value
+
+    @property
+    def n_updates(self) -> int:
+        """How many times the parameters have been updated."""
+        return int(self.context[places.N_UPDATES])
+
+    @n_updates.setter
+    def n_updates(self, value: int) -> None:
+        self.context[places.N_UPDATES] = value
 
 
 class SingleRow:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmlp import checks
+from fastmlp.data.scaling import InputScale
 from fastmlp.engine.locks import Lock, SharedLock
 from fastmlp.engine.views import Views
 from fastmlp.initializers import INITS
 from fastmlp.kernels.simd.processors import NARROW, PANEL
 from fastmlp.memory import aligned_zeros, round_up
+
+_ROWS_AT_ONCE = 1 << 16  # rows of weights converted to float64 at a time
 
 
 class Parameters:
@@ -74,3 +78,49 @@ def initial_parameters(widths, init: str, rng: np.random.Generator | np.random.R
     for (n_in, n_out), weight in zip(parameters.layer_shapes(), parameters.weights):
         weight[:] = INITS[init].draw(n_in, n_out, rng)
     return parameters
+
+
+def starting_parameters(init, widths, rng: np.random.Generator) -> tuple[Parameters, bool]:
+    """Return parameters for the argument `init` of `fastmlp.train`, and whether there are biases.
+
+    Given arrays, or those of a model, are copied.
+    """
+    if isinstance(init, str):
+        checks.check_choice(init, "init", INITS)
+        return initial_parameters(widths, init, rng), INITS[init].has_bias
+    has_bias = getattr(init, "has_bias", True)
+    if hasattr(init, "weights") and hasattr(init, "biases"):
+        pairs = list(zip(init.weights, init.biases))
+    else:
+        try:
+            pairs = [(np.asarray(weight), np.asarray(bias)) for weight, bias in init]
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"init must be one of {', '.join(map(repr, INITS))}, a list of (weight, bias), or a model, "
+                f"got {type(init).__name__}"
+            ) from None
+    parameters = Parameters(widths)
+    given = [np.shape(weight) for weight, _ in pairs]
+    if given != parameters.layer_shapes() or [np.shape(b) for _, b in pairs] != [(n,) for n in widths[1:]]:
+        raise ValueError(
+            f"init must have weights of shapes {parameters.layer_shapes()} with a bias each, got weights of shapes "
+            f"{given} and biases of shapes {[np.shape(b) for _, b in pairs]}"
+        )
+    if any(array.dtype.kind not in "buif" for pair in pairs for array in map(np.asarray, pair)):
+        raise TypeError("init must hold numbers")
+    with np.errstate(over="ignore"):  # infinities are refused below
+        parameters.set(*zip(*pairs))
+    if not np.isfinite(parameters.buffer).all():
+        raise ValueError("init must hold finite numbers, got NaN or infinity")
+    return parameters, has_bias
+
+
+def shifted_bias(parameters: Parameters, scale: InputScale) -> np.ndarray:
+    """Return the first bias for x * factor instead of (x - offset) * factor: b - (offset * factor) @ W, float64."""
+    weight, shift = parameters.weights[0], scale.offset * scale.factor
+    bias = parameters.biases[0].astype(np.float64)
+    for start in range(0, len(shift), _ROWS_AT_ONCE):
+        part = shift[start : start + _ROWS_AT_ONCE]
+        used = np.flatnonzero(part)
+        bias -= part[used] @ weight[start : start + _ROWS_AT_ONCE][used].astype(np.float64)
+    return bias

@@ -1,4 +1,13 @@
-"""Models as ONNX files, for onnxruntime and whatever else reads them."""
+"""Models as ONNX files, for onnxruntime and whatever else reads them.
+
+The input is "x" (n, n_features).  The outputs are, in float32 where nothing else is said:
+
+- of a classifier "label" (n,), of int64 or strings, and "probabilities" (n, n_classes), in the order of
+  ``model.classes``; with ``loss="notebook"`` over the n samples, as in `MLP.predict_proba`;
+- with ``loss="binary_cross_entropy"`` "label" (n, n_outputs) of int64, 1 where the probability is above 0.5, and
+  "probabilities" (n, n_outputs);
+- of a regression "prediction" (n, n_outputs).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +18,8 @@ import numpy as np
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.checks import check_choice
 from fastmlp.io.atomic_write import replace_file
-from fastmlp.io.convert import offset_and_scale
+from fastmlp.io.state import ModelState, offset_and_scale
 from fastmlp.losses import output_of
-from fastmlp.model import MLP
 from fastmlp.optional import require
 
 # The oldest version that has all operators used here, and the format that came with it: both are read by onnxruntime
@@ -21,42 +29,16 @@ OPSET, IR_VERSION = 17, 8
 _TYPES = {"float32": "FLOAT", "uint8": "UINT8"}
 
 
-def to_onnx(model: MLP, path: str | os.PathLike, dtype: str = "float32") -> None:
-    """Write a model to an ONNX file.
-
-    Parameters
-    ----------
-    model : MLP
-    path : str or path
-        A file that is there is replaced, once the new one is whole.
-    dtype : "float32" or "uint8"
-        Of the input.  With ``input_scale="auto"``, uint8 is multiplied by 1/255 in the file, and float32 is not.
-
-    Notes
-    -----
-    The input is "x" (n, n_features).  The outputs are, in float32 where nothing else is said:
-
-    - of a classifier "label" (n,), of int64 or strings, and "probabilities" (n, n_classes), in the order of
-      ``model.classes``; with ``loss="notebook"`` over the n samples, as in `MLP.predict_proba`;
-    - with ``loss="binary_cross_entropy"`` "label" (n, n_outputs) of int64, 1 where the probability is above 0.5, and
-      "probabilities" (n, n_outputs);
-    - of a regression "prediction" (n, n_outputs).
-
-    Raises
-    ------
-    ValueError
-        If `dtype` is none of these, or a class does not fit into int64.
-    ImportError
-        If the package onnx is missing.
-    """
+def to_onnx(state: ModelState, path: str | os.PathLike, dtype: str = "float32") -> None:
+    """Write a model to an ONNX file; see `MLP.to_onnx`."""
     onnx = require("onnx", "onnx")
     from fastmlp import __version__
 
     check_choice(dtype, "dtype", _TYPES)
     graph = _Graph(onnx)
-    outputs = _outputs(graph, _logits(graph, model, dtype), model)
+    outputs = _outputs(graph, _logits(graph, state, dtype), state)
     proto = onnx.helper.make_model(
-        graph.proto(model, dtype, outputs),
+        graph.proto(state, dtype, outputs),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="fastmlp",
@@ -92,39 +74,39 @@ class _Graph:
         self.constants[name] = tensor
         return name
 
-    def proto(self, model: MLP, dtype: str, outputs: dict):
+    def proto(self, state: ModelState, dtype: str, outputs: dict):
         """All of it, with the input and with `outputs`: names, types and shapes."""
         make, types = self.onnx.helper.make_tensor_value_info, self.onnx.TensorProto
         return self.onnx.helper.make_graph(
             self.nodes,
             "fastmlp",
-            [make("x", getattr(types, _TYPES[dtype]), ["n", model.n_features])],
+            [make("x", getattr(types, _TYPES[dtype]), ["n", state.widths[0]])],
             [make(name, getattr(types, kind), shape) for name, (kind, shape) in outputs.items()],
             list(self.constants.values()),
         )
 
 
-def _logits(graph: _Graph, model: MLP, dtype: str) -> str:
+def _logits(graph: _Graph, state: ModelState, dtype: str) -> str:
     """The outputs of the last layer, before any function of them."""
     h, float32 = "x", graph.onnx.TensorProto.FLOAT
     if dtype == "uint8":
         h = graph.add("Cast", h, to=float32)
-    offset, scale = offset_and_scale(model, np.dtype(dtype))
+    offset, scale = offset_and_scale(state, np.dtype(dtype))
     if offset is not None:
         h = graph.add("Sub", h, graph.constant(np.asarray(offset, np.float32), "input_offset"))
     if np.any(np.asarray(scale) != 1):
         h = graph.add("Mul", h, graph.constant(np.asarray(scale, np.float32), "input_scale"))
-    for layer, (weight, bias) in enumerate(zip(model.weights, model.biases)):
+    for layer, (weight, bias) in enumerate(zip(state.weights, state.biases)):
         weight_name, bias_name = graph.constant(weight, f"weight_{layer}"), graph.constant(bias, f"bias_{layer}")
         h = graph.add("Gemm", h, weight_name, bias_name)
-        if layer < len(model.activations):
-            h = ACTIVATIONS[model.activations[layer]].onnx(graph, h)
+        if layer < len(state.activations):
+            h = ACTIVATIONS[state.activations[layer]].onnx(graph, h)
     return h
 
 
-def _outputs(graph: _Graph, logits: str, model: MLP) -> dict[str, tuple[str, list]]:
+def _outputs(graph: _Graph, logits: str, state: ModelState) -> dict[str, tuple[str, list]]:
     """Adds the outputs to the graph; returns their names with types and shapes."""
-    shape, output = ["n", model.widths[-1]], output_of(model.loss)
+    shape, output = ["n", state.widths[-1]], output_of(state.loss)
     if output == "sigmoid":
         graph.add("Sigmoid", logits, name="probabilities")
         positive = graph.add("Greater", logits, graph.constant(0.0))  # as `predict` has it
@@ -139,13 +121,13 @@ def _outputs(graph: _Graph, logits: str, model: MLP) -> dict[str, tuple[str, lis
         graph.add("Softmax", logits, axis=1, name="probabilities")
         index = graph.add("ArgMax", logits, axis=1, keepdims=0)
     else:
-        raise ValueError(f"ONNX files have no output {output!r}, which the loss {model.loss!r} has")
-    if model.classes is None:
-        raise ValueError(f"a model with the loss {model.loss!r} must have classes, got None")
-    text = model.classes.dtype.kind in "US"
-    classes = model.classes if text else model.classes.astype(np.int64)
-    if not text and classes.min() < 0 <= model.classes.min():
-        raise ValueError(f"classes must fit into int64, got {model.classes!r}")
+        raise ValueError(f"ONNX files have no output {output!r}, which the loss {state.loss!r} has")
+    if state.classes is None:
+        raise ValueError(f"a model with the loss {state.loss!r} must have classes, got None")
+    text = state.classes.dtype.kind in "US"
+    classes = state.classes if text else state.classes.astype(np.int64)
+    if not text and classes.min() < 0 <= state.classes.min():
+        raise ValueError(f"classes must fit into int64, got {state.classes!r}")
     graph.add("Gather", graph.constant(classes, "classes"), index, name="label")
     return {"label": ("STRING" if text else "INT64", ["n"]), "probabilities": ("FLOAT", shape)}
 

@@ -16,58 +16,58 @@ from fastmlp.checks import check_positive
 from fastmlp.data.scaling import InputScale, check_input_scale
 from fastmlp.engine.parameters import Parameters
 from fastmlp.io.atomic_write import replace_file, rescue_file
+from fastmlp.io.state import ModelState
 from fastmlp.losses import BY_ELEMENTS, LOSSES
-from fastmlp.model import MLP
 
 KEY = "fastmlp"  # metadata key of the JSON
 CHECKSUM = "crc32"  # metadata key of the checksum that checkpoints have
 FORMAT = 1
 
 
-def save(model: MLP, path) -> None:
-    """Write `model` to `path` atomically: to a new file, which is renamed into place once it is complete."""
-    write(model, path, {}, {})
+def save(state: ModelState, path) -> None:
+    """Write a model to `path` atomically: to a new file, which is renamed into place once it is complete."""
+    write(state, path, {}, {})
 
 
-def save_somewhere(model: MLP, path) -> None:
-    """Write `model` to `path`; if that fails, write it to another file, which the error names."""
-    data = to_bytes(model, {}, {})
+def save_somewhere(state: ModelState, path) -> None:
+    """Write a model to `path`; if that fails, write it to another file, which the error names."""
+    data = to_bytes(state, {}, {})
     try:
         replace_file(path, data)
     except OSError as error:
         raise OSError(f"{error}; the model is in {rescue_file(path, data)}") from error
 
 
-def write(model: MLP, path, more: dict[str, str], tensors: dict[str, np.ndarray]) -> None:
-    """Write `model` with additional metadata and tensors."""
-    replace_file(path, to_bytes(model, more, tensors))
+def write(state: ModelState, path, more: dict[str, str], tensors: dict[str, np.ndarray]) -> None:
+    """Write a model with additional metadata and tensors."""
+    replace_file(path, to_bytes(state, more, tensors))
 
 
-def to_bytes(model: MLP, more: dict[str, str], tensors: dict[str, np.ndarray]) -> bytes:
+def to_bytes(state: ModelState, more: dict[str, str], tensors: dict[str, np.ndarray]) -> bytes:
     """Return the contents of a model file."""
     from safetensors.numpy import save as pack
 
     from fastmlp import __version__
 
-    classes = model.classes
+    classes = state.classes
     header = {
         "format": FORMAT,
         "version": __version__,
-        "widths": list(model.widths),
-        "activations": list(model.activations),
-        "loss": model.loss,
+        "widths": list(state.widths),
+        "activations": list(state.activations),
+        "loss": state.loss,
         "classes": None if classes is None else _classes_to_json(classes),
         "classes_dtype": None if classes is None else classes.dtype.str,
-        "input_scale": "features" if isinstance(model.input_scale, InputScale) else model.input_scale,
-        "delta": model.delta,
-        "feature_names": model.feature_names,
-        "has_bias": model.has_bias,
-        "history": model.history,
+        "input_scale": "features" if isinstance(state.input_scale, InputScale) else state.input_scale,
+        "delta": state.delta,
+        "feature_names": state.feature_names,
+        "has_bias": state.has_bias,
+        "history": state.history,
     }
     tensors = dict(tensors)
-    if isinstance(model.input_scale, InputScale):
-        tensors["input.offset"], tensors["input.factor"] = model.input_scale
-    for layer, (weight, bias) in enumerate(zip(model.weights, model.biases)):
+    if isinstance(state.input_scale, InputScale):
+        tensors["input.offset"], tensors["input.factor"] = state.input_scale
+    for layer, (weight, bias) in enumerate(zip(state.weights, state.biases)):
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
     metadata = {KEY: json.dumps(header, default=_plain), **more}
@@ -91,29 +91,8 @@ def _checksum(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> str:
     return str(functools.reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0))
 
 
-def load(path: str | os.PathLike) -> MLP:
-    """Read a model that `MLP.save` wrote.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    MLP
-
-    Raises
-    ------
-    ValueError
-        If the file is not a complete model file, or its tensors do not fit its architecture.
-    OSError
-        If the file can't be read.
-    """
-    return read(path)[0]
-
-
-def read(path) -> tuple[MLP, dict[str, str], dict[str, np.ndarray]]:
-    """Return a model, the metadata of its file, and the tensors of its training state."""
+def read(path) -> tuple[ModelState, dict[str, str], dict[str, np.ndarray]]:
+    """Return the state of a model, the metadata of its file, and the tensors of its training state."""
     path = os.fspath(path)
     metadata, tensors = _contents(path)
     if KEY not in metadata:
@@ -122,7 +101,7 @@ def read(path) -> tuple[MLP, dict[str, str], dict[str, np.ndarray]]:
         raise ValueError(f"{path} is damaged: its checksum does not match")
     training = {name: tensors.pop(name) for name in list(tensors) if name.startswith("training.")}
     try:
-        return _model(json.loads(metadata[KEY]), tensors), metadata, training
+        return _state(json.loads(metadata[KEY]), tensors), metadata, training
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a fastmlp model that this version can read: {error}") from None
 
@@ -151,7 +130,7 @@ def _open_without_waiting(path, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _model(header: dict, tensors: dict) -> MLP:
+def _state(header: dict, tensors: dict) -> ModelState:
     if header["format"] > FORMAT:
         raise ValueError(f"it has format {header['format']}, of fastmlp {header['version']}; format {FORMAT} is known")
     widths = _list_of(header, "widths", int)
@@ -181,14 +160,15 @@ def _model(header: dict, tensors: dict) -> MLP:
             raise ValueError(f"the loss {header['loss']!r} has no classes")
     elif header["loss"] not in BY_ELEMENTS:
         raise ValueError(f"the loss {header['loss']!r} needs classes")
-    model = MLP(parameters, activations, header["loss"], classes, scale, bool(header["has_bias"]))
-    model.history = {name: _list_of(header["history"], name) for name in dict(header["history"])}
-    model.delta = check_positive(header.get("delta", 1.0), "delta")
-    if header.get("feature_names") is not None:
-        model.feature_names = _list_of(header, "feature_names", str)
-        if len(model.feature_names) != widths[0]:
-            raise ValueError(f"{len(model.feature_names)} names do not fit {widths[0]} features")
-    return model
+    names = None if header.get("feature_names") is None else _list_of(header, "feature_names", str)
+    if names is not None and len(names) != widths[0]:
+        raise ValueError(f"{len(names)} names do not fit {widths[0]} features")
+    return ModelState(
+        parameters, tuple(activations), header["loss"], classes, scale, bool(header["has_bias"]),
+        history={name: _list_of(header["history"], name) for name in dict(header["history"])},
+        delta=check_positive(header.get("delta", 1.0), "delta"),
+        feature_names=names,
+    )  # fmt: skip
 
 
 def _list_of(header: dict, name: str, kind: type = object) -> list[Any]:

@@ -1,4 +1,4 @@
-"""From a stack of dense layers and activations, as other libraries have them, to an `MLP`.
+"""From a stack of dense layers and activations, as other libraries have them, to the state of a model.
 
 A layer is a pair of where it is, such as "layer 3, Linear", and what it is: the name of an activation, or its weight
 (n_in, n_out) and its bias (n_out,) or None.  "identity" stands for whatever does nothing in prediction.
@@ -14,8 +14,8 @@ from fastmlp import checks
 from fastmlp.data.arrays import as_array
 from fastmlp.data.scaling import check_input_scale
 from fastmlp.engine.parameters import Parameters
+from fastmlp.io.state import ModelState
 from fastmlp.losses import LOSSES, loss_of
-from fastmlp.model import MLP
 
 Dense = tuple[np.ndarray, "np.ndarray | None"]
 Layer = tuple[str, "str | Dense"]
@@ -42,9 +42,9 @@ def look_up(where: str, layer, kind: str, table, allowed: str) -> str:
     raise refusal(where, f"it has {key}={getattr(layer, key)!r}, and fastmlp {wanted} only")
 
 
-def build(layers: Iterable[Layer], classes, input_scale) -> MLP:
-    """The model that computes what the layers do, one after the other."""
-    places, dense, after = _pair(layers)
+def build(layers: Iterable[Layer], classes, input_scale) -> ModelState:
+    """Return the state of a model that computes what the layers do, one after the other."""
+    names, dense, after = _pair(layers)
     last, name = after.pop()
     if np.size(classes) == 2 and dense[-1][0].shape[1] == 1 and name in ("sigmoid", "identity"):
         dense[-1], name = _two_outputs(*dense[-1]), "softmax"
@@ -55,19 +55,19 @@ def build(layers: Iterable[Layer], classes, input_scale) -> MLP:
     parameters = Parameters([len(dense[0][0]), *(weight.shape[1] for weight, _ in dense)])
     with np.errstate(over="ignore"):  # what is infinite in float32 is refused below
         parameters.set([weight for weight, _ in dense], [0 if bias is None else bias for _, bias in dense])
-    for where, weight, bias in zip(places, parameters.weights, parameters.biases):
+    for where, weight, bias in zip(names, parameters.weights, parameters.biases):
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise refusal(where, "its weights must be finite (in float32), got NaN, infinity or too large a number")
     has_bias = any(bias is not None for _, bias in dense)
     if isinstance(input_scale, str):
         checks.check_choice(input_scale, "input_scale", ("auto",))
     scale = check_input_scale(input_scale, parameters.widths[0])
-    return MLP(parameters, [name for _, name in after], loss, labels, scale, has_bias)
+    return ModelState(parameters, tuple(name for _, name in after), loss, labels, scale, has_bias)
 
 
 def _pair(layers: Iterable[Layer]) -> tuple[list[str], list[Dense], list[tuple[str, str]]]:
     """Where the dense layers are, what they are, and what comes after each: where it is, and which activation."""
-    places: list[str] = []
+    names: list[str] = []
     dense: list[Dense] = []
     after: list[tuple[str, str]] = []
     for where, layer in layers:
@@ -87,12 +87,12 @@ def _pair(layers: Iterable[Layer]) -> tuple[list[str], list[Dense], list[tuple[s
             raise refusal(where, f"it has {n_in} inputs, and the layer before it {dense[-1][0].shape[1]} outputs")
         if n_in == 0 or n_out == 0:
             raise refusal(where, f"it must have inputs and outputs, got {n_in} and {n_out}")
-        places.append(where)
+        names.append(where)
         dense.append(layer)
         after.append((where, "identity"))
     if not dense:
         raise ValueError("the network must have a layer with weights, got none")
-    return places, dense, after
+    return names, dense, after
 
 
 def _two_outputs(weight: np.ndarray, bias: np.ndarray | None) -> Dense:

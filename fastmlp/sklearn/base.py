@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -19,36 +18,15 @@ from fastmlp import checks
 from fastmlp.activations import FROM_SKLEARN
 from fastmlp.data.arrays import is_csr
 from fastmlp.data.targets import check_not_weightless, check_sample_weight
-from fastmlp.losses import LOSSES
+from fastmlp.errors import DivergenceError
 from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.sklearn.progress import Progress
+from fastmlp.sklearn.scaling import Scale, scale_of
 from fastmlp.train import train
-from fastmlp.training import trainer as course
 
 DTYPES = (np.float64, np.float32, np.uint8)  # taken as they are; all else becomes the first of them
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
-SLOWEST = 1e-6  # the learning rate from which on "adaptive" stops instead of dividing by five
-
-
-class Scale(NamedTuple):
-    """A loss, and how many times scikit-learn's gradient and value of it are those of `fastmlp.train`.
-
-    With k outputs, scikit-learn takes half the squares, averaged over outputs for the value, but summed for the
-    gradient; and the sum over outputs of the Poisson deviance and of the log-loss of several labels.
-    """
-
-    loss: str
-    gradient: float = 1.0
-    value: float = 1.0
-
-
-def scale_of(loss: str, n_outputs: int) -> Scale:
-    """See `Scale`; the losses that scikit-learn has not are taken as they are."""
-    if loss == "squared_error":
-        return Scale("mse", n_outputs / 2, 0.5)
-    if LOSSES[loss].sums_in_sklearn:
-        return Scale(loss, n_outputs, n_outputs)
-    return Scale(loss)
 
 
 class Weights(list):
@@ -59,104 +37,11 @@ class Weights(list):
             array[:] = new
 
 
-class Progress:
-    """A callback and a schedule of `fastmlp.train`: after every epoch it records what scikit-learn's estimators do,
-    changes the learning rate, and stops, by the same rules.
-
-    Parameters
-    ----------
-    estimator : BaseMLP
-        Whose attributes are kept up to date.
-    n_samples : int
-        Of an epoch.
-    rate_factor : float
-        The rate of `fastmlp.train`, for an estimator's of 1.
-    loss_of : function of the model and its loss
-        The loss as scikit-learn has it.
-    score_of : function of the model, optional
-        The score on the validation set; with it the model gets back the parameters of the best epoch.
-    """
-
-    def __init__(
-        self,
-        estimator: BaseMLP,
-        n_samples: int,
-        rate_factor: float,
-        loss_of: Callable[[MLP, float], float],
-        score_of: Callable[[MLP], float] | None,
-    ):
-        self.estimator, self.n_samples, self.rate_factor = estimator, n_samples, rate_factor
-        self.loss_of, self.score_of, self.stopped = loss_of, score_of, False
-
-    def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
-        return np.full(np.shape(epoch), self.estimator._rate * self.rate_factor)
-
-    def on_train_begin(self, model: MLP) -> None:
-        self._keep(model)
-
-    def on_epoch_end(self, model: MLP) -> bool:
-        self.record(model, model.history["train_loss"][-1])
-        return self.stopped
-
-    def on_train_end(self, model: MLP) -> None:
-        if self.score_of is not None:
-            for target, value in zip(model.weights + model.biases, self._best):
-                target[:] = value
-
-    def record(self, model: MLP, loss: float) -> None:
-        """An epoch has ended, with this loss."""
-        of = self.estimator
-        of.n_iter_ += 1
-        of.loss_ = self.loss_of(model, loss)
-        of.t_ += self.n_samples
-        of.loss_curve_.append(of.loss_)
-        self._say(f"Iteration {of.n_iter_}, loss = {of.loss_:.8f}")
-        better = self._loss_is_better() if self.score_of is None else self._score_is_better(model, self.score_of)
-        of._no_improvement_count = 0 if better else of._no_improvement_count + 1
-        if of.solver == "sgd" and of.learning_rate == "invscaling":
-            of._rate = of.learning_rate_init / (of.t_ + 1) ** of.power_t
-        if of._no_improvement_count > of.n_iter_no_change:
-            self._stop_or_slow_down()
-
-    def _loss_is_better(self) -> bool:
-        of = self.estimator
-        better = of.loss_ <= of.best_loss_ - of.tol
-        of.best_loss_ = min(of.best_loss_, of.loss_)
-        return better
-
-    def _score_is_better(self, model: MLP, score_of: Callable[[MLP], float]) -> bool:
-        of = self.estimator
-        score = score_of(model)
-        of.validation_scores_.append(score)
-        self._say(f"Validation score: {score:f}")
-        better = not score < of.best_validation_score_ + of.tol
-        if score > of.best_validation_score_:
-            of.best_validation_score_ = score
-            self._keep(model)
-        return better
-
-    def _keep(self, model: MLP) -> None:
-        if self.score_of is not None:
-            self._best = [array.copy() for array in model.weights + model.biases]
-
-    def _stop_or_slow_down(self) -> None:
-        of = self.estimator
-        what = "Training loss" if self.score_of is None else "Validation score"
-        message = f"{what} did not improve more than tol={of.tol:f} for {of.n_iter_no_change} consecutive epochs."
-        if of.solver != "sgd" or of.learning_rate != "adaptive":
-            self.stopped = True
-            self._say(f"{message} Stopping.")
-        elif of._rate <= SLOWEST:
-            self.stopped = True
-            self._say(f"{message} Learning rate too small. Stopping.")
-        else:
-            of._rate /= 5
-            of._no_improvement_count = 0
-            self._say(f"{message} Setting learning rate to {of._rate:f}")
-
-    def _say(self, message: str) -> None:
-        if self.estimator.verbose:
-            print(message)
+def store(estimator, arguments: dict[str, Any]) -> None:
+    """All arguments of a constructor as attributes, as scikit-learn wants it."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
 
 
 class BaseMLP(BaseEstimator):
@@ -241,8 +126,8 @@ class BaseMLP(BaseEstimator):
             if first or not incremental:
                 self._train(X, targets, weights, widths, init, score_of, random, incremental)
             else:
-                self._go_on(X, targets, weights, widths)
-        except course.DivergenceError as error:
+                self._continue(X, targets, weights, widths)
+        except DivergenceError as error:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
                 "preprocessed."
@@ -271,11 +156,11 @@ class BaseMLP(BaseEstimator):
                 stacklevel=4,
             )
 
-    def _go_on(self, X, targets, weights, widths) -> None:
+    def _continue(self, X, targets, weights, widths) -> None:
         """Another epoch of the model there is, on other samples."""
         batch_size, _, optimizer, progress = self._plan(targets, weights, widths, None)
-        metrics = course.partial_fit(
-            self.model_, X, targets, weights, self._rate * progress.rate_factor, batch_size, optimizer=optimizer,
+        metrics = self.model_._partial_fit(
+            X, targets, weights, self._rate * progress.rate_factor, batch_size, optimizer=optimizer,
             shuffle=self._shuffle,
         )  # fmt: skip
         progress.record(self.model_, metrics.loss)
@@ -425,15 +310,15 @@ class BaseMLP(BaseEstimator):
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        if "model_" in state:  # whose own pickles leave out how to go on
-            state["_pause"] = state["model_"]._pause
+        if "model_" in state:  # whose own pickles leave this out
+            state["_training_state"] = state["model_"]._training_state
         return state
 
     def __setstate__(self, state):
-        pause = state.pop("_pause", None)
+        training_state = state.pop("_training_state", None)
         super().__setstate__(state)
         if "model_" in state:
-            self.model_._pause = pause
+            self.model_._training_state = training_state
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

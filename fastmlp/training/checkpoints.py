@@ -11,15 +11,28 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmlp.io.safetensors import read, write
-from fastmlp.model import MLP
+from fastmlp.io.state import ModelState
 
 PREFIX = "training."  # of the tensors that are not the model's
 KEPT = 2  # how many are kept: a damaged one has one before it
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds: the model, the state of its training run as JSON types, and as arrays."""
+
+    model: ModelState
+    state: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def entropy(self) -> int:
+        """What all random numbers of the training run derive from."""
+        return int(self.state["entropy"])
 
 
 class Checkpoints:
@@ -49,7 +62,7 @@ class Checkpoints:
         found = [path for path in self.folder.iterdir() if re.fullmatch(r"epoch-\d+\.safetensors", path.name)]
         return sorted(found, key=lambda path: int(path.name[6:].split(".")[0]), reverse=True)
 
-    def save(self, model: MLP, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def save(self, model: ModelState, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Write one: a new file, renamed into place once it is whole."""
         header = {"identity": self.identity, "state": state}
         tensors = {PREFIX + name: array for name, array in arrays.items()}
@@ -58,8 +71,8 @@ class Checkpoints:
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def load(self) -> tuple[MLP, dict[str, Any], dict[str, np.ndarray]] | None:
-        """The newest one that is whole: its model, state and arrays; None where there is none."""
+    def load(self) -> Checkpoint | None:
+        """Return the newest one that is complete, or None."""
         for path in self._paths():
             try:
                 model, metadata, tensors = read(path)
@@ -69,7 +82,7 @@ class Checkpoints:
                 continue
             self._check(identity)
             arrays = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-            return model, state, arrays
+            return Checkpoint(model, state, arrays)
         return None
 
     def _check(self, found: dict[str, Any] | None) -> None:

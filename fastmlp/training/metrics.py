@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 Metric = Callable[["MLP", Any, np.ndarray], float]
 
 
-def higher_is_better(name: str) -> bool:
-    """Return whether a recorded metric should increase: True for accuracies, top-k and R2, False for all others."""
-    return "accuracy" in name or re.search(r"(^|_)(top_\d+|r2)$", name) is not None
-
-
 def top_k(k: int) -> Metric:
     """Return a metric: the fraction of samples whose label is among the k classes with the largest outputs."""
 

@@ -1,6 +1,6 @@
-"""Models from PyTorch, Keras and scikit-learn, and to PyTorch.
+"""Networks of PyTorch: layers of a module or a state dict, and a module of a model's state.
 
-None of these packages is imported before it is needed.
+PyTorch is imported when a module is given or made.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.activations import ACTIVATIONS, FROM_SKLEARN
-from fastmlp.data.scaling import resolve_scale
-from fastmlp.io.keras_layers import keras_layers
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.io.stack import Layer, build, look_up, refusal
+from fastmlp.io.state import ModelState, offset_and_scale
 from fastmlp.losses import OUTPUTS, output_of
-from fastmlp.model import MLP
 from fastmlp.optional import require
 
 # Modules of PyTorch: class, settings, and the activation.  Flatten is for what comes before the first layer, where rows
@@ -35,38 +33,8 @@ _TORCH: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-def from_torch(module_or_state_dict, *, classes=None, input_scale="auto", activation="relu") -> MLP:
-    """The model that computes what a PyTorch network does in evaluation.
-
-    Parameters
-    ----------
-    module_or_state_dict : torch.nn.Sequential, or dict of str to tensor or array
-        A stack of ``Linear``, ``Dropout``, ``Flatten``, activations and further such stacks; or the state dict of one,
-        whose 2-dimensional weights are the layers in their order, under whatever names.  A last ``Softmax`` or
-        ``LogSoftmax`` over the outputs makes a classifier ("cross_entropy"), a last ``Sigmoid`` one of several labels
-        a sample ("binary_cross_entropy"), anything else a regression ("mse").
-    classes : sequence of int or str, optional
-        What the outputs stand for, in their order; makes a classifier ("cross_entropy") of a network that ends in
-        logits, as those trained with ``CrossEntropyLoss`` do, and of a single logit or sigmoid, which is the second
-        of two classes.  A model's classes are sorted, and its outputs with them.  By default a classifier has the
-        classes 0, 1, 2, ...
-    input_scale : float, array_like (n_features,), InputScale or "auto"
-        What the input is multiplied by before the first layer; "auto" is 1/255 for uint8, 1 otherwise.
-    activation : str or sequence of str
-        For a state dict, which does not have them: one name, or one per hidden layer.
-
-    Returns
-    -------
-    MLP
-        With copies of the weights, in float32.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a layer can't be represented, which names it, or the arguments do not fit.
-    ImportError
-        If PyTorch is missing; state dicts of arrays do without it.
-    """
+def from_torch(module_or_state_dict, classes, input_scale, activation) -> ModelState:
+    """Return the state of a model that computes what a PyTorch network does; see `fastmlp.from_torch`."""
     if isinstance(module_or_state_dict, Mapping):
         return build(_state_dict_layers(module_or_state_dict, activation), classes, input_scale)
     nn = require("torch", "torch").nn
@@ -176,118 +144,23 @@ def _state_dict_layers(state: Mapping, activation) -> Iterator[Layer]:
         yield f"activation after {name}weight", after
 
 
-def from_keras(model, *, classes=None, input_scale="auto") -> MLP:
-    """The model that computes what a Keras model does in inference.
-
-    Parameters
-    ----------
-    model : keras.Sequential, or keras.Model of layers one after the other
-        Of Keras 3, built: ``Dense``, ``Dropout``, ``Activation``, ``ReLU`` and the like, ``Flatten`` and further such
-        stacks.  Last activations are as in `from_torch`; "exponential" makes a regression ("poisson").
-    classes, input_scale
-        As in `from_torch`.
-
-    Returns
-    -------
-    MLP
-        With copies of the weights, in float32.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a layer can't be represented, which names it, or the arguments do not fit.
-    ImportError
-        If Keras is missing.
-    """
-    keras = require("keras", "keras")
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model must be a keras.Model of Keras 3, got {type(model).__module__}.{type(model).__name__}")
-    return build(keras_layers(model, keras), classes, input_scale)
-
-
-def from_sklearn(mlp, *, input_scale="auto") -> MLP:
-    """The model that computes what an MLP of scikit-learn does.
-
-    Parameters
-    ----------
-    mlp : MLPClassifier or MLPRegressor, fitted
-        A classifier of two classes, which has one output, gets two.  One of several labels a sample has the loss
-        "binary_cross_entropy" and no classes, a regression "mse", or "poisson" if that is its loss.  The classes are
-        its own; those that are floats, but whole numbers, become integers.
-    input_scale
-        As in `from_torch`.
-
-    Returns
-    -------
-    MLP
-        With copies of the weights, in float32.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it is not such an estimator, or is not fitted.
-    ImportError
-        If scikit-learn is missing.
-    """
-    network = require("sklearn.neural_network", "sklearn")
-    if not isinstance(mlp, (network.MLPClassifier, network.MLPRegressor)):
-        raise TypeError(f"mlp must be an MLPClassifier or MLPRegressor, got {type(mlp).__name__}")
-    if not hasattr(mlp, "coefs_"):
-        raise ValueError(f"mlp must be fitted, got {mlp!r}")
-    classes = getattr(mlp, "classes_", None)
-    if mlp.out_activation_ == "logistic" and mlp.n_outputs_ > 1:
-        classes = None
-    if classes is not None and classes.dtype.kind == "f" and (classes == np.rint(classes)).all():
-        classes = classes.astype(np.int64)
-    layers: list[Layer] = []
-    activations = [mlp.activation] * (len(mlp.coefs_) - 1) + [mlp.out_activation_]
-    for index, (weight, bias, name) in enumerate(zip(mlp.coefs_, mlp.intercepts_, activations)):
-        layers += [
-            (f"layer {index}", (weight, bias)),
-            (f"activation of layer {index}, {name}", FROM_SKLEARN.get(name, name)),
-        ]
-    return build(layers, classes, input_scale)
-
-
-def to_torch(model: MLP):
-    """A PyTorch network with the outputs of a model.
-
-    Parameters
-    ----------
-    model : MLP
-
-    Returns
-    -------
-    torch.nn.Sequential
-        With copies of the weights.  It takes float32 (n, n_features) and returns what `predict_proba` does for a
-        classifier, by a last ``Softmax`` or ``Sigmoid``, and `predict` for a regression.  The scale of the input, and
-        its offset, are in the first layer's weights and bias.  With ``input_scale="auto"`` there is none: bytes go
-        in as ``x.float() / 255``.  It does not know the labels: output k is ``model.classes[k]``.
-
-    Raises
-    ------
-    ImportError
-        If PyTorch is missing.
-    TypeError
-        If `model` is not an `MLP`.
-    """
-    if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {model!r}")
+def to_torch(state: ModelState):
+    """Return a PyTorch network with the outputs of a model; see `fastmlp.to_torch`."""
     torch = require("torch", "torch")
     nn = torch.nn
-    weights, biases = [*model.weights], [*model.biases]
-    weights[0], biases[0] = _first_layer(model)
+    weights, biases = [*state.weights], [*state.biases]
+    weights[0], biases[0] = _first_layer(state)
     layers: list[Any] = []
     for index, (weight, bias) in enumerate(zip(weights, biases)):
-        has_bias = model.has_bias or bool(bias.any())
+        has_bias = state.has_bias or bool(bias.any())
         linear = nn.Linear(*weight.shape, bias=has_bias, device="meta")  # which draws no random numbers
         linear.weight = nn.Parameter(torch.tensor(np.ascontiguousarray(weight.T)))
         if has_bias:
             linear.bias = nn.Parameter(torch.tensor(bias))
         layers.append(linear)
-        if index < len(model.activations):
-            layers.append(_torch_module(nn, ACTIVATIONS[model.activations[index]].torch))
-    output = OUTPUTS[output_of(model.loss)].torch
+        if index < len(state.activations):
+            layers.append(_torch_module(nn, ACTIVATIONS[state.activations[index]].torch))
+    output = OUTPUTS[output_of(state.loss)].torch
     if output is not None:
         layers.append(_torch_module(nn, output))
     return nn.Sequential(*layers)
@@ -303,20 +176,9 @@ def _torch_module(nn, row: tuple[str, dict[str, Any]]):
     return getattr(torch_modules, kind)(**settings)
 
 
-def _first_layer(model: MLP) -> tuple[np.ndarray, np.ndarray]:
+def _first_layer(state: ModelState) -> tuple[np.ndarray, np.ndarray]:
     """Weight and bias with the input's scale and offset: ((x - offset) * scale) @ W = x @ (scale * W) - offset @ ..."""
-    offset, scale = offset_and_scale(model, np.dtype(np.float32))
-    weight = np.broadcast_to(np.asarray(scale, np.float64), model.n_features)[:, None] * model.weights[0]
-    bias = model.biases[0] if offset is None else model.biases[0] - np.asarray(offset, np.float64) @ weight
+    offset, scale = offset_and_scale(state, np.dtype(np.float32))
+    weight = np.broadcast_to(np.asarray(scale, np.float64), state.widths[0])[:, None] * state.weights[0]
+    bias = state.biases[0] if offset is None else state.biases[0] - np.asarray(offset, np.float64) @ weight
     return weight.astype(np.float32), np.asarray(bias, np.float32)
-
-
-def offset_and_scale(model: MLP, dtype: np.dtype) -> tuple[np.ndarray | None, Any]:
-    """What is subtracted from input of a dtype, None for nothing, and what it is multiplied by then: numbers or arrays
-    (n_features,)."""
-    scale: Any = model.input_scale
-    if hasattr(scale, "factor"):  # one for each feature
-        return scale.offset, scale.factor
-    if isinstance(scale, str):
-        scale = resolve_scale(scale, dtype)
-    return None, scale

@@ -1,4 +1,4 @@
-"""Layers of Keras 3 as `fastmlp.io.stack` takes them."""
+"""Models of Keras 3 as layers for `fastmlp.io.stack`; Keras is imported when a model is given."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.io.stack import Layer, look_up, refusal
+from fastmlp.io.stack import Layer, build, look_up, refusal
+from fastmlp.io.state import ModelState
+from fastmlp.optional import require
 
 # Classes of keras.layers, their settings, and the activation.
 _LAYERS: list[tuple[str, dict[str, Any], str]] = [
@@ -29,7 +31,15 @@ _FUNCTIONS = {
 }
 
 
-def keras_layers(model, keras, prefix: str = "") -> Iterator[Layer]:
+def from_keras(model, classes, input_scale) -> ModelState:
+    """Return the state of a model that computes what a Keras model does; see `fastmlp.from_keras`."""
+    keras = require("keras", "keras")
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a keras.Model of Keras 3, got {type(model).__module__}.{type(model).__name__}")
+    return build(_layers(model, keras), classes, input_scale)
+
+
+def _layers(model, keras, prefix: str = "") -> Iterator[Layer]:
     """The layers of a Keras model; `keras` is the imported package."""
     functional = type(model).__name__ == "Functional"
     if not functional and type(model) is not keras.Sequential:
@@ -43,7 +53,7 @@ def keras_layers(model, keras, prefix: str = "") -> Iterator[Layer]:
             raise refusal(where, "its input must be the output of the layer before it alone")
         previous = layer
         if type(layer) is keras.Sequential:
-            yield from keras_layers(layer, keras, f"{prefix}{index}.")
+            yield from _layers(layer, keras, f"{prefix}{index}.")
         elif type(layer) is keras.layers.Dense:
             if len(layer.input.shape) != 2 or layer.quantization_mode is not None:
                 raise refusal(where, "only a Dense of floats can, on rows of features")

@@ -1,0 +1,164 @@
+"""What further training depends on beside the parameters: one object serves checkpoints, `MLP.partial_fit`, and
+restoring what an epoch has changed."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastmlp.engine.executor import Executor
+from fastmlp.engine.parameters import Parameters
+from fastmlp.engine.workspace import pack
+from fastmlp.optimizers import Optimizer
+
+_TINY = np.finfo(np.float32).tiny  # the smallest normal number
+_SMALLEST_EPSILON = 1e-12  # beside which the square root of a subnormal, 1e-19, vanishes in float32
+
+
+@dataclass
+class TrainingState:
+    """The state of a training run, without the parameters.
+
+    Attributes
+    ----------
+    arguments : dict
+        Keyword arguments of the Executor.
+    rng : numpy.random.Generator
+        Draws the order of the samples.
+    learning_rate : float or None
+        What `MLP.partial_fit` uses by default; None: the optimizer's own.
+    optimizer_state : ndarray of float32, optional
+        With an executor it is the executor's own array.  None: all zeros.
+    n_updates : int
+        How many times the parameters have been updated.
+    epochs_done : int
+        Number of complete epochs.
+    entropy : int or None
+        What all random numbers of `fastmlp.train` derive from.
+    executor : Executor, optional
+        The executor at work; it is left out of copies and pickles, as it is full of addresses.
+    """
+
+    arguments: dict[str, Any]
+    rng: np.random.Generator
+    learning_rate: float | None = None
+    optimizer_state: np.ndarray | None = None
+    n_updates: int = 0
+    epochs_done: int = 0
+    entropy: Any = None
+    executor: Executor | None = None
+
+    def attach(self, executor: Executor) -> None:
+        """Have an executor continue from this state, and from now on change it."""
+        if self.optimizer_state is not None:
+            executor.network.state[:] = self.optimizer_state
+        executor.n_updates = self._updates()
+        self.executor, self.optimizer_state = executor, executor.network.state
+
+    def detach(self) -> None:
+        """Let go of the executor and its memory."""
+        self.n_updates, self.executor = self._updates(), None
+
+    def _updates(self) -> int:
+        return self.n_updates if self.executor is None else self.executor.n_updates
+
+    def copy(self) -> TrainingState:
+        """Return a copy that training does not change."""
+        kept = None if self.optimizer_state is None else self.optimizer_state.copy()
+        return TrainingState(
+            self.arguments, copy.deepcopy(self.rng), self.learning_rate, kept, self._updates(), self.epochs_done,
+            self.entropy,
+        )  # fmt: skip
+
+    def restore(self, saved: TrainingState) -> None:
+        """Go back to a copy that was made earlier, or that was read from a checkpoint."""
+        if self.optimizer_state is not None and saved.optimizer_state is not None:
+            self.optimizer_state[:] = saved.optimizer_state
+        self.n_updates = saved.n_updates
+        if self.executor is not None:
+            self.executor.n_updates = saved.n_updates
+        self.rng.bit_generator.state = saved.rng.bit_generator.state
+        self.learning_rate, self.epochs_done, self.entropy = saved.learning_rate, saved.epochs_done, saved.entropy
+
+    @contextlib.contextmanager
+    def restored_after_errors(self, parameters: Parameters) -> Iterator[None]:
+        """Undo what happens to this state and the parameters if an error, or Ctrl-C, ends it."""
+        saved, buffer = self.copy(), parameters.buffer.copy()
+        try:
+            yield
+        except BaseException:
+            self.restore(saved)
+            with parameters.lock.writing():
+                parameters.buffer[:] = buffer
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "n_updates": self._updates(), "executor": None}
+
+    def to_checkpoint(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the state as JSON types and arrays; the names are those of checkpoints since format 1."""
+        assert self.optimizer_state is not None, "there is an executor"
+        state = {
+            "entropy": str(self.entropy),
+            "rng": self.rng.bit_generator.state,
+            "updates": self._updates(),
+            "done": self.epochs_done,
+            "largest_rate": self.learning_rate or 0.0,
+        }
+        return state, {"state": self.optimizer_state}
+
+    def load_checkpoint(self, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Continue from what `to_checkpoint` returned."""
+        saved = self.copy()
+        saved.optimizer_state, saved.n_updates = arrays["state"], state["updates"]
+        saved.rng.bit_generator.state = state["rng"]
+        saved.learning_rate = state["largest_rate"] or None
+        saved.epochs_done, saved.entropy = state["done"], int(state["entropy"])
+        self.restore(saved)
+
+    def executor_for(
+        self, parameters: Parameters, activations, loss: str, n_samples: int, batch_size: int | None = None,
+        optimizer: Optimizer | None = None,
+    ) -> Executor:  # fmt: skip
+        """Return an executor that continues from this state and these parameters.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of samples of the next piece of data.
+        batch_size : int, optional
+            By default the one of `arguments`.
+        optimizer : Optimizer, optional
+            Replaces the settings of an optimizer with the same rule.
+        """
+        executor, batch_size = self.executor, batch_size or self.arguments["batch_size"]
+        if n_samples < batch_size:  # one step, for which any executor does that has enough room
+            room = 0 if executor is None else executor.batch_size
+            batch_size = room if n_samples <= room <= batch_size else min(batch_size, max(n_samples, 2 * room))
+        if optimizer is not None and optimizer.rule == self.arguments["optimizer"].rule:
+            self.arguments = {**self.arguments, "optimizer": optimizer}
+        if executor is None or executor.batch_size != batch_size:
+            executor = Executor(parameters, activations, loss, **{**self.arguments, "batch_size": batch_size})
+            self.attach(executor)
+        else:
+            executor.set_optimizer(self.arguments["optimizer"])
+        pack(executor.network, parameters)
+        return executor
+
+
+def flush_subnormals(executor: Executor) -> None:
+    """Set subnormal numbers in the optimizer's state to 0.
+
+    Where a gradient has become 0, as of units that are dead, the state shrinks with every step, but rounding keeps it
+    above 0 for ever, and processors are slow with such numbers: such a layer took 2.3 times as long with momentum, 3.6
+    times with Adam.  Their effect on a step is below float32's rounding.
+    """
+    arguments: dict[str, Any] = executor.arguments
+    if getattr(arguments["optimizer"], "eps", 1.0) >= _SMALLEST_EPSILON:
+        state = executor.network.state
+        state[np.abs(state) < _TINY] = 0

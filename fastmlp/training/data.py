@@ -1,0 +1,90 @@
+"""The data that an epoch trains on, in memory or read in parts, and the validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastmlp.data.order import epoch_order, split
+from fastmlp.data.targets import check_not_weightless, take_targets, total_weight
+from fastmlp.engine.executor import Executor
+from fastmlp.kernels.step.record import Targets
+
+if TYPE_CHECKING:
+    from fastmlp.data.streams import Stream
+
+BUFFER_BYTES = 1 << 27  # of a stream's shuffle buffer, by default; three of them may be in memory for a moment
+
+
+class ArrayData:
+    """A data set in memory, whose `samples` (None: all) are trained on in every epoch."""
+
+    def __init__(
+        self, executor: Executor, x, targets: Targets, input_scale, sparse, samples: np.ndarray | None, shuffle
+    ):
+        self.samples = np.arange(x.shape[0]) if samples is None else samples
+        self.executor, self.n_samples = executor, len(self.samples)
+        self.shuffle, self.weights = shuffle, targets.weights
+        executor.set_data(x, input_scale, targets, sparse=sparse)
+
+    def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """Train for an epoch; return the result of `Executor.train` and the total weight of the samples."""
+        order = epoch_order(self.samples, self.shuffle, rng)
+        return self.executor.train(order, rates), total_weight(self.weights, order, len(order))
+
+
+class StreamData:
+    """A data set that is read in parts."""
+
+    def __init__(
+        self, executor: Executor, stream: Stream, targets: Targets, input_scale, shuffle: bool, buffer: int | None
+    ):
+        self.executor, self.stream, self.targets, self.input_scale = executor, stream, targets, input_scale
+        self.n_samples, self.shuffle = stream.shape[0], shuffle
+        self.buffer = buffer or max(1, BUFFER_BYTES * stream.shape[0] // max(stream.nbytes, 1))
+
+    def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """See `ArrayData.train`."""
+        records: list[np.ndarray] = []
+        n_outputs, done = self.executor.parameters.widths[-1], 0
+        # closed: or a traceback that somebody keeps would keep the thread that reads
+        with closing(self.stream.windows(rng, self.shuffle, self.executor.batch_size, self.buffer)) as windows:
+            for x, samples in windows:
+                self.executor.set_data(
+                    x, self.input_scale, take_targets(self.targets, samples, n_outputs), repeated=False
+                )
+                n_steps = self.executor.n_steps(len(samples))
+                records.append(self.executor.train(np.arange(len(samples)), rates[done : done + n_steps]))
+                done += n_steps
+                if not np.isfinite(records[-1][:, 0]).all():
+                    break
+        return np.concatenate(records), total_weight(self.targets.weights, np.s_[:], self.n_samples)
+
+
+def split_validation(validation, x, y, weights, rng):
+    """Return the samples to train on (None: all) and the validation set: (x, y), (x, y, sample_weight) or None."""
+    n = x.shape[0]
+    if validation is None:
+        return None, None
+    if isinstance(validation, (float, np.floating)):
+        if not 0 < validation < 1 or not 0 < round(n * validation) < n:
+            raise ValueError(
+                f"validation, as a fraction, must be in (0, 1) and leave samples in both parts, got {validation!r}"
+            )
+        if hasattr(x, "windows"):
+            raise ValueError("validation, as a fraction, needs x in memory; pass (x, y)")
+        samples, held_out = split(n, float(validation), rng)
+        for part, purpose in ((samples, "trained on"), (held_out, "held out for validation")):
+            check_not_weightless(weights, part, purpose)
+        held = (x[held_out], np.asarray(y)[held_out])
+        if weights.size == 0:
+            return samples, held
+        return samples, (*held, weights[held_out])
+    if isinstance(validation, (str, bytes)) or not isinstance(validation, Sequence) or len(validation) not in (2, 3):
+        raise TypeError(
+            f"validation must be (x, y), (x, y, sample_weight) or a fraction like 0.1, got {type(validation).__name__}"
+        )
+    return None, tuple(validation)
