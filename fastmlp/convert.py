@@ -83,7 +83,9 @@ def to_torch(model: MLP):
         With copies of the weights.  It takes float32 (n, n_features) and returns what `predict_proba` does for a
         classifier, by a last ``Softmax`` or ``Sigmoid``, and `predict` for a regression.  The scale of the input, and
         its offset, are in the first layer's weights and bias.  With ``input_scale="auto"`` there is none: bytes go
-        in as ``x.float() / 255``.  It does not know the labels: output k is ``model.classes[k]``.
+        in as ``x.float() / 255``.  The scaling of ``input_scale="robust"`` is a module in front.  A model with an
+        `encoder` takes what ``model.encoder.transform(frame)`` returns.  The network does not know the labels: output k
+        is ``model.classes[k]``.
 
     Raises
     ------

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.data.arrays import check_features
+from fastmlp.data.arrays import check_features, is_frame
+from fastmlp.data.columns import Table
+from fastmlp.data.frames import FrameEncoder
 from fastmlp.data.order import epoch_order
 from fastmlp.data.scaling import check_input_scale
 from fastmlp.data.targets import check_sample_weight, encode_like, total_weight, weighted_mean
@@ -52,9 +54,9 @@ class MLP:
         Name of the loss.
     classes : ndarray or None
         The labels, sorted, in the order of the outputs; None if the targets are not labels.
-    input_scale : float, "auto" or InputScale
+    input_scale : float, "auto", InputScale or RobustScale
         Factor of the input; "auto" is 1/255 for uint8 and 1 otherwise.  An InputScale has two arrays, `offset` and
-        `factor`, for ``(x - offset) * factor``.
+        `factor`, for ``(x - offset) * factor``; so has a RobustScale, which clips smoothly after that.
     threads : int or None
         Maximum number of threads for predictions, as given to `fastmlp.train`; None: as many as the process may use
         physical cores.  The result does not depend on it.
@@ -64,6 +66,10 @@ class MLP:
         Setting of the loss "huber", as in `fastmlp.train`.
     feature_names : list of str or None
         Columns of the data frame that the model was trained on; other data frames must have the same.
+    encoder : FrameEncoder or None
+        What makes features of the columns of a data frame with categories, text, booleans or missing values:
+        ``encoder.transform(frame)`` returns the array (n, n_features) that the network sees, ``encoder.feature_names``
+        the names of its columns.  None if the model was trained on numbers alone.
     history : dict of list
         What training recorded, one value per epoch: ``epoch``, ``seconds`` (of training, without validation),
         ``train_loss`` and ``train_accuracy`` (over the batches, each before its step), ``validation_loss``,
@@ -82,6 +88,7 @@ class MLP:
         self.interrupted = False
         self.delta = 1.0
         self.feature_names: list[str] | None = None
+        self.encoder: FrameEncoder | None = None
         self._training_state: TrainingState | None = None  # from which `partial_fit` continues
         self.history: dict[str, list] = {}
 
@@ -140,7 +147,7 @@ class MLP:
         parameters, history = self._copies()
         return ModelState(
             parameters, self.activations, self.loss, self.classes, self.input_scale, self.has_bias, history,
-            self.delta, self.feature_names, self.threads,
+            self.delta, self.feature_names, self.threads, self.encoder,
         )  # fmt: skip
 
     @classmethod
@@ -148,7 +155,7 @@ class MLP:
         """Return the model with this state, which it takes over without copying."""
         model = cls(state.parameters, state.activations, state.loss, state.classes, state.input_scale, state.has_bias)
         model.history, model.delta = state.history, state.delta
-        model.feature_names, model.threads = state.feature_names, state.threads
+        model.feature_names, model.threads, model.encoder = state.feature_names, state.threads, state.encoder
         return model
 
     def _copies(self) -> tuple[Parameters, dict[str, list]]:
@@ -164,7 +171,7 @@ class MLP:
 
     def __setstate__(self, state: dict) -> None:
         state.pop("_pause", None)  # the name of an earlier version
-        self.__dict__.update({"_training_state": None, **state})
+        self.__dict__.update({"_training_state": None, "encoder": None, **state})
 
     def _executor(self, x: np.ndarray, batch_size: int) -> Executor:
         """Return an Executor of this model for checked features; for few samples it does not copy the weights."""
@@ -175,6 +182,8 @@ class MLP:
         )  # fmt: skip
 
     def _check_features(self, x, name: str = "x") -> np.ndarray:
+        if self.encoder is not None and (is_frame(x) or isinstance(x, Table)):
+            x = self.encoder.transform(x, name)
         return check_features(x, self.n_features, name, self.feature_names)
 
     def _single_outputs(self, x) -> np.ndarray | None:
@@ -203,7 +212,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like (n, n_features)
+        x : array_like (n, n_features), or data frame
 
         Returns
         -------
@@ -227,7 +236,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like (n, n_features)
+        x : array_like (n, n_features), or data frame
 
         Returns
         -------
@@ -249,7 +258,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like (n, n_features)
+        x : array_like (n, n_features), or data frame
         y : array_like (n,), or (n, n_outputs) for several labels or a regression
         sample_weight : array_like (n,), optional
             Weights of the samples in the loss.
@@ -370,6 +379,8 @@ class MLP:
 
     def to_onnx(self, path: str | os.PathLike, dtype: str = "float32") -> None:
         """Write the model to an ONNX file; its inputs and outputs are described in `fastmlp.io.onnx`.
+
+        The file of a model with an `encoder` takes the columns of a data frame as they are.
 
         Parameters
         ----------

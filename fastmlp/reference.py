@@ -666,6 +666,9 @@ def _n_right(predicted, target, loss):
 
 def _rows(x, samples, input_scale, dtype):
     """Rows of a batch, multiplied by the scale, or each feature by its own: (offset, factor)"""
+    if type(input_scale).__name__ == "RobustScale":
+        z = (x[samples].astype(np.float64) - input_scale.offset) * input_scale.factor
+        return (z / np.sqrt(1 + (z / 3) ** 2)).astype(np.float32).astype(dtype)
     if isinstance(input_scale, tuple):
         offset, factor = (np.asarray(part) for part in input_scale)
         if np.any(offset):
@@ -684,6 +687,21 @@ def _standard_scale(x):
         factor = (1 / deviation).astype(np.float32)
     constant = (deviation <= 1e-15 * np.abs(mean)) | np.isinf(factor)
     return mean, np.where(constant, np.float32(1), factor)
+
+
+# Smooth clipping of (x - offset) * factor, with an offset and a factor for each feature.
+RobustScale = namedtuple("RobustScale", "offset factor")
+
+
+def _robust_scale(x):
+    """Median and inverse interquartile range; half of the range where that is 0, 0 of what is constant"""
+    least, low, median, high, largest = np.quantile(x.astype(np.float64), [0, 0.25, 0.5, 0.75, 1], axis=0)
+    factor = np.zeros(x.shape[1])
+    for width in ((largest - least) / 2, high - low):  # the second where it can be had
+        with np.errstate(divide="ignore"):
+            inverse = 1 / width
+        factor = np.where(inverse <= np.finfo(np.float32).max, inverse, factor)
+    return RobustScale(median, factor)
 
 
 def _target(y, classes, dtype):
@@ -832,6 +850,8 @@ def train(
             validation = (*validation, weights_of_samples[held_out])
     if isinstance(input_scale, str) and input_scale == "standardize":
         input_scale = _standard_scale(x[samples])
+    elif isinstance(input_scale, str) and input_scale == "robust":
+        input_scale = _robust_scale(x[samples])
     elif np.ndim(input_scale) == 1:
         input_scale = np.zeros(x.shape[1], np.float32), np.asarray(input_scale, np.float32)
 

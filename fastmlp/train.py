@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.data.frames import MAX_LEVELS
 from fastmlp.docstrings import either, quoted, with_names
 from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
@@ -49,6 +50,8 @@ def train(
     metrics: Iterable[Any] = (),
     checkpoint: Any = None,
     shuffle_buffer: int | None = None,
+    missing: str = "indicator",
+    max_levels: int = MAX_LEVELS,
 ) -> MLP:
     """Train a multilayer perceptron by exact minibatch SGD.
 
@@ -59,6 +62,12 @@ def train(
         more become float64, other numbers float32.  Input that is mostly zero and has at most 256 distinct values is
         copied as bytes.  A `numpy.memmap`, or a folder of ``.npy`` files, whose rows are concatenated in the order of
         the file names, is read in parts during training (see `shuffle_buffer`).
+
+        Data frames of pandas and Polars may also hold categories, text, booleans and missing values.  Each level, or
+        different value, of a column becomes a feature that is 1 or 0; two levels share one, which is -1 or 1.  Levels
+        that the training samples do not have are 0 in all features.  The model keeps this encoding as
+        ``model.encoder``, applies it to the frames that it predicts, and takes arrays as already encoded.  Frames of
+        numbers alone, without missing values, are used like arrays.
     y : array_like or path (n_samples,) or (n_samples, n_outputs)
         Labels, which are integers or strings; floating-point targets for a regression; or several labels per sample,
         each 0 or 1.
@@ -90,10 +99,13 @@ def train(
         Initializer: "he", "lecun" or "glorot_normal" (normal), "he_uniform", "lecun_uniform" or "glorot" (uniform),
         "orthogonal", "zeros" or "notebook" (which also makes a network without biases).  Or the initial arrays, or a
         model to continue from.
-    input_scale : float, array_like (n_features,), "auto" or "standardize"
+    input_scale : float, array_like (n_features,), "auto", "standardize" or "robust"
         Factor of the input, in training and prediction; "auto" is 1/255 for uint8 and 1 otherwise.  "standardize" gives
         every feature mean 0 and variance 1 over the training samples, computed in float64.  Sparse matrices are only
-        divided, so that they stay sparse.
+        divided, so that they stay sparse.  "robust" subtracts the median, divides by the interquartile range, and clips
+        smoothly: ``x / sqrt(1 + (x / 3)**2)`` (see `fastmlp.data.scaling.robust_scale`).  It takes a copy in float32,
+        and arrays in memory only.  In a frame with categories or missing values, the scale is that of the columns of
+        numbers.
     sparse : bool or "auto"
         Whether the first layer skips zeros in the input.  "auto" decides by some of the samples which is faster.  The
         result is bitwise the same.  Sparse matrices are never made dense.
@@ -145,6 +157,12 @@ def train(
         Number of samples of a memory-mapped array, or a folder of them, that are in memory and mixed at a time; by
         default as many as fit into 128 MB.  Runs of consecutive samples are read in random order.  Data that fit into
         the buffer by default are read as a whole.
+    missing : "indicator" or "error"
+        What becomes of missing values in a data frame.  "indicator": a missing number is replaced by the median, a
+        missing category has no level, and every column in which values are missing gets one feature more, which is 1
+        for these and 0 elsewhere.  "error": they are refused, in training and in prediction.
+    max_levels : int
+        Maximum number of different values in a column of text or categories.
 
     Returns
     -------

@@ -156,13 +156,15 @@ def test_a_checkpoint_of_a_regression_predicts_the_targets_themselves(table, tmp
 
 
 def test_recipes_suit_the_data():
-    sparse = pytest.importorskip("scipy.sparse")
+    sparse, pandas = pytest.importorskip("scipy.sparse"), pytest.importorskip("pandas")
     labels = np.array([0, 1])
-    assert recipe_for(np.zeros((2, 3), np.uint8), labels) == PIXELS
-    assert recipe_for(np.zeros((2, 3), np.float32), labels) == TABLE
-    assert recipe_for(np.zeros((2, 3), np.uint8), np.array([0.5, 1])).optimizer == "adam"
-    assert recipe_for(sparse.csr_matrix((2, 3)), labels).input_scale == "auto"
-    assert recipe_for(sparse.csr_matrix((2, 3)), np.array([0.5, 1])) == TABLE._replace(input_scale="auto")
+    targets = np.array([0.5, 1])
+    pixels, floats = np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.float32)
+    assert recipe_for(pixels, labels) == recipe_for(sparse.csr_matrix((2, 3)), labels) == PIXELS
+    assert recipe_for(pixels, targets) == recipe_for(sparse.csr_matrix((2, 3)), targets)
+    assert recipe_for(pixels, targets) == TABLE._replace(input_scale="auto")
+    assert recipe_for(floats, labels) == recipe_for(floats, targets) == TABLE._replace(input_scale="standardize")
+    assert recipe_for(pandas.DataFrame(floats), labels) == recipe_for(pandas.DataFrame(pixels), targets) == TABLE
     assert (PIXELS.epochs(60_000, 64), TABLE.epochs(100, 64), TABLE.epochs(9_600, 64)) == (10, 200, 20)
     options = create_parser().parse_args(["train", "--learning-rate", "0.5", "--epochs", "7", "--optimizer", "sgd"])
     arguments = training_arguments(options, TABLE, 100)
@@ -201,6 +203,22 @@ def test_several_labels_per_sample(tmp_path, capsys):
     rows = rows_of(run(capsys, "predict", tmp_path / "m", tmp_path / "d.npz")[0])
     assert list(rows[0]) == ["label_0", "label_1", "probability_0", "probability_1"]
     assert all((float(row["probability_1"]) > 0.5) == (row["label_1"] == "1") for row in rows)
+
+
+def test_a_table_of_texts_and_missing_values(tmp_path, capsys):
+    pytest.importorskip("pandas")
+    colors = np.where(Z[:, 0] > 0.3, "red", np.where(Z[:, 0] < -0.3, "blue", ""))
+    size = np.where(np.random.default_rng(1).random(240) < 0.1, "?", np.round(Z[:, 1], 3).astype(str))
+    for name, rows in (("train.csv", slice(0, 200)), ("test.csv", slice(200, 240))):
+        with open(tmp_path / name, "w", newline="") as file:
+            csv.writer(file).writerows([("color", "size", "class"), *zip(colors[rows], size[rows], LABELS[rows])])
+    out, _ = run(capsys, "train", tmp_path / "train.csv", "--target", "class", "--test", tmp_path / "test.csv",
+                 "--save", tmp_path / "model")  # fmt: skip
+    accuracy = number(out, "test accuracy ")
+    assert accuracy > 0.6
+    rows = rows_of(run(capsys, "predict", tmp_path / "model", tmp_path / "test.csv", "--target", "class")[0])
+    right = np.mean([row["label"] == label for row, label in zip(rows, LABELS[200:])])
+    np.testing.assert_allclose(right, accuracy, atol=5e-5)
 
 
 # Images
@@ -250,11 +268,11 @@ def test_mnists_own_pixels_stay_as_they_are(digits_model, tmp_path, capsys):
 
 
 def test_a_folder_of_images_is_trained_on(tmp_path, capsys):
-    image_module = pytest.importorskip("PIL.Image")
+    image_module, rng = pytest.importorskip("PIL.Image"), np.random.default_rng(1)
     for part, n in (("train", 20), ("test", 8)):
         for color, name in enumerate(("red", "blue")):
             for k in range(n):
-                pixels = RNG.integers(0, 60, (5, 4, 3), np.uint8)
+                pixels = rng.integers(0, 60, (5, 4, 3), np.uint8)
                 pixels[:, :, 2 * color] += 60
                 path = tmp_path / part / name / f"{k}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,7 @@ CASES = {
     "several labels, weighted": {"y": SEVERAL, "sample_weight": WEIGHTS, "validation": 0.2},
     "one label of several": {"y": SEVERAL[:, 0], "loss": "binary_cross_entropy"},
     "standardized": {"input_scale": "standardize", "validation": 0.2},
+    "robust": {"input_scale": "robust", "validation": 0.2},
     "standardized, sparse values": {"input_scale": "standardize", "x": SPARSE},
     "scaled features": {"input_scale": np.linspace(0.5, 2, 37)},
     "scaled features, sparse": {"input_scale": np.linspace(0.5, 2, 37), "x": SPARSE},
@@ -278,7 +279,7 @@ BAD = [
     ({"input_scale": np.ones(3)}, ValueError, "input_scale must be a number, or one for each of 37 features"),
     ({"input_scale": np.full(37, np.nan)}, ValueError, "input_scale must be finite"),
     ({"input_scale": ["a"] * 37}, TypeError, "input_scale must hold numbers"),
-    ({"input_scale": "scaled"}, ValueError, "input_scale must be one of 'auto', 'standardize'"),
+    ({"input_scale": "scaled"}, ValueError, "input_scale must be one of 'auto', 'standardize', 'robust'"),
     ({"checkpoint": 3}, TypeError, "checkpoint must be the path of a folder"),
     ({"shuffle_buffer": 0}, ValueError, "shuffle_buffer"),
 ]  # fmt: skip

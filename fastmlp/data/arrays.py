@@ -12,7 +12,7 @@ _CHECK_BYTES = 1 << 22  # how much of x is checked for NaN at a time: the answer
 
 def as_array(value, name: str) -> np.ndarray:
     """`value` as an array; errors name the argument."""
-    _check_collected(value, name)
+    check_collected(value, name)
     if isinstance(value, np.ma.MaskedArray):
         if np.ma.is_masked(value):
             raise ValueError(
@@ -28,7 +28,7 @@ def as_array(value, name: str) -> np.ndarray:
         raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from None
 
 
-def _check_collected(value, name: str) -> None:
+def check_collected(value, name: str) -> None:
     """`value` is not a LazyFrame of Polars, which has no numbers yet."""
     if type(value).__name__ == "LazyFrame":
         raise TypeError(f"{name} must be an array or a data frame, got a LazyFrame; pass {name}.collect()")
@@ -36,14 +36,14 @@ def _check_collected(value, name: str) -> None:
 
 def feature_names(x, name: str = "x") -> list[str] | None:
     """The names of the columns of a data frame, of pandas or Polars; None for anything else."""
-    _check_collected(x, name)
+    check_collected(x, name)
     columns = getattr(x, "columns", None)
     if columns is None or not all(isinstance(column, str) for column in columns):
         return None
     return list(columns)
 
 
-def _check_names(names: list[str], wanted: list[str], name: str) -> None:
+def check_names(names: list[str], wanted: list[str], name: str) -> None:
     """The columns of a data frame are those that a model was trained on."""
     if names == wanted:
         return
@@ -57,7 +57,8 @@ def _check_names(names: list[str], wanted: list[str], name: str) -> None:
 
 def is_frame(x) -> bool:
     """Whether `x` is a data frame, whatever the names of its columns are."""
-    return hasattr(x, "columns") and hasattr(x, "dtypes")
+    # asking a LazyFrame for its columns warns; it is refused elsewhere
+    return type(x).__name__ != "LazyFrame" and hasattr(x, "columns") and hasattr(x, "dtypes")
 
 
 def _frame_array(frame, name: str) -> np.ndarray:
@@ -85,7 +86,7 @@ def check_features(x, n_features: int | None = None, name: str = "x", names: lis
     """
     columns = feature_names(x, name)
     if columns is not None and names is not None:
-        _check_names(columns, names, name)
+        check_names(columns, names, name)
     if is_frame(x):
         x = _frame_array(x, name)
     elif not is_csr(x):

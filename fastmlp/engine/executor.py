@@ -9,7 +9,7 @@ import numpy as np
 from fastmlp import checks
 from fastmlp.data.arrays import is_csr
 from fastmlp.data.encoding import coded_rows, coded_words, is_sparse, rows_of
-from fastmlp.data.scaling import InputScale
+from fastmlp.data.scaling import InputScale, RobustScale
 from fastmlp.data.windows import DenseWindows, folds
 from fastmlp.engine.bounds import call_checked
 from fastmlp.engine.compilation import compile_regions
@@ -142,6 +142,8 @@ class Executor:
         A CSR matrix whose scale has an offset stays sparse in prediction, where the offset is folded into the first
         bias; else a few batches of it are made dense at a time.
         """
+        if isinstance(input_scale, RobustScale):
+            x, input_scale = input_scale.apply(x), 1.0
         csr, n_features, coded = is_csr(x), x.shape[1], None
         if self.folded is not None:
             set_bias(self.network, 0, self.parameters.biases[0])
@@ -399,7 +401,10 @@ class SingleRow:
 
     def __init__(self, run: Executor, dtype: np.dtype, input_scale):
         n_features, n_outputs = run.parameters.widths[0], run.parameters.widths[-1]
-        self.run, self.x, self.lock = run, np.zeros((1, n_features), dtype), run.parameters.lock
+        self.run, self.given, self.lock = run, np.zeros((1, n_features), dtype), run.parameters.lock
+        self.x, self.robust = self.given, None
+        if isinstance(input_scale, RobustScale):
+            self.x, self.robust, input_scale = self.given.astype(np.float32), input_scale, 1.0
         self.flat, self.outputs = padded_outputs(1, n_outputs)
         run.set_data(self.x, input_scale)
         run.predict(1, self.flat)
@@ -410,9 +415,11 @@ class SingleRow:
     def predict(self, x: np.ndarray) -> np.ndarray | None:
         """Outputs (1, n_outputs), a copy; None if `x` may hold a number that is not finite."""
         with self.lock.alone():  # kernels release the GIL, and there is one place for the sample
-            self.x[...] = x
-            if self.x.dtype.kind == "f" and not abs(self.x).max() <= _LARGEST:
+            self.given[...] = x
+            if self.given.dtype.kind == "f" and not abs(self.given).max() <= _LARGEST:
                 return None
+            if self.robust is not None:
+                self.x[...] = self.robust.apply(self.given)
             call_checked(epoch.train_steps, *self.arguments)
             return self.outputs.copy()
 

@@ -1,6 +1,21 @@
 """Models as ONNX files, for onnxruntime and whatever else reads them.
 
-The input is "x" (n, n_features).  The outputs are, in float32 where nothing else is said:
+The input is "x" (n, n_features).  A model with an encoder has an input (n, 1) for each column of the data frame
+instead.  It has the column's name, with a number behind it where that is empty or the name of an output.  Columns of
+text are strings; all others are float64: numbers, booleans (0 and 1) and categories that are numbers.  A missing value
+is NaN, or one of the texts "", "nan", "NaN", "None" and "<NA>", which NumPy makes of missing values, unless that is a
+level.  With pandas or Polars::
+
+    session = onnxruntime.InferenceSession("model.onnx")
+    inputs = {
+        column.name: frame[[column.name]].to_numpy().astype(str if "string" in column.type else float)
+        for column in session.get_inputs()
+    }
+    session.run(["probabilities"], inputs)
+
+(pandas' nullable dtypes become float64 by ``to_numpy(float, na_value=numpy.nan)``).
+
+The outputs are, in float32 where nothing else is said:
 
 - of a classifier "label" (n,), of int64 or strings, and "probabilities" (n, n_classes), in the order of
   ``model.classes``; with ``loss="notebook"`` over the n samples, as in `MLP.predict_proba`;
@@ -12,12 +27,15 @@ The input is "x" (n, n_features).  The outputs are, in float32 where nothing els
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.checks import check_choice
+from fastmlp.data.scaling import RobustScale
 from fastmlp.io.atomic_write import replace_file
+from fastmlp.io.onnx_frames import ML_DOMAIN, ML_OPSET, encode_columns, input_names, is_text, robust
 from fastmlp.io.state import ModelState, offset_and_scale
 from fastmlp.losses import output_of
 from fastmlp.optional import require
@@ -27,6 +45,7 @@ from fastmlp.optional import require
 OPSET, IR_VERSION = 17, 8
 
 _TYPES = {"float32": "FLOAT", "uint8": "UINT8"}
+_OUTPUT_NAMES = ("label", "probabilities", "prediction")
 
 
 def to_onnx(state: ModelState, path: str | os.PathLike, dtype: str = "float32") -> None:
@@ -35,11 +54,16 @@ def to_onnx(state: ModelState, path: str | os.PathLike, dtype: str = "float32") 
     from fastmlp import __version__
 
     check_choice(dtype, "dtype", _TYPES)
-    graph = _Graph(onnx)
+    if state.encoder is not None and dtype != "float32":
+        raise ValueError(
+            f"dtype must be 'float32' for a model with an encoder, whose inputs are columns, got {dtype!r}"
+        )
+    graph = _Graph(onnx, _inputs(state, dtype))
     outputs = _outputs(graph, _logits(graph, state, dtype), state)
+    opsets = [("", OPSET)] if state.encoder is None else [("", OPSET), (ML_DOMAIN, ML_OPSET)]
     proto = onnx.helper.make_model(
-        graph.proto(state, dtype, outputs),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        graph.proto(outputs),
+        opset_imports=[onnx.helper.make_opsetid(domain, version) for domain, version in opsets],
         ir_version=IR_VERSION,
         producer_name="fastmlp",
         producer_version=__version__,
@@ -49,23 +73,30 @@ def to_onnx(state: ModelState, path: str | os.PathLike, dtype: str = "float32") 
 
 
 class _Graph:
-    """Operations in the order in which they are computed, and constants."""
+    """Operations in the order in which they are computed, and constants.
 
-    def __init__(self, onnx):
-        self.onnx = onnx
-        self.nodes = []
-        self.constants = {}
+    Parameters
+    ----------
+    onnx : module
+    inputs : dict
+        Types and shapes by name.  Operations and constants get other names.
+    """
+
+    def __init__(self, onnx, inputs: dict[str, tuple[str, list]]):
+        self.onnx, self.inputs = onnx, inputs
+        self.nodes: list = []
+        self.constants: dict[str, Any] = {}
 
     def add(self, operation: str, *arguments: str, name: str | None = None, **attributes) -> str:
         """Add an operation; returns the name of its output."""
-        name = name or f"{operation.lower()}_{len(self.nodes)}"
+        name = self._free(name or f"{operation.lower()}_{len(self.nodes)}")
         self.nodes.append(self.onnx.helper.make_node(operation, arguments, [name], **attributes))
         return name
 
     def constant(self, value, name: str | None = None) -> str:
         """Add an array, or a number in float32; returns its name."""
         value = np.asarray(value, np.float32) if np.ndim(value) == 0 else np.ascontiguousarray(value)
-        name = name or f"constant_{len(self.constants)}"
+        name = self._free(name or f"constant_{len(self.constants)}")
         if value.dtype.kind in "US":
             texts = [text if isinstance(text, bytes) else text.encode() for text in value.tolist()]
             tensor = self.onnx.helper.make_tensor(name, self.onnx.TensorProto.STRING, value.shape, texts)
@@ -74,22 +105,43 @@ class _Graph:
         self.constants[name] = tensor
         return name
 
-    def proto(self, state: ModelState, dtype: str, outputs: dict):
-        """All of it, with the input and with `outputs`: names, types and shapes."""
+    def _free(self, name: str) -> str:
+        """Return a name that no input has."""
+        while name in self.inputs:
+            name += "_"
+        return name
+
+    def proto(self, outputs: dict):
+        """All of it, with the inputs and with `outputs`: types and shapes by name."""
         make, types = self.onnx.helper.make_tensor_value_info, self.onnx.TensorProto
         return self.onnx.helper.make_graph(
             self.nodes,
             "fastmlp",
-            [make("x", getattr(types, _TYPES[dtype]), ["n", state.widths[0]])],
+            [make(name, getattr(types, kind), shape) for name, (kind, shape) in self.inputs.items()],
             [make(name, getattr(types, kind), shape) for name, (kind, shape) in outputs.items()],
             list(self.constants.values()),
         )
 
 
+def _inputs(state: ModelState, dtype: str) -> dict[str, tuple[str, list]]:
+    """Return types and shapes of the inputs by name."""
+    if state.encoder is None:
+        return {"x": (_TYPES[dtype], ["n", state.widths[0]])}
+    names = input_names(state.encoder, _OUTPUT_NAMES)
+    return {
+        name: ("STRING" if is_text(column) else "DOUBLE", ["n", 1])
+        for name, column in zip(names, state.encoder.columns)
+    }
+
+
 def _logits(graph: _Graph, state: ModelState, dtype: str) -> str:
     """The outputs of the last layer, before any function of them."""
     h, float32 = "x", graph.onnx.TensorProto.FLOAT
-    if dtype == "uint8":
+    if state.encoder is not None:
+        h = encode_columns(graph, state.encoder, list(graph.inputs))
+    if isinstance(state.input_scale, RobustScale):
+        h = robust(graph, h, state.input_scale)
+    elif dtype == "uint8":
         h = graph.add("Cast", h, to=float32)
     offset, scale = offset_and_scale(state, np.dtype(dtype))
     if offset is not None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.checks import check_positive
-from fastmlp.data.scaling import InputScale, check_input_scale
+from fastmlp.data.frames import FrameEncoder
+from fastmlp.data.scaling import InputScale, RobustScale, check_input_scale
 from fastmlp.engine.parameters import Parameters
 from fastmlp.io.atomic_write import replace_file, rescue_file
 from fastmlp.io.state import ModelState
@@ -21,7 +22,8 @@ from fastmlp.losses import BY_ELEMENTS, LOSSES
 
 KEY = "fastmlp"  # metadata key of the JSON
 CHECKSUM = "crc32"  # metadata key of the checksum that checkpoints have
-FORMAT = 1
+FORMAT = 2  # with an encoder or a RobustScale, which versions that know format 1 only would overlook; else 1
+_SCALES: dict[str, Any] = {"features": InputScale, "robust": RobustScale}  # by their names in the header
 
 
 def save(state: ModelState, path) -> None:
@@ -49,24 +51,25 @@ def to_bytes(state: ModelState, more: dict[str, str], tensors: dict[str, np.ndar
 
     from fastmlp import __version__
 
-    classes = state.classes
+    classes, scale = state.classes, state.input_scale
     header = {
-        "format": FORMAT,
+        "format": 1 if state.encoder is None and not isinstance(state.input_scale, RobustScale) else FORMAT,
         "version": __version__,
         "widths": list(state.widths),
         "activations": list(state.activations),
         "loss": state.loss,
         "classes": None if classes is None else _classes_to_json(classes),
         "classes_dtype": None if classes is None else classes.dtype.str,
-        "input_scale": "features" if isinstance(state.input_scale, InputScale) else state.input_scale,
+        "input_scale": next((name for name, kind in _SCALES.items() if isinstance(scale, kind)), scale),
         "delta": state.delta,
         "feature_names": state.feature_names,
+        "encoder": None if state.encoder is None else state.encoder.to_json(),
         "has_bias": state.has_bias,
         "history": state.history,
     }
     tensors = dict(tensors)
-    if isinstance(state.input_scale, InputScale):
-        tensors["input.offset"], tensors["input.factor"] = state.input_scale
+    if isinstance(scale, (InputScale, RobustScale)):
+        tensors["input.offset"], tensors["input.factor"] = scale
     for layer, (weight, bias) in enumerate(zip(state.weights, state.biases)):
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
@@ -143,8 +146,8 @@ def _state(header: dict, tensors: dict) -> ModelState:
         if name not in known:
             raise ValueError(f"unknown name {name!r}")
     scale = header["input_scale"]
-    if scale == "features":
-        scale = InputScale(tensors.pop("input.offset"), tensors.pop("input.factor"))
+    if scale in _SCALES:
+        scale = _SCALES[scale](tensors.pop("input.offset"), tensors.pop("input.factor"))
     scale = check_input_scale(scale, widths[0])
     parameters = _parameters(widths, tensors)
     if tensors:
@@ -161,13 +164,17 @@ def _state(header: dict, tensors: dict) -> ModelState:
     elif header["loss"] not in BY_ELEMENTS:
         raise ValueError(f"the loss {header['loss']!r} needs classes")
     names = None if header.get("feature_names") is None else _list_of(header, "feature_names", str)
-    if names is not None and len(names) != widths[0]:
+    encoder = None if header.get("encoder") is None else FrameEncoder.from_json(header["encoder"])
+    if encoder is not None and (encoder.n_features != widths[0] or names != encoder.names):
+        raise ValueError(f"an encoder of {encoder.n_features} features does not fit {widths[0]} inputs and {names}")
+    if encoder is None and names is not None and len(names) != widths[0]:
         raise ValueError(f"{len(names)} names do not fit {widths[0]} features")
     return ModelState(
         parameters, tuple(activations), header["loss"], classes, scale, bool(header["has_bias"]),
         history={name: _list_of(header["history"], name) for name in dict(header["history"])},
         delta=check_positive(header.get("delta", 1.0), "delta"),
         feature_names=names,
+        encoder=encoder,
     )  # fmt: skip
 
 

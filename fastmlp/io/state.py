@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.data.scaling import resolve_scale
+from fastmlp.data.frames import FrameEncoder
+from fastmlp.data.scaling import RobustScale, resolve_scale
 from fastmlp.engine.parameters import Parameters
 
 
@@ -25,6 +26,7 @@ class ModelState:
     delta: float = 1.0
     feature_names: list[str] | None = None
     threads: int | None = None
+    encoder: FrameEncoder | None = None
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -42,9 +44,12 @@ class ModelState:
 def offset_and_scale(state: ModelState, dtype: np.dtype) -> tuple[np.ndarray | None, Any]:
     """Return what is subtracted from input of a dtype (None: nothing), and what it is then multiplied by.
 
-    Both are numbers or arrays (n_features,).
+    Both are numbers or arrays (n_features,).  A RobustScale has to be applied before, as it is not linear: for it they
+    are None and 1.
     """
     scale: Any = state.input_scale
+    if isinstance(scale, RobustScale):
+        return None, 1.0
     if hasattr(scale, "factor"):  # one for each feature
         return scale.offset, scale.factor
     if isinstance(scale, str):

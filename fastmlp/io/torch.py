@@ -13,6 +13,7 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.data.scaling import RobustScale
 from fastmlp.io.stack import Layer, build, look_up, refusal
 from fastmlp.io.state import ModelState, offset_and_scale
 from fastmlp.losses import OUTPUTS, output_of
@@ -151,6 +152,10 @@ def to_torch(state: ModelState):
     weights, biases = [*state.weights], [*state.biases]
     weights[0], biases[0] = _first_layer(state)
     layers: list[Any] = []
+    if isinstance(state.input_scale, RobustScale):
+        from fastmlp import torch_modules
+
+        layers.append(torch_modules.RobustScale(*map(torch.tensor, state.input_scale)))
     for index, (weight, bias) in enumerate(zip(weights, biases)):
         has_bias = state.has_bias or bool(bias.any())
         linear = nn.Linear(*weight.shape, bias=has_bias, device="meta")  # which draws no random numbers

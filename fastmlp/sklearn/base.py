@@ -12,11 +12,19 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _check_y,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from fastmlp import checks
 from fastmlp.activations import FROM_SKLEARN
-from fastmlp.data.arrays import is_csr
+from fastmlp.data.arrays import is_csr, is_frame
+from fastmlp.data.columns import Table, needs_encoding, read_table
+from fastmlp.data.frames import MISSING, FrameEncoder
 from fastmlp.data.targets import check_not_weightless, check_sample_weight
 from fastmlp.errors import DivergenceError
 from fastmlp.model import MLP
@@ -80,7 +88,8 @@ class BaseMLP(BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            A data frame may have categories, text, booleans and missing values, as in `fastmlp.train`.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of a classifier, or 0 and 1 for each of several labels; numbers of a regressor.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -109,6 +118,13 @@ class BaseMLP(BaseEstimator):
         targets, weights = self._targets(y, sample_weight, incremental)
         check_not_weightless(weights, np.arange(X.shape[0]), "trained on")
         random = check_random_state(self.random_state)
+        held_out, encoder = None, None
+        if isinstance(X, Table):  # encoded as is learnt from what is trained on, so it is split first
+            if self.early_stopping:
+                X, targets, weights, held_out = self._split(X, targets, weights, sample_weight, random)
+            encoder = (None if first else self.model_.encoder) or self._new_encoder(X)
+            X = encoder.transform(X, "X")
+            held_out = None if held_out is None else (encoder.transform(held_out[0], "X"), *held_out[1:])
         widths = (X.shape[1], *hidden, targets.shape[1] if targets.ndim == 2 else len(self.classes_))
         init: Any = self._initial(widths, random) if first else self.model_
         if first:
@@ -117,14 +133,15 @@ class BaseMLP(BaseEstimator):
             self._reset_best()
         score_of = None
         if self.early_stopping:
-            X, targets, weights, held_out = self._split(X, targets, weights, sample_weight, random)
+            if held_out is None:
+                X, targets, weights, held_out = self._split(X, targets, weights, sample_weight, random)
             score_of = lambda model: self._score(model, *held_out)  # noqa: E731
         if first or not incremental:
             self._rate = float(self.learning_rate_init)
         self.n_iter_ = 0
         try:
             if first or not incremental:
-                self._train(X, targets, weights, widths, init, score_of, random, incremental)
+                self._train(X, targets, weights, widths, init, score_of, random, incremental, encoder)
             else:
                 self._continue(X, targets, weights, widths)
         except DivergenceError as error:
@@ -134,18 +151,23 @@ class BaseMLP(BaseEstimator):
             ) from error
         return self
 
-    def _train(self, X, targets, weights, widths, init, score_of, random, incremental: bool) -> None:
-        """Make a model, for one epoch if `incremental`."""
+    def _train(
+        self, X, targets, weights, widths, init, score_of, random, incremental: bool, encoder: FrameEncoder | None
+    ) -> None:
+        """Make a model, for one epoch if `incremental`; `encoder` has made the features, and scaled them."""
         batch_size, scale, optimizer, progress = self._plan(targets, weights, widths, score_of)
         self.model_ = train(
             X, targets, hidden=widths[1:-1], activation=self._activation(), loss=scale.loss, optimizer=optimizer,
             learning_rate=progress, batch_size=batch_size, epochs=1 if incremental else self.max_iter,
-            shuffle=self._shuffle, init=init, input_scale=self.input_scale, sparse=self.sparse,
+            shuffle=self._shuffle, init=init, input_scale=self.input_scale if encoder is None else 1.0,
+            sparse=self.sparse,
             seed=int(random.randint(2**31 - 1)), threads=self.threads, progress=False, dropout=self.dropout,
             input_dropout=self.input_dropout, max_norm=self.max_norm,
             clip_norm=self.clip_norm and self.clip_norm / scale.gradient, sample_weight=weights,
             classes=np.arange(widths[-1]) if targets.ndim == 1 else None, **self._loss_settings(),
         )  # fmt: skip
+        if encoder is not None:
+            self.model_.encoder, self.model_.feature_names = encoder, encoder.names
         if self.model_.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         elif not incremental and not progress.stopped:
@@ -207,14 +229,36 @@ class BaseMLP(BaseEstimator):
             raise ValueError(f"batch_size must be 'auto' or an integer of at least 1, got {self.batch_size!r}")
         if self.clip_norm is not None:
             checks.check_positive(self.clip_norm, "clip_norm")
+        checks.check_choice(self.missing, "missing", MISSING)
+        checks.check_integer(self.max_levels, "max_levels", 2)
         return checks.check_hidden(self.hidden_layer_sizes, "hidden_layer_sizes")
 
     def _check_data(self, X, y, first: bool, incremental: bool):
         """`X` as `fastmlp.train` takes it, in memory, and `y` as an array."""
+        if needs_encoding(X) if first else self._encodes(X):
+            validate_data(self, X, y, reset=first, skip_check_array=True)  # names of columns, and their number
+            y = _check_y(y, multi_output=True, estimator=self, **self._y_checks)
+            check_consistent_length(X, y)
+            return read_table(X, "X"), self._check_y(y, first, incremental)
         X, y = validate_data(
             self, X, y, reset=first, accept_sparse="csr", dtype=list(DTYPES), multi_output=True, **self._y_checks,
         )  # fmt: skip
         return self._in_memory(X), self._check_y(y, first, incremental)
+
+    def _new_encoder(self, table: Table) -> FrameEncoder:
+        return FrameEncoder.learn(
+            table, input_scale=self.input_scale, missing=self.missing, max_levels=self.max_levels
+        )  # fmt: skip
+
+    def _encodes(self, X) -> bool:
+        """Return whether the fitted model encodes data frames."""
+        encoder = self.model_.encoder
+        if encoder is not None and not is_frame(X):
+            raise TypeError(
+                f"X must be a data frame with the columns {checks.shorten(encoder.names)}, as in fit, "
+                f"got {type(X).__name__}"
+            )
+        return encoder is not None
 
     @staticmethod
     def _in_memory(X):
@@ -224,6 +268,9 @@ class BaseMLP(BaseEstimator):
     def _check_X(self, X):
         """Samples to predict."""
         check_is_fitted(self)
+        if self._encodes(X):
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return self.model_._check_features(X, "X")
         return self._in_memory(validate_data(self, X, reset=False, accept_sparse="csr", dtype=list(DTYPES)))
 
     @staticmethod

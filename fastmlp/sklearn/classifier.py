@@ -12,6 +12,7 @@ from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from fastmlp import checks
+from fastmlp.data.frames import MAX_LEVELS
 from fastmlp.losses import LOSSES, OUTPUTS, output_of
 from fastmlp.model import MLP
 from fastmlp.sklearn.base import BaseMLP, store
@@ -97,6 +98,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         input_dropout=0.0,
         clip_norm=None,
         max_norm=None,
+        missing="indicator",
+        max_levels=MAX_LEVELS,
     ):
         store(self, locals())
 
@@ -174,7 +177,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
         sample_weight : array-like of shape (n_samples,), default=None
         classes : array-like of shape (n_classes,), default=None
@@ -204,7 +207,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -223,7 +226,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -243,7 +246,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
 
         Returns
         -------

@@ -52,7 +52,7 @@ _PARAMETERS = """
     init : str, list of (weight, bias), MLP or None, default=None
         What to start from, as in `fastmlp.train`; None draws weights and biases as scikit-learn does (Glorot and Bengio
         2010): the same `random_state` is the same start.
-    input_scale : float, array-like, "auto" or "standardize", default=1.0
+    input_scale : float, array-like, "auto", "standardize" or "robust", default=1.0
         What the features are multiplied by, as in `fastmlp.train`.
     sparse : bool or "auto", default="auto"
         Whether to leave out products with zeros, as in `fastmlp.train`.
@@ -67,6 +67,10 @@ _PARAMETERS = """
         The norm of all gradients together, at most.
     max_norm : float or None, default=None
         The norm of the weights into a unit, at most.
+    missing : "indicator" or "error", default="indicator"
+        What becomes of missing values in a data frame, as in `fastmlp.train`.
+    max_levels : int, default=256
+        Maximum number of different values in a column of text or categories of a data frame.
 """
 
 _ATTRIBUTES = """

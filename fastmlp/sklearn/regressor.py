@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 
 from fastmlp import checks
+from fastmlp.data.frames import MAX_LEVELS
 from fastmlp.data.targets import check_by_elements
 from fastmlp.losses import LOSSES, OUTPUTS, output_of
 from fastmlp.model import MLP
@@ -95,6 +96,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         input_dropout=0.0,
         clip_norm=None,
         max_norm=None,
+        missing="indicator",
+        max_levels=MAX_LEVELS,
     ):
         store(self, locals())
 
@@ -137,7 +140,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
 
@@ -157,7 +160,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
 
         Returns
         -------

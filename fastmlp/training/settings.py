@@ -11,7 +11,9 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.data.arrays import as_array, check_features, feature_names, is_csr, memmap_of
+from fastmlp.data.arrays import as_array, check_features, feature_names, is_csr, is_frame, memmap_of
+from fastmlp.data.columns import Table, needs_encoding, read_table
+from fastmlp.data.frames import MISSING, check_number_scale
 from fastmlp.data.order import SHUFFLES
 from fastmlp.data.scaling import check_input_scale
 from fastmlp.data.targets import (
@@ -40,7 +42,7 @@ class TrainingSettings:
 
     Attributes
     ----------
-    x : ndarray, CSR matrix or Stream
+    x : ndarray, CSR matrix, Stream, or Table of a data frame that has to be encoded
     y : array_like
         As given, or read into memory.
     targets : Targets
@@ -88,6 +90,8 @@ class TrainingSettings:
     delta: float
     metrics: dict[str, Metric]
     shuffle_buffer: int | None
+    missing: str
+    max_levels: int
     feature_names: list[str] | None
     given: Mapping[str, Any]
 
@@ -114,7 +118,7 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
     """
     given = dict(arguments)
     get = given.__getitem__
-    x, y = _open(get("x"), get("y"), get("shuffle_buffer"))
+    x, y = _open(get("x"), get("y"), get("shuffle_buffer"), getattr(get("init"), "encoder", None) is not None)
     is_stream = hasattr(x, "windows")
     hidden = checks.check_hidden(get("hidden"))
     activations = checks.check_activations(get("activation"), len(hidden), ACTIVATIONS)
@@ -127,7 +131,12 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
     checks.check_choice(get("sparse"), "sparse", ("auto", True, False))
     if get("sparse") is False and is_csr(x):
         raise ValueError("sparse=False needs an array, but x is a sparse matrix, which is never made dense")
-    input_scale = check_input_scale(get("input_scale"), x.shape[1])
+    if isinstance(x, Table):
+        input_scale = check_number_scale(get("input_scale"))
+    else:
+        input_scale = check_input_scale(get("input_scale"), x.shape[1])
+    checks.check_choice(get("missing"), "missing", MISSING)
+    max_levels = checks.check_integer(get("max_levels"), "max_levels", 2)
     regularization = check_regularization(len(hidden), *(get(name) for name in Regularization._fields))
     label_smoothing = checks.check_share(get("label_smoothing"), "label_smoothing")
     delta = checks.check_positive(get("delta"), "delta")
@@ -154,23 +163,31 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
         shuffle=get("shuffle"), input_scale=input_scale, sparse=get("sparse"), seed=seed, n_threads=n_threads,
         callbacks=callbacks, progress=get("progress"), regularization=regularization,
         label_smoothing=label_smoothing, delta=delta, metrics=metrics, shuffle_buffer=buffer,
-        feature_names=feature_names(get("x")), given=given,
+        missing=get("missing"), max_levels=max_levels,
+        feature_names=list(x.names) if isinstance(x, Table) else feature_names(get("x")), given=given,
     )  # fmt: skip
 
 
-def _open(x, y, shuffle_buffer):
-    """Return checked features, or a stream of those that do not fit into its buffer, and targets in memory."""
+def _open(x, y, shuffle_buffer, has_encoder: bool):
+    """Return checked features, or a stream of those that do not fit into its buffer, and targets in memory.
+
+    Data frames that have to be encoded become Tables; with `has_encoder`, all do.
+    """
     feature_names(x)  # refuses what has not been collected
     if all(not isinstance(data, (str, os.PathLike)) and memmap_of(data) is None for data in (x, y)):
-        return check_features(x), y
+        return _check_in_memory(x, has_encoder), y
     from fastmlp.data.streams import load_targets, open_stream
 
     stream, y = open_stream(x), load_targets(y)
     if stream is None:
-        return check_features(x), y
+        return _check_in_memory(x, has_encoder), y
     if shuffle_buffer is None and stream.nbytes <= BUFFER_BYTES:
         return check_features(stream.rows(0, stream.shape[0])), y
     return stream, y
+
+
+def _check_in_memory(x, has_encoder: bool):
+    return read_table(x) if needs_encoding(x) or (has_encoder and is_frame(x)) else check_features(x)
 
 
 def check_optimizer(optimizer) -> Optimizer:

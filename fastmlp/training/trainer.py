@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.data.scaling import standard_scale
+from fastmlp.data.columns import Table
+from fastmlp.data.frames import FrameEncoder
+from fastmlp.data.scaling import robust_scale, standard_scale
 from fastmlp.data.targets import check_sample_weight, weighted_mean
 from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import starting_parameters
@@ -43,14 +45,18 @@ class Trainer:
         self.settings = settings
         sequence = np.random.SeedSequence(entropy)
         init_rng, split_rng, order_rng, dropout_rng = (np.random.default_rng(s) for s in sequence.spawn(4))
-        x, y = settings.x, settings.y
+        y = settings.y
         samples, self.validation = split_validation(
-            settings.given["validation"], x, y, settings.targets.weights, split_rng
+            settings.given["validation"], settings.x, y, settings.targets.weights, split_rng
         )
+        self.encoder = self._new_encoder(samples)
+        self.x: Any = settings.x if self.encoder is None else self.encoder.transform(settings.x)
         self.model = self._new_model(samples, init_rng)
         executor = self._new_executor(seed=int(dropout_rng.integers(0, 2**62)))
         self.executor, self.data = executor, self._new_data(executor, samples)
-        self.train_set = (x, y) if samples is None or not settings.metrics else (x[samples], np.asarray(y)[samples])
+        self.train_set = (
+            (self.x, y) if samples is None or not settings.metrics else (self.x[samples], np.asarray(y)[samples])
+        )
         rate = settings.learning_rate
         self.state = TrainingState(
             {**executor.arguments, "batch_size": settings.batch_size}, order_rng,
@@ -61,21 +67,44 @@ class Trainer:
         self._recorded: list[str] = []  # names in the history
         self._before: TrainingState | None = None  # the state when the epoch began that is not complete yet
 
+    def _new_encoder(self, samples: np.ndarray | None) -> FrameEncoder | None:
+        """Return what encodes a data frame, learnt from the samples that are trained on; None for other data."""
+        settings, init = self.settings, self.settings.given["init"]
+        if not isinstance(settings.x, Table):
+            return None
+        known = getattr(init, "encoder", None)
+        if known is None:
+            return FrameEncoder.learn(
+                settings.x, samples, input_scale=settings.input_scale, missing=settings.missing,
+                max_levels=settings.max_levels,
+            )  # fmt: skip
+        if settings.input_scale not in ("auto", 1.0):
+            raise ValueError(
+                "input_scale must be 'auto' where init is a model with an encoder, which scales the numbers, "
+                f"got {settings.input_scale!r}"
+            )
+        return known
+
     def _new_model(self, samples: np.ndarray | None, rng: np.random.Generator) -> MLP:
         """Return the untrained model, once the validation set is known to fit it."""
         settings = self.settings
-        x, scale = settings.x, settings.input_scale
-        if isinstance(scale, str) and scale == "standardize":
-            scale = standard_scale(x, samples)
+        x, scale = self.x, settings.input_scale
+        if self.encoder is not None:  # which scales the columns of numbers
+            scale = 1.0
+        elif isinstance(scale, str) and scale != "auto":
+            scale = {"standardize": standard_scale, "robust": robust_scale}[scale](x, samples)
         widths = (x.shape[1], *settings.hidden, settings.n_outputs)
         parameters, has_bias = starting_parameters(settings.given["init"], widths, rng)
         model = MLP(parameters, settings.activations, settings.loss, settings.classes, scale, has_bias)
         model.threads, model.delta = settings.given["threads"], settings.delta
-        model.feature_names = settings.feature_names
+        model.feature_names, model.encoder = settings.feature_names, self.encoder
         names = [f"{part}_{name}" for name in settings.metrics for part in ("train", "validation")]
         model.history = {name: [] for name in (*HISTORY, *names)}
         if self.validation is not None:  # refuse bad data before training, not after the first epoch
-            n_samples = model._check_features(self.validation[0], "validation x").shape[0]
+            held_out = model._check_features(self.validation[0], "validation x")
+            if self.encoder is not None:  # encoded once, not in every epoch
+                self.validation = (held_out, *self.validation[1:])
+            n_samples = held_out.shape[0]
             model._encode(self.validation[1], n_samples, "validation y")
             if len(self.validation) == 3 and self.validation[2] is not None:
                 check_sample_weight(self.validation[2], n_samples, "validation sample_weight")
@@ -93,7 +122,7 @@ class Trainer:
 
     def _new_data(self, executor: Executor, samples: np.ndarray | None) -> ArrayData | StreamData:
         settings, scale = self.settings, self.model.input_scale
-        x, targets, shuffle = settings.x, settings.targets, settings.shuffle
+        x, targets, shuffle = self.x, settings.targets, settings.shuffle
         if settings.is_stream:
             return StreamData(executor, x, targets, scale, bool(shuffle), settings.shuffle_buffer)
         sparse = None if isinstance(settings.sparse, str) else settings.sparse
