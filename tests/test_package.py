@@ -119,7 +119,7 @@ def test_training_in_a_pipe_does_not_import_rich():
 
 
 # Files that are being split.
-LONG_FILES = ("reference", "cli", "kernels/", "engine/executor.py")
+LONG_FILES = ("reference", "kernels/", "engine/executor.py")
 
 
 def sources():
