@@ -120,8 +120,9 @@ def train(
         ``on_epoch_end(model)`` and ``on_train_end(model)``.  Training ends when one returns True after an epoch.
         `fastmlp.callbacks` has some for early stopping, logging and saving.
     progress : bool or "auto"
-        Whether to show a progress bar on standard error; "auto" shows it on terminals only.  Unless it is False, a line
-        says so when kernels have to be compiled first.
+        True shows a progress bar on a terminal or in a notebook, and elsewhere writes a line per epoch to standard
+        error; more than 1000 epochs write about 1000 lines.  "auto" shows the bar, but writes no lines.  Unless it is
+        False, a line says so when kernels have to be compiled first.
     dropout : float or sequence of float
         Fraction of the units of a hidden layer that are dropped in a step: one number, or one per hidden layer.
     input_dropout : float

@@ -23,16 +23,17 @@ def few_digits(monkeypatch):
 def test_train_saves_a_model_that_evaluate_reads(tmp_path, capsys):
     path = str(tmp_path / "digits.safetensors")
     assert main(["train", "--epochs", "3", "--save", path, "--hidden", "64,32", "--activation", "tanh"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines[:3]] == [["epoch", str(i)] for i in (1, 2, 3)]
-    accuracy = float(lines[3].split()[2])
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert [line.split()[:2] for line in err.splitlines()[-3:]] == [["epoch", f"{i}/3"] for i in (1, 2, 3)]
+    accuracy = float(lines[0].split()[2])
     assert accuracy > 0.9
-    assert "samples per second" in lines[4]
+    assert "samples per second" in lines[1]
     assert main(["evaluate", path]) == 0
     assert f"test accuracy {accuracy:.4f}" in capsys.readouterr().out
     np.save(tmp_path / "digits.npy", fastmlp.load_mnist().x_test[:20])
     assert main(["predict", path, str(tmp_path / "digits.npy")]) == 0
-    predicted = [int(line) for line in capsys.readouterr().out.split()]
+    predicted = [int(line.split(",")[0]) for line in capsys.readouterr().out.splitlines()[1:]]
     assert predicted == fastmlp.load(path).predict(fastmlp.load_mnist().x_test[:20]).tolist()
     assert main(["train", "--epochs", "1", "--quiet"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -48,14 +49,14 @@ def test_train_has_options_for_everything(tmp_path, capsys):
         "--optimizer", "adam", "--checkpoint", str(tmp_path / "run"), "--time-budget", "60",
     ]  # fmt: skip
     assert main(command) == 0
-    out = capsys.readouterr().out
-    assert "validation_top_2" in out
+    out, err = capsys.readouterr()
+    assert "validation_top_2" in err
     assert float(out.split("test accuracy ")[1].split()[0]) > 0.85
     log = (tmp_path / "log.csv").read_text().splitlines()
     assert "train_top_2" in log[0]
-    assert len(log) == 1 + out.count("epoch ")
+    assert len(log) == 1 + err.count("epoch ")
     assert main(command) == 0  # nothing is left to do
-    assert "epoch " not in capsys.readouterr().out
+    assert "epoch " not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [[], ["--dropout", "0.3", "--l2", "1e-4", "--label-smoothing", "0.1"]])
@@ -101,7 +102,10 @@ def test_it_runs_as_a_module():
     [
         [],
         ["dance"],
-        ["train", "--loss", "mse"],
+        ["train", "--loss", "nothing"],
+        ["compare", "--loss", "mse"],
+        ["train", "--size", "28"],
+        ["completion"],
         ["train", "--optimizer", "nothing"],
         ["train", "--epochs", "many"],
         ["train", "--input-scale", "wide"],
@@ -158,15 +162,18 @@ def test_predict_prints_probabilities(tmp_path, capsys):
     model = fastmlp.train(x, np.array([3, 5, 3]), hidden=(), epochs=1)
     model.save(tmp_path / "model")
     np.save(tmp_path / "x.npy", x)
-    assert main(["predict", str(tmp_path / "model"), str(tmp_path / "x.npy"), "--probabilities"]) == 0
-    printed = [[float(part) for part in line.split()] for line in capsys.readouterr().out.splitlines()]
-    np.testing.assert_allclose(printed, model.predict_proba(x), rtol=1e-5)
+    assert main(["predict", str(tmp_path / "model"), str(tmp_path / "x.npy")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "label,probability_3,probability_5"
+    printed = np.array([line.split(",") for line in lines[1:]])
+    np.testing.assert_array_equal(printed[:, 1:].astype(np.float32), model.predict_proba(x))
+    np.testing.assert_array_equal(printed[:, 0].astype(int), model.predict(x))
 
 
 def test_a_linear_model_and_every_option_of_train(capsys):
     options = "--hidden= --loss softmax_mse --momentum 0 --batch-size 32 --learning-rate 0.3 --seed 4 --threads 1"
     assert main(["train", "--epochs", "1", *options.split()]) == 0
-    assert capsys.readouterr().out.startswith("epoch   1  loss ")
+    assert "epoch 1/1  loss " in capsys.readouterr().err
 
 
 def test_the_corrected_run_without_the_reference(capsys):

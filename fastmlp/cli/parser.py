@@ -7,9 +7,9 @@ import os
 import sys
 
 import fastmlp
-from fastmlp.cli import compare, evaluate, info, predict, reproduce, train, warmup
+from fastmlp.cli import compare, completion, evaluate, info, predict, reproduce, train, warmup
 
-COMMANDS = (train, evaluate, predict, reproduce, compare, info, warmup)
+COMMANDS = (train, evaluate, predict, reproduce, compare, info, warmup, completion)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
+
+import numpy as np
 
 import fastmlp
 from fastmlp.cli.command import add_command
-from fastmlp.cli.training_options import add_training_options, training_arguments
+from fastmlp.cli.data_options import DATA, add_data_options, describe_data, labels_of, measure, read_data
+from fastmlp.cli.target_scale import target_scale
+from fastmlp.cli.training_options import add_training_options, recipe_for, training_arguments
+from fastmlp.datasets import Dataset
 from fastmlp.io.atomic_write import check_writable
 from fastmlp.io.safetensors import save_somewhere
-from fastmlp.training.progress import summary
-
-EPOCHS = 10
+from fastmlp.losses import LOSSES
+from fastmlp.training.progress import ProgressBar
 
 
 def add_parser(commands) -> None:
     """Add `fastmlp train` to the commands."""
-    parser = add_command(commands, "train", run, "Train a network on MNIST and measure it on the test set.")
-    add_training_options(parser, epochs=EPOCHS)
-    parser.add_argument("--save", metavar="FILE", help="write the model to this safetensors file")
+    parser = add_command(commands, "train", run, "Train a network, and measure it on a test set if there is one.")
+    parser.add_argument("data", metavar="DATA", nargs="?", help=f"{DATA}; MNIST by default")
+    add_data_options(parser)
+    add_training_options(parser, losses=LOSSES)
     _add_course_options(parser)
+    parser.add_argument("--save", metavar="FILE", help="write the model to this safetensors file")
     parser.add_argument("--quiet", action="store_true", help="print the last lines only")
 
 
 def _add_course_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--validation", type=float, help="share of the training set to hold out and to measure after every epoch")
+    add(
+        "--validation", type=_fraction_or_file, metavar="FILE|FRACTION",
+        help="data to measure after every epoch, or the fraction of the training set to hold out for that",
+    )  # fmt: skip
+    add("--test", metavar="FILE", help="data to measure in the end; by default those found beside the training set")
     add("--metrics", type=lambda text: text.split(","), default=(), metavar="NAME[,NAME...]", help="such as top_5")
     add(
         "--patience", type=int, help="stop after so many epochs without a better validation loss, with the best weights"
@@ -36,44 +47,97 @@ def _add_course_options(parser: argparse.ArgumentParser) -> None:
     add("--checkpoint", metavar="FOLDER", help="save there after every epoch, and go on from what is there")
 
 
+def _fraction_or_file(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def run(options) -> None:
-    mnist = fastmlp.load_mnist()
-
-    def line(model):
-        print(
-            f"epoch {model.history['epoch'][-1]:3d}  {summary(model.history)}  {model.history['seconds'][-1]:.3f} s",
-            flush=True,
-        )
-
-    arguments = training_arguments(options)
+    data = _training_data(options)
+    if options.data is not None and not options.quiet:
+        print(describe_data(options.data, data), flush=True)
+    validation, test = _other_data(options, data)
+    arguments = training_arguments(options, recipe_for(data.x, data.y), data.x.shape[0])
     if options.save:
         check_writable(options.save)
-    from fastmlp.engine.compilation import USUAL, compile_regions
-
-    if arguments["batch_size"] > 4 and arguments["loss"] in (None, "cross_entropy"):
-        compile_regions(list(USUAL), announce=not options.quiet)
-    # what has to be compiled is compiled here, and the times below are those of training alone
-    plain = {**arguments, "epochs": 1, "learning_rate": 1e-3}  # a plateau needs a validation set
-    fastmlp.train(mnist.x_train[:512], mnist.y_train[:512], **plain, progress=False)
-    model = fastmlp.train(
-        mnist.x_train, mnist.y_train, **arguments, validation=options.validation, metrics=options.metrics,
-        checkpoint=options.checkpoint, callbacks=_callbacks(options, line), progress=False,
-    )  # fmt: skip
+    _compile(data, arguments, announce=not options.quiet)
+    model = _train(options, data, arguments, validation)
     if model.interrupted:
         print("interrupted; what follows is of the last whole epoch", file=sys.stderr)
     if options.save:
         save_somewhere(model.state(), options.save)
-    loss, accuracy = model.evaluate(mnist.x_test, mnist.y_test)
-    seconds = sum(model.history["seconds"])
-    rate = len(mnist.x_train) * len(model.history["epoch"]) / seconds if seconds else 0.0
-    print(f"test accuracy {accuracy:.4f}  test loss {loss:.4f}")
-    print(f"training took {seconds:.2f} s, {rate:,.0f} samples per second")
+    _print_results(model, data, test)
     if options.save:
         print(f"saved to {options.save}")
 
 
-def _callbacks(options, line) -> list:
-    callbacks = [] if options.quiet else [line]
+def _training_data(options) -> Dataset:
+    if options.data is not None:
+        return read_data(options, options.data)
+    mnist = fastmlp.load_mnist()
+    return Dataset(mnist.x_train, mnist.y_train, "idx", test=(mnist.x_test, mnist.y_test))
+
+
+def _other_data(options, data: Dataset) -> tuple[Any, Any]:
+    """Return the validation set, or the fraction of the training set that becomes one, and the test set."""
+    validation = options.validation
+    if isinstance(validation, str):
+        validation = _beside(options, validation, data)
+    test = data.test if options.test is None else _beside(options, options.test, data)
+    return data.validation if validation is None else validation, test
+
+
+def _beside(options, path: str, data: Dataset) -> tuple[Any, Any]:
+    """Read data that belong to the training set."""
+    more = read_data(options, path, like=data)
+    return more.test or (more.x, more.y)
+
+
+def _compile(data: Dataset, arguments: dict[str, Any], announce: bool) -> None:
+    """Compile what has to be, so that the times of training are those of training alone."""
+    from fastmlp.engine.compilation import USUAL, compile_regions
+
+    if arguments["batch_size"] > 4 and arguments["loss"] in (None, "cross_entropy"):
+        compile_regions(list(USUAL), announce=announce)
+    plain = {**arguments, "epochs": 1, "learning_rate": 1e-6}  # a plateau needs a validation set
+    labels = (
+        LOSSES[arguments["loss"]].has_labels if arguments["loss"] else data.y.dtype.kind != "f" and data.y.ndim == 1
+    )
+    classes = np.unique(data.y) if labels else None  # the first samples may be all of one class
+    fastmlp.train(data.x[:512], data.y[:512], **plain, classes=classes, progress=False)
+
+
+def _train(options, data: Dataset, arguments: dict[str, Any], validation) -> fastmlp.MLP:
+    """Train, on scaled targets if it is a regression; the model and what is shown have the targets' own units."""
+    more = {"validation": validation, "metrics": options.metrics, "checkpoint": options.checkpoint}
+    shown = not options.quiet
+    # a checkpoint is a model, too, which somebody may load
+    scale = None if options.checkpoint else target_scale(data.y, arguments)
+    if scale is None:
+        callbacks = _callbacks(options)
+        return fastmlp.train(data.x, data.y, **arguments, **more, callbacks=callbacks, progress=shown)
+    if isinstance(validation, tuple):
+        more["validation"] = validation[0], scale.apply(validation[1])
+    n_samples = data.x.shape[0]
+    if isinstance(validation, float):
+        n_samples -= round(n_samples * validation)
+    if arguments["loss"] == "huber":
+        more["delta"] = 1 / scale.factor
+    with ProgressBar(shown, arguments["epochs"], n_samples=n_samples) as advance:
+        callbacks = [
+            scale.callback(callback) if isinstance(callback, fastmlp.callbacks.CSVLog) else callback
+            for callback in _callbacks(options)
+        ]
+        callbacks.insert(0, scale.callback(advance))
+        model = fastmlp.train(data.x, scale.apply(data.y), **arguments, **more, callbacks=callbacks, progress=False)
+    scale.put_into(model)
+    return model
+
+
+def _callbacks(options) -> list:
+    callbacks: list[Any] = []
     if options.patience is not None:
         callbacks.append(fastmlp.callbacks.EarlyStopping(patience=options.patience))
     if options.time_budget is not None:
@@ -81,3 +145,19 @@ def _callbacks(options, line) -> list:
     if options.csv_log is not None:
         callbacks.append(fastmlp.callbacks.CSVLog(options.csv_log))
     return callbacks
+
+
+def _print_results(model, data: Dataset, test) -> None:
+    """Print what was reached, and how fast."""
+    history = model.history
+    if test is not None:
+        x, y = test
+        print(measure(model, x, labels_of(y, model), "test"))
+    elif history["validation_loss"] and not np.isnan(history["validation_loss"][-1]):
+        accuracy, loss = history["validation_accuracy"][-1], history["validation_loss"][-1]
+        print((f"validation accuracy {accuracy:.4f}  " if model.has_accuracy else "") + f"validation loss {loss:.4g}")
+    else:
+        print(f"{measure(model, data.x, data.y, 'training')} (--test or --validation measure on other samples)")
+    seconds = sum(history["seconds"])
+    rate = data.x.shape[0] * len(history["epoch"]) / seconds if seconds else 0.0
+    print(f"training took {seconds:.2f} s, {rate:,.0f} samples per second")

@@ -136,7 +136,7 @@ class Trainer:
         call_callbacks(callbacks, "on_train_begin", model)
         is_finished = resumed is not None and self._resume(resumed)
         try:
-            with ProgressBar(self.settings.progress, epochs, self.state.epochs_done) as advance:
+            with ProgressBar(self.settings.progress, epochs, self.state.epochs_done, self.data.n_samples) as advance:
                 while not is_finished and self.state.epochs_done < epochs:
                     record = self.train_epoch()
                     self.commit_epoch({**record, **self._evaluate()})
