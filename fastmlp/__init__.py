@@ -30,10 +30,10 @@ _MODULES = {
     "load_mnist": "datasets",
     "reproduce": "notebook",
 }
-_SUBMODULES = ("callbacks", "datasets", "reference")
+_SUBMODULES = ("callbacks", "datasets", "plots", "reference", "report")
 
 if TYPE_CHECKING:
-    from fastmlp import callbacks, reference
+    from fastmlp import callbacks, plots, reference, report
     from fastmlp.datasets import load_mnist
     from fastmlp.io.convert import from_keras, from_sklearn, from_torch, to_torch
     from fastmlp.io.safetensors import load

@@ -373,6 +373,12 @@ class MLP:
 
         return to_torch(copy.copy(self))
 
+    def plot_history(self):
+        """Return a matplotlib figure of the history; see `fastmlp.plots.history`."""
+        from fastmlp.plots import history
+
+        return history(self)
+
 
 def _parts(x, size: int):
     """Split `x` into pairs of a slice of `size` samples and its rows, so that the sparse kernels' copy stays small.
