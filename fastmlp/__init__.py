@@ -29,10 +29,12 @@ _MODULES = {
     "load_mnist": "datasets",
     "reproduce": "notebook",
 }
-_SUBMODULES = ("callbacks", "datasets", "reference")
+_SUBMODULES = ("callbacks", "datasets", "plots", "reference", "report")
 
 if TYPE_CHECKING:
     from fastmlp import callbacks, reference
+    from fastmlp import plots as plots
+    from fastmlp import report as report
     from fastmlp.convert import from_keras, from_sklearn, from_torch, load, to_torch
     from fastmlp.datasets import load_mnist
     from fastmlp.errors import DivergenceError

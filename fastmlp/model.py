@@ -393,3 +393,9 @@ class MLP:
         from fastmlp.io.torch import to_torch
 
         return to_torch(self.state())
+
+    def plot_history(self):
+        """Return a matplotlib figure of the history; see `fastmlp.plots.history`."""
+        from fastmlp.plots import history
+
+        return history(self)

@@ -7,9 +7,9 @@ import os
 import sys
 
 import fastmlp
-from fastmlp.cli import compare, completion, evaluate, info, predict, reproduce, train, warmup
+from fastmlp.cli import compare, completion, demo, evaluate, info, predict, report, reproduce, train, warmup
 
-COMMANDS = (train, evaluate, predict, reproduce, compare, info, warmup, completion)
+COMMANDS = (train, evaluate, predict, report, demo, reproduce, compare, info, warmup, completion)
 
 
 def main(arguments: list[str] | None = None) -> int:

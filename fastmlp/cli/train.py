@@ -28,6 +28,7 @@ def add_parser(commands) -> None:
     add_training_options(parser, losses=LOSSES)
     _add_course_options(parser)
     parser.add_argument("--save", metavar="FILE", help="write the model to this safetensors file")
+    parser.add_argument("--plot", metavar="FILE", help="write a picture of the history there, such as a .png or .svg")
     parser.add_argument("--quiet", action="store_true", help="print the last lines only")
 
 
@@ -62,6 +63,10 @@ def run(options) -> None:
     arguments = training_arguments(options, recipe_for(data.x, data.y), data.x.shape[0])
     if options.save:
         check_writable(options.save)
+    if options.plot:
+        from fastmlp import plots
+
+        plots.check_path(options.plot)
     _compile(data, arguments, announce=not options.quiet)
     model = _train(options, data, arguments, validation)
     if model.interrupted:
@@ -71,6 +76,9 @@ def run(options) -> None:
     _print_results(model, data, test)
     if options.save:
         print(f"saved to {options.save}")
+    if options.plot:
+        model.plot_history().savefig(options.plot)
+        print(f"plotted to {options.plot}")
 
 
 def _training_data(options) -> Dataset:
