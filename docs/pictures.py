@@ -79,8 +79,8 @@ def panels() -> str:
             width, height = processor.panel * scale_x - 5, int(BLOCK) * scale_y - 5
             drawing.box(x, y, width, height, "strong" if panel == block == 0 else "plain")
     middle = x0 + processor.panel * scale_x / 2
-    drawing.text(middle, y0 + 46, f"{int(BLOCK)} x {processor.panel} floats", anchor="middle")
-    drawing.text(middle, y0 + 62, f"{panel_kb} KB: stays in L1", "small", "middle")
+    drawing.text(middle, y0 + 46, f"{int(BLOCK)} x {processor.panel} floats", "inside", "middle")
+    drawing.text(middle, y0 + 62, f"{panel_kb} KB: stays in L1", "inside", "middle")
     for panel in range(3):
         drawing.text(
             x0 + (panel + 0.5) * processor.panel * scale_x, 22, f"panel of {processor.panel} units", anchor="middle"
