@@ -135,7 +135,7 @@ class CSVLog:
     def _write(self, mode: str, row) -> None:
         import csv
 
-        with open(self.path, mode, newline="") as file:
+        with open(self.path, mode, newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(row)
 
     def on_train_begin(self, model: MLP) -> None:
