@@ -14,6 +14,7 @@ import unittest
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import REQUIRED, import_or_skip
 from sybil import Sybil
@@ -60,7 +61,7 @@ def test_examples_in_docstrings_of_public_names_run(name, tmp_path, monkeypatch)
     thing = getattr(fastmlp, name) if name else fastmlp
     finder = doctest.DocTestFinder(exclude_empty=True, recurse=inspect.isclass(thing) or name == "callbacks")
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    for example in finder.find(thing, name or "fastmlp", module=False, globs={"fastmlp": fastmlp}):
+    for example in finder.find(thing, name or "fastmlp", module=False, globs={"fastmlp": fastmlp, "np": np}):
         runner.run(example)
     assert runner.summarize(verbose=False).failed == 0
 
