@@ -41,6 +41,15 @@ class EarlyStopping:
     ----------
     best_epoch : int or None
         Number of the epoch with the best value, counted from 1.
+
+    Examples
+    --------
+    >>> mnist = fastmlp.load_mnist()
+    >>> x, y = mnist.x_train[:1000], mnist.y_train[:1000]
+    >>> stopping = fastmlp.callbacks.EarlyStopping("validation_accuracy", patience=2)
+    >>> model = fastmlp.train(x, y, validation=0.2, epochs=100, callbacks=stopping, seed=0)
+    >>> len(model.history["epoch"]) - stopping.best_epoch
+    3
     """
 
     def __init__(
@@ -106,6 +115,14 @@ class TimeBudget:
     ----------
     seconds : float, > 0
         Time limit, measured from the start of training.
+
+    Examples
+    --------
+    >>> mnist = fastmlp.load_mnist()
+    >>> x, y = mnist.x_train[:1000], mnist.y_train[:1000]
+    >>> model = fastmlp.train(x, y, epochs=10**9, callbacks=fastmlp.callbacks.TimeBudget(0.1))
+    >>> len(model.history["epoch"]) >= 1
+    True
     """
 
     def __init__(self, seconds: float):
@@ -131,6 +148,15 @@ class CSVLog:
     ----------
     path : str or path
         An existing file is overwritten when training begins.
+
+    Examples
+    --------
+    >>> mnist = fastmlp.load_mnist()
+    >>> x, y = mnist.x_train[:1000], mnist.y_train[:1000]
+    >>> model = fastmlp.train(x, y, epochs=2, callbacks=fastmlp.callbacks.CSVLog("history.csv"))
+    >>> from pathlib import Path
+    >>> len(Path("history.csv").read_text().splitlines())
+    3
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -139,7 +165,7 @@ class CSVLog:
     def _write(self, mode: str, row) -> None:
         import csv
 
-        with open(self.path, mode, newline="") as file:
+        with open(self.path, mode, newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(row)
 
     def on_train_begin(self, model: MLP) -> None:
@@ -162,6 +188,15 @@ class Checkpoint:
         An existing file is replaced, once the new one is complete.
     best : str, optional
         A name in the model's history: save only after epochs in which it is the best so far.
+
+    Examples
+    --------
+    >>> mnist = fastmlp.load_mnist()
+    >>> x, y = mnist.x_train[:1000], mnist.y_train[:1000]
+    >>> best = fastmlp.callbacks.Checkpoint("best.safetensors", best="validation_loss")
+    >>> model = fastmlp.train(x, y, validation=0.2, epochs=5, callbacks=best, seed=0)
+    >>> fastmlp.load("best.safetensors").predict(x).shape
+    (1000,)
     """
 
     def __init__(self, path: str | os.PathLike, best: str | None = None):

@@ -70,6 +70,13 @@ class SGD(Optimizer):
     nesterov : bool
         Nesterov's momentum; needs a momentum above 0.
     weight_decay : float, >= 0
+
+    Examples
+    --------
+    >>> x, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+    >>> model = fastmlp.train(x, y, optimizer=fastmlp.SGD(momentum=0.9, nesterov=True), epochs=40, seed=0)
+    >>> model.predict(x)
+    array([0, 0, 1, 1])
     """
 
     momentum: float = 0.0

@@ -28,6 +28,11 @@ class LinearDecay:
     ----------
     start, end : float
         Learning rates.
+
+    Examples
+    --------
+    >>> fastmlp.LinearDecay(0.8).rate(np.array([0.0, 1.0, 2.0, 3.0]), 4).round(3)
+    array([0.8, 0.6, 0.4, 0.2])
     """
 
     start: float
@@ -49,6 +54,11 @@ class Cosine:
     ----------
     start, end : float
         Learning rates.
+
+    Examples
+    --------
+    >>> fastmlp.Cosine(0.1).rate(np.array([0.0, 1.0, 2.0, 3.0]), 4).round(3)
+    array([0.1  , 0.085, 0.05 , 0.015])
     """
 
     start: float
@@ -74,6 +84,11 @@ class Step:
         Number of epochs between two changes.
     factor : float
         Factor of each change.
+
+    Examples
+    --------
+    >>> fastmlp.Step(0.1, every=2).rate(np.array([0.0, 1.0, 2.0, 3.0]), 4).round(3)
+    array([0.1 , 0.1 , 0.01, 0.01])
     """
 
     start: float
@@ -101,6 +116,11 @@ class Exponential:
         Learning rate of the first step.
     factor : float
         Factor by which the rate changes within an epoch.
+
+    Examples
+    --------
+    >>> fastmlp.Exponential(0.1, 0.5).rate(np.array([0.0, 1.0, 2.0, 3.0]), 4).round(3)
+    array([0.1  , 0.05 , 0.025, 0.012])
     """
 
     start: float
@@ -132,6 +152,11 @@ class OneCycle:
         The first rate is ``max_lr / div_factor``.
     final_div_factor : float
         The last rate is ``max_lr / final_div_factor``.
+
+    Examples
+    --------
+    >>> fastmlp.OneCycle(0.1).rate(np.array([0.0, 1.0, 2.0, 3.0]), 4).round(3)
+    array([0.004, 0.094, 0.081, 0.028])
     """
 
     max_lr: float
@@ -164,6 +189,11 @@ class Warmup:
         Learning rate, or schedule, after the warm-up.
     epochs : float
         Length of the warm-up in epochs.
+
+    Examples
+    --------
+    >>> fastmlp.Warmup(fastmlp.LinearDecay(0.8), epochs=1).rate(np.array([0.0, 1.0, 2.0, 3.0]), 4).round(3)
+    array([0.   , 0.8  , 0.533, 0.267])
     """
 
     schedule: Any
@@ -218,6 +248,14 @@ class ReduceOnPlateau:
         Smallest improvement that counts, as a fraction of the best value.
     min_lr : float
         Lower limit of the learning rate.
+
+    Examples
+    --------
+    >>> x, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 1, 0]
+    >>> schedule = fastmlp.ReduceOnPlateau(0.1, patience=0, metric="train_accuracy")
+    >>> model = fastmlp.train(x, y, learning_rate=schedule, hidden=(), epochs=10, seed=0)
+    >>> model.history["learning_rate"][-1] < 0.1
+    True
     """
 
     start: float

@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -184,3 +185,12 @@ def test_a_callback_may_replace_the_history():
 def test_true_of_python_and_of_numpy_ends_training(result, epochs):
     model = fastmlp.train(X, Y, epochs=3, callbacks=lambda _: result, **OPTIONS)
     assert len(model.history["epoch"]) == epochs
+
+
+def test_the_log_is_utf_8_wherever_it_is_written(tmp_path, monkeypatch):
+    def größe(targets, predicted):
+        return 1.0
+
+    monkeypatch.setattr(fastmlp.callbacks, "open", partial(open, encoding="ascii"), raising=False)
+    fastmlp.train(X, Y, epochs=1, callbacks=[CSVLog(tmp_path / "log.csv")], metrics=[größe], **OPTIONS)
+    assert "train_größe" in (tmp_path / "log.csv").read_text(encoding="utf-8")

@@ -4,6 +4,8 @@ import stat
 import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import fastmlp
+from fastmlp.io import atomic_write
 from fastmlp.io.safetensors import save_somewhere
 
 X = np.random.default_rng(0).random((40, 6)).astype(np.float32)
@@ -327,3 +330,37 @@ def test_a_model_whose_folder_has_gone_goes_to_the_folder_for_temporary_files(mo
         save_somewhere(model.state(), tmp_path / "gone" / "model")
     (path,) = (tmp_path / "temporary").iterdir()
     np.testing.assert_array_equal(fastmlp.load(path).weights[0], model.weights[0])
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """As on Windows, where a file that is open can't be replaced; time passes by sleeping alone."""
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(atomic_write, "time", clock)
+    monkeypatch.setattr(atomic_write, "_PATIENCE", 2.0)
+
+
+def test_a_file_that_another_process_holds_open_is_replaced_once_it_is_closed(model, tmp_path, monkeypatch, windows):
+    model.save(tmp_path / "model")
+    replace, refusals = os.replace, iter([PermissionError("in use"), PermissionError("in use")])
+
+    def held(source, target):
+        for error in refusals:
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", held)
+    model.weights[0][:] = 1
+    model.save(tmp_path / "model")
+    assert (fastmlp.load(tmp_path / "model").weights[0] == 1).all()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_that_stays_open_is_an_error_after_two_seconds(model, tmp_path, monkeypatch, windows):
+    replace = mock.Mock(side_effect=PermissionError("in use"))
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(PermissionError, match="in use"):
+        model.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+    assert replace.call_count > 10

@@ -7,6 +7,7 @@ import os
 import secrets
 import stat
 import tempfile
+import time
 
 _EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -33,7 +34,7 @@ def replace_file(path, data: bytes) -> None:
                 os.chmod(temporary, stat.S_IMODE(mode))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -80,6 +81,23 @@ def _make_temporary(folder: str) -> tuple[int, str]:
     """A new file's handle and path.  Unlike those of `tempfile`, it has the permissions that the umask leaves."""
     temporary = os.path.join(folder, f".fastmlp-{secrets.token_hex(8)}")
     return os.open(temporary, _EXCLUSIVE, 0o666), temporary
+
+
+# Windows refuses to replace a file while another process has it open: a reader, or a virus scanner.
+_PATIENCE = 2.0 if os.name == "nt" else 0.0  # seconds
+
+
+def _rename(temporary: str, path: str) -> None:
+    """Rename a file over another one, once nobody holds that open."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _sync_folder(folder: str) -> None:
