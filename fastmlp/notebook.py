@@ -18,7 +18,6 @@ from fastmlp.engine.executor import Executor, padded_outputs
 from fastmlp.engine.inference import CHUNK, to_predictions
 from fastmlp.engine.parameters import initial_parameters
 from fastmlp.engine.threads import resolve
-from fastmlp.engine.workspace import pack
 from fastmlp.errors import DivergenceError
 from fastmlp.kernels.step.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR, RECORD_LOSS
 from fastmlp.model import MLP
@@ -146,6 +145,6 @@ class _Predictor:
 
     def predict(self) -> np.ndarray:
         """Return the predictions of the model as it is now."""
-        pack(self.executor.network, self.model._parameters)
+        self.executor.pack()
         self.executor.predict(len(self.outputs), self.flat)
         return to_predictions(self.model.loss, self.model.classes, self.flat, self.outputs)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmlp.engine.parameters import Parameters
-from fastmlp.engine.workspace import lists_for, network_for, pack, set_table, unpack
+from fastmlp.engine.workspace import lists_for, network_for, pack, packed_views, set_table, unpack
 from fastmlp.kernels.ops import dense, grouped
 from fastmlp.kernels.simd.processors import NARROW, PANEL, ROWS, WIDE
 from fastmlp.kernels.step import network as kernels
@@ -59,7 +59,7 @@ def test_unpacked_parameters_are_those_that_were_packed(widths):
     parameters = numbered(widths)
     network, want = network_of(parameters), parameters.buffer.copy()
     parameters.buffer[:] = np.nan
-    unpack(network, parameters)
+    unpack(packed_views(network, parameters), parameters)
     padding = want == 0  # unpack leaves it alone
     np.testing.assert_array_equal(parameters.buffer, np.where(padding, np.nan, want))
 
@@ -128,7 +128,7 @@ def test_packing_again_takes_the_new_values():
     parameters = numbered((19, 65, 4))
     network = network_of(parameters)
     parameters.buffer *= 2
-    pack(network, parameters)
+    pack(packed_views(network, parameters), parameters)
     np.testing.assert_array_equal(network.parameters, network_of(parameters).parameters)
 
 

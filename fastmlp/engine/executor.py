@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +18,17 @@ from fastmlp.engine.packing_check import packs_correctly
 from fastmlp.engine.parameters import Parameters, shifted_bias
 from fastmlp.engine.thread_tuner import ThreadTuner
 from fastmlp.engine.threads import thread_scope
-from fastmlp.engine.workspace import is_finite, lists_for, network_for, nonzeros_for, set_bias, set_table, unpack
+from fastmlp.engine.workspace import (
+    is_finite,
+    lists_for,
+    network_for,
+    nonzeros_for,
+    pack,
+    packed_views,
+    set_bias,
+    set_table,
+    unpack,
+)
 from fastmlp.kernels.ops.gather import CSR
 from fastmlp.kernels.ops.grouped import GROUP
 from fastmlp.kernels.ops.losses import NOTEBOOK
@@ -125,6 +136,14 @@ class Executor:
     def _point(self, field: str, array: np.ndarray) -> None:
         """Tell the kernels where an array is; this object has to keep it alive."""
         set_array(RECORD, self.record, field, array)
+
+    @cached_property
+    def _views(self):
+        return packed_views(self.network, self.parameters)
+
+    def pack(self) -> None:
+        """Continue with what `parameters` holds now."""
+        pack(self._views, self.parameters)
 
     def set_optimizer(self, optimizer: Optimizer) -> None:
         """Continue with the settings of an optimizer that has the same update rule."""
@@ -352,8 +371,8 @@ class Executor:
         done = self._all_steps(TRAIN, order, rates, records, _NO_OUTPUTS)
         if done < len(records):
             return records[: done + 1]
-        if is_finite(self.network, self.parameters):
-            unpack(self.network, self.parameters)
+        if is_finite(self._views):
+            unpack(self._views, self.parameters)
         else:
             records[-1, epoch.RECORD_LOSS] = np.nan
         return records

@@ -12,7 +12,6 @@ import numpy as np
 
 from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import Parameters
-from fastmlp.engine.workspace import pack
 from fastmlp.optimizers import Optimizer
 
 _TINY = np.finfo(np.float32).tiny  # the smallest normal number
@@ -152,7 +151,7 @@ class TrainingState:
             self.attach(executor)
         else:
             executor.set_optimizer(self.arguments["optimizer"])
-        pack(executor.network, parameters)
+        executor.pack()
         return executor
 
 

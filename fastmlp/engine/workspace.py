@@ -128,7 +128,7 @@ def network_for(
     state = paged_zeros(n_state_arrays * weights.size)
     network = kernels.Network(layers.view(np.recarray), weights, state, paged_zeros(memory.size), layout)
     if packed:
-        pack(network, parameters)
+        pack(packed_views(network, parameters), parameters)
     return network
 
 
@@ -172,32 +172,38 @@ def set_bias(network, layer: int, bias: np.ndarray):
     network.parameters[start : start + len(bias)] = bias
 
 
-def _views(network, parameters: Parameters):
-    """Pairs of a panel of a layer's packed weights and the columns of `parameters` that it holds; biases likewise."""
+Views = list[tuple[np.ndarray, np.ndarray]]
+
+
+def packed_views(network, parameters: Parameters) -> Views:
+    """Return pairs of a panel of a layer's packed weights and the columns of `parameters` that it holds, and of biases
+    likewise."""
+    pairs = []
     for layer, weight, bias in zip(network.layers, parameters.weights, parameters.biases):
         n_in, n_out = weight.shape
         for panel in range(_panels(n_out)):
             start = layer["weight"] + panel * layer["weight_panel"]
             columns = weight[:, panel * PANEL : (panel + 1) * PANEL]
             packed = network.parameters[start : start + n_in * PANEL].reshape(n_in, PANEL)
-            yield packed[:, : columns.shape[1]], columns
-        yield network.parameters[layer["bias"] : layer["bias"] + n_out], bias
+            pairs.append((packed[:, : columns.shape[1]], columns))
+        pairs.append((network.parameters[layer["bias"] : layer["bias"] + n_out], bias))
+    return pairs
 
 
-def is_finite(network, parameters: Parameters) -> bool:
-    """Whether all of a training network's parameters, which has the layout of `parameters`, are finite."""
-    return all(np.isfinite(packed).all() for packed, _ in _views(network, parameters))
+def is_finite(views: Views) -> bool:
+    """Return whether all of a training network's parameters are finite."""
+    return all(np.isfinite(packed).all() for packed, _ in views)
 
 
-def pack(network, parameters: Parameters):
+def pack(views: Views, parameters: Parameters) -> None:
     """Copy parameters into a training network."""
     with parameters.lock.reading():
-        for packed, plain in _views(network, parameters):
+        for packed, plain in views:
             packed[:] = plain
 
 
-def unpack(network, parameters: Parameters):
+def unpack(views: Views, parameters: Parameters) -> None:
     """Copy a training network's parameters back."""
     with parameters.lock.writing():
-        for packed, plain in _views(network, parameters):
+        for packed, plain in views:
             plain[:] = packed

@@ -14,7 +14,6 @@ from fastmlp.data.targets import check_sample_weight, weighted_mean
 from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import starting_parameters
 from fastmlp.engine.training_state import TrainingState, flush_subnormals
-from fastmlp.engine.workspace import pack
 from fastmlp.errors import DivergenceError
 from fastmlp.model import MLP, Metrics
 from fastmlp.training.checkpoints import Checkpoint, Checkpoints, pack_state, unpack_state
@@ -199,7 +198,7 @@ class Trainer:
         parameters = self.model._parameters
         # as integers, of which even NaN equals itself
         if not np.array_equal(parameters.buffer.view(np.int32), self._packed.view(np.int32)):
-            pack(self.executor.network, parameters)
+            self.executor.pack()
             self._packed[:] = parameters.buffer
 
     def commit_epoch(self, record: dict[str, Any]) -> None:
@@ -221,7 +220,7 @@ class Trainer:
         for name in self._recorded:  # Ctrl-C may have come before the last of them
             del self.model.history.get(name, [])[self.state.epochs_done :]
         self._before = None
-        pack(self.executor.network, self.model._parameters)
+        self.executor.pack()
 
     def _save(self, checkpoints: Checkpoints, is_finished: bool) -> None:
         state, arrays = self.state.to_checkpoint()
