@@ -70,13 +70,13 @@ def strip_columns(matrix, strip):
 
 @inline_llvm
 def column_start(matrix, j):
-    """Where column j starts."""
+    """Return where column j starts."""
     return matrix.start + j // PANEL * matrix.panel + j % PANEL
 
 
 @inline_llvm
 def element_offset(matrix, i, j):
-    """Where element (i, j) lies."""
+    """Return where element (i, j) lies."""
     return column_start(matrix, j) + i * matrix.row
 
 
