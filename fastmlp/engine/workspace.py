@@ -103,7 +103,7 @@ def network_for(
     dropout : sequence of float
         Of the hidden layers.
     trains : bool
-        Whether there is a way back, for which some layers keep their slope.
+        Whether there is a backward pass, for which some layers keep their slope.
     """
     widths = parameters.widths
     capacity = round_up(batch_size, NARROW)

@@ -1,6 +1,6 @@
 """Activation functions of one vector, and their derivatives as functions of the output.
 
-Where a derivative is no function of the output, forward keeps it, the slope, for the way back (code SLOPE).
+Where a derivative is no function of the output, forward keeps it, the slope, for the backward pass (code SLOPE).
 
 A kernel takes the activation as an integer code.  The code is the same for all vectors of a loop, so that its branch is
 predicted, and a vector costs tens of times more in the product before it.

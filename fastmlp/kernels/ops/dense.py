@@ -29,7 +29,7 @@ Matrix = namedtuple("Matrix", "start panel row rows columns")
 
 CACHE_LINE = np.int64(64)
 
-# Rows of a data set that will be wanted soon: the addresses of the data and of the samples' numbers, the bytes from row
+# Rows of a data set that will be read soon: the addresses of the data and of the samples' numbers, the bytes from row
 # to row and of an element, and which of the samples they are.
 Prefetch = namedtuple("Prefetch", "data samples stride itemsize first last")
 

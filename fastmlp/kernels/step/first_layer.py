@@ -140,7 +140,7 @@ def sparse_input(data, batch, work):
 
 @inline_numba
 def takes_row(batch_size, rule):
-    """Return whether the entries of a batch need not be sorted for the way back."""
+    """Return whether the entries of a batch need not be sorted for the backward pass."""
     return batch_size == 1 and rule.rule == PLAIN and rule.weight_decay == 0
 
 
