@@ -1,8 +1,8 @@
 """The first layer on lists of what is not zero in its input: for CSR matrices, and for batches of one sample.
 
 Every sample has a list of entries, a feature and a value each, in the order of the features.  The forward pass adds up
-rows of weights, sample by sample, in registers.  For the backward pass the entries are sorted by features, in two passes
-that count and place them; for a single sample they are in that order already.
+rows of weights, sample by sample, in registers.  For the backward pass the entries are sorted by features, in two runs
+over them, which count and place them; for a single sample they are in that order already.
 
 Every sum runs in the order of the dense kernels, leaving out zeros alone, so that both give the same result.
 """
