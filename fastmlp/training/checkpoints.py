@@ -17,6 +17,7 @@ import numpy as np
 
 from fastmlp.io.safetensors import read, write
 from fastmlp.io.state import ModelState
+from fastmlp.training.identity import ADDED
 
 PREFIX = "training."  # of the tensors that are not the model's
 KEPT = 2  # number of checkpoints that are kept: if the last one is damaged, there is one before it
@@ -88,6 +89,7 @@ class Checkpoints:
     def _check(self, found: dict[str, Any] | None) -> None:
         """Refuse a checkpoint of another training run."""
         folder = f"checkpoint {os.fspath(self.folder)!r}"
+        found = None if found is None else {**ADDED, **found}
         if found is None or found.keys() != self.identity.keys():
             raise ValueError(
                 f"{folder} was written by another version of fastmlp, and can't be resumed by this one; take another "

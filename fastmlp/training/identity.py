@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 
 from fastmlp.data.arrays import is_csr
+from fastmlp.data.frames import MAX_LEVELS
 
 # Arguments that may differ when a run is resumed: they affect its speed, its reports and its length.
-IRRELEVANT = frozenset({"callbacks", "checkpoint", "epochs", "progress", "sparse", "threads"})
+IRRELEVANT = frozenset({"callbacks", "checkpoint", "communicator", "epochs", "progress", "sparse", "threads"})
+
+# Arguments that checkpoints of earlier versions do not have, with the values that they stand for there.
+ADDED = {"average_every": 1, "max_levels": MAX_LEVELS, "missing": "indicator"}
 
 _CHUNK = 1 << 20  # numbers converted at a time
 _STREAM_ROWS = 50  # rows sampled from a stream, which is too large to be read as a whole
