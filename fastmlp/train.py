@@ -42,6 +42,8 @@ def train(
     l2: float = 0.0,
     clip_norm: float | None = None,
     max_norm: float | None = None,
+    weight_rate_factors: str | Sequence[float] | None = None,
+    bias_rate_factor: float = 1.0,
     label_smoothing: float = 0.0,
     delta: float = 1.0,
     sample_weight: Any = None,
@@ -134,6 +136,14 @@ def train(
         Maximum norm of the gradient of all parameters together, as in PyTorch's ``clip_grad_norm_``.
     max_norm : float, optional
         Maximum norm of the weights into a unit, enforced after every step.
+    weight_rate_factors : sequence of float or "ntk", optional
+        Factors of the learning rate for the weights of every layer, the last one included.  "ntk" trains as if a layer
+        computed ``x @ V / sqrt(n_in) + b`` and V were trained (the NTK parametrization), while the model holds
+        ``W = V / sqrt(n_in)``: the rate of W is that of V times ``1 / sqrt(n_in)`` (for SGD ``1 / n_in``), and the
+        optimizer's ``eps`` and ``weight_decay``, which are those of V, are converted too.  `l1`, `l2`, `clip_norm` and
+        `max_norm` are about W.
+    bias_rate_factor : float
+        Factor of the learning rate for all biases.
     label_smoothing : float
         Fraction of the target that is spread evenly over the classes, for "cross_entropy" only.  It does not apply when
         a loss is evaluated.

@@ -40,6 +40,7 @@ from fastmlp.kernels.step.record import EVALUATE, PREDICT, RECORD, TRAIN
 from fastmlp.losses import CODES
 from fastmlp.memory import aligned_zeros, round_up
 from fastmlp.optimizers import SGD, Optimizer
+from fastmlp.rate_factors import RateFactors
 from fastmlp.regularization import Regularization, dropout_threshold
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
@@ -78,6 +79,8 @@ class Executor:
         Work on a copy of the weights in panels, as training and the sparse kernels need it; else on `parameters`.
     regularization : Regularization, optional
         Of training.
+    rate_factors : RateFactors, optional
+        Of training.
     settings : dict
         Fields of the record that the loss needs, by name: "delta" and "smoothing".
     seed : int
@@ -95,13 +98,14 @@ class Executor:
         threads: int = 1,
         packed: bool = True,
         regularization: Regularization | None = None,
+        rate_factors: RateFactors | None = None,
         settings: dict[str, float] | None = None,
         seed: int = 0,
     ):
         self.packed, self.trains = packed, optimizer is not None
         self.arguments = {
             "batch_size": batch_size, "has_bias": has_bias, "optimizer": optimizer, "threads": threads,
-            "regularization": regularization, "settings": settings, "seed": seed,
+            "regularization": regularization, "rate_factors": rate_factors, "settings": settings, "seed": seed,
         }  # fmt: skip
         trains, regularization = optimizer is not None, regularization or Regularization()
         self.parameters, self.loss, self.batch_size, self.threads = parameters, CODES[loss], batch_size, threads
@@ -111,6 +115,10 @@ class Executor:
             parameters, (*activations, "identity"), has_bias, batch_size, n_state_arrays, threads, packed,
             regularization.dropout, trains,
         )  # fmt: skip
+        factors = (rate_factors or RateFactors()).of_layers(parameters.widths, optimizer)
+        for layer, own in zip(self.network.layers, factors):
+            for field, value in own.items():
+                layer[field] = value
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
         self.steps_per_call, self.tuner = max(1, int(FLOP_PER_CALL / self.flop)), ThreadTuner(self.flop)
         self.lists, self.entries = lists_for(0, batch_size), nonzeros_for(0, 0, 0)

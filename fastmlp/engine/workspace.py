@@ -56,6 +56,8 @@ def _layers(widths, activations, has_bias: bool, dropout, trains: bool) -> np.nd
     layers["activation"] = [ACTIVATIONS[name].code for name in activations]
     layers["forward_code"] = layers["backward_code"] = layers["activation"]
     layers["has_bias"] = has_bias
+    for field in ("weight_rate", "weight_epsilon", "weight_decay", "bias_rate"):
+        layers[field] = 1
     layers["dropout_threshold"][: len(dropout)] = [dropout_threshold(rate) for rate in dropout]
     if trains:
         keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (layers["dropout_threshold"] > 0)

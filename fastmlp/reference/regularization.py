@@ -53,18 +53,20 @@ def limit_norms(weight, largest):
     weight *= np.where(norms > largest, largest / np.maximum(norms, largest), 1).astype(weight.dtype)
 
 
-def deferred_update(weights, biases, velocities, gradients, rule, update_biases, regularization):
-    """Update all parameters, in place: penalties, clipping, the optimizer, and the largest norm, in this order."""
-    bias_rule = rule._replace(weight_decay=0)
+def deferred_update(weights, biases, velocities, gradients, rules, update_biases, regularization):
+    """Update all parameters, in place: penalties, clipping, the optimizer, and the largest norm, in this order.
+
+    `rules` has two for every layer, of its weights and of its biases.
+    """
     squares = 0.0
     for weight, bias, (dweight, dbias) in zip(weights, biases, gradients):
         squares += penalize(weight, dweight, regularization.l1, regularization.l2)
         squares += penalize(bias, dbias, 0.0, 0.0) if update_biases else 0.0
     clip_norm = regularization.clip_norm
     factor = min(1.0, clip_norm / (math.sqrt(squares) + 1e-6)) if clip_norm else 1.0  # as in PyTorch
-    for weight, bias, velocity, (dweight, dbias) in zip(weights, biases, velocities, gradients):
-        update_strip(weight, velocity[0], dweight, factor, rule)
+    for weight, bias, velocity, (dweight, dbias), own in zip(weights, biases, velocities, gradients, rules):
+        update_strip(weight, velocity[0], dweight, factor, own[0])
         if update_biases:
-            update_strip(bias, velocity[1], dbias, factor, bias_rule)
+            update_strip(bias, velocity[1], dbias, factor, own[1])
         if regularization.max_norm:
             limit_norms(weight, regularization.max_norm)

@@ -12,7 +12,7 @@ from .data import epoch_order, prepare_data, scaled_rows
 from .initializers import INITS, initialize
 from .losses import LOSSES, count_correct
 from .model import MLP, Metrics
-from .optimizers import OPTIMIZERS, initial_state, rule_of, set_rate
+from .optimizers import OPTIMIZERS, initial_state, rate_factors, rule_of, set_rate
 from .regularization import Regularization
 from .step import train_step
 
@@ -47,6 +47,8 @@ def train(
     l2=0.0,
     clip_norm=None,
     max_norm=None,
+    weight_rate_factors=None,
+    bias_rate_factor=1.0,
     label_smoothing=0.0,
     delta=1.0,
     sample_weight=None,
@@ -87,7 +89,9 @@ def train(
     )
     history: dict[str, list] = {name: [] for name in HISTORY}
     model = MLP(weights, biases, [*names, "identity"], data.loss, data.classes, data.input_scale, history, delta)
-    steps = _Steps(model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, dtype)
+    widths = [len(weight) for weight in weights] + [data.n_out]
+    factors = rate_factors(optimizer, widths, weight_rate_factors, bias_rate_factor)
+    steps = _Steps(model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, factors, dtype)
     learning_rate = steps.default_rate if learning_rate is None else learning_rate
     for epoch in range(epochs):
         start = time.perf_counter()
@@ -147,9 +151,10 @@ def _learning_rates(learning_rate, epoch, epochs, n_steps):
 class _Steps:
     """The steps of an epoch, on a model whose parameters change in place."""
 
-    def __init__(self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, dtype):
+    def __init__(self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, factors, dtype):
         self.model, self.data, self.batch_size, self.regularization = model, data, batch_size, regularization
         self.update_biases, self.smoothing, self.dtype = update_biases, smoothing, dtype
+        self.factors = factors
         self.rule, n_state_arrays, self.rate_decay, self.default_rate = rule_of(optimizer)
         pairs = zip(model.weights, model.biases)
         self.states = [[initial_state(parameter, n_state_arrays) for parameter in pair] for pair in pairs]
@@ -167,6 +172,7 @@ class _Steps:
                 model.biases, self.states, model.activations, model.loss,
                 set_rate(self.rule, np.float32(rate), update, self.rate_decay), self.update_biases, weights,
                 self.regularization, update, self.smoothing, model.delta,
+                self.factors,
             )  # fmt: skip
             total_loss += float(losses.sum(dtype=np.float64))
             total_weight += len(batch) if weights is None else float(weights.sum(dtype=np.float64))

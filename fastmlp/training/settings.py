@@ -30,6 +30,7 @@ from fastmlp.engine.threads import resolve
 from fastmlp.kernels.step.record import Targets
 from fastmlp.losses import ELEMENTWISE, LOSSES, check_smoothing
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.rate_factors import RateFactors, check_rate_factors
 from fastmlp.regularization import Regularization, check_regularization
 from fastmlp.training.data import BUFFER_BYTES
 from fastmlp.training.events import check_callbacks
@@ -86,6 +87,7 @@ class TrainingSettings:
     callbacks: list
     progress: bool | str
     regularization: Regularization
+    rate_factors: RateFactors
     label_smoothing: float
     delta: float
     metrics: dict[str, Metric]
@@ -105,7 +107,7 @@ class TrainingSettings:
         checked = {name: value for name, value in vars(self).items() if name in self.given}
         targets = [self.targets.labels, self.targets.values]
         own = {"activation": self.activations, "metrics": list(self.metrics), "y": targets}
-        return {**self.given, **checked, **self.regularization._asdict(), **own}
+        return {**self.given, **checked, **self.regularization._asdict(), **self.rate_factors._asdict(), **own}
 
 
 def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
@@ -138,6 +140,7 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
     checks.check_choice(get("missing"), "missing", MISSING)
     max_levels = checks.check_integer(get("max_levels"), "max_levels", 2)
     regularization = check_regularization(len(hidden), *(get(name) for name in Regularization._fields))
+    rate_factors = check_rate_factors(len(hidden) + 1, *(get(name) for name in RateFactors._fields))
     label_smoothing = checks.check_fraction(get("label_smoothing"), "label_smoothing")
     delta = checks.check_positive(get("delta"), "delta")
     seed, buffer = (
@@ -160,7 +163,7 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
         x=x, y=y, targets=targets, n_outputs=n_outputs, hidden=hidden, activations=activations, loss=loss,
         classes=classes, optimizer=optimizer, learning_rate=learning_rate, batch_size=batch_size, epochs=epochs,
         shuffle=get("shuffle"), input_scale=input_scale, sparse=get("sparse"), seed=seed, n_threads=n_threads,
-        callbacks=callbacks, progress=get("progress"), regularization=regularization,
+        callbacks=callbacks, progress=get("progress"), regularization=regularization, rate_factors=rate_factors,
         label_smoothing=label_smoothing, delta=delta, metrics=metrics, shuffle_buffer=buffer,
         missing=get("missing"), max_levels=max_levels,
         feature_names=list(x.names) if isinstance(x, Table) else feature_names(get("x")), given=given,

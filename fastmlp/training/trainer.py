@@ -113,6 +113,7 @@ class Trainer:
         executor = Executor(
             model._parameters, model.activations, model.loss, min(settings.batch_size, settings.x.shape[0]),
             model.has_bias, settings.optimizer, settings.n_threads, regularization=settings.regularization,
+            rate_factors=settings.rate_factors,
             settings={"smoothing": settings.label_smoothing, "delta": settings.delta}, seed=seed,
         )  # fmt: skip
         executor.announces_compiling = settings.progress is not False

@@ -10,12 +10,12 @@ import numpy as np
 
 from fastmlp.kernels.jit import inline_llvm, inline_numba, kernel
 from fastmlp.kernels.ops.dense import ceil_div, column_start
-from fastmlp.kernels.ops.optimizers import optimizer_update, without_decay
+from fastmlp.kernels.ops.optimizers import optimizer_update
 from fastmlp.kernels.simd.functions import sqrt
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.kernels.simd.vector import add, div, first_lanes, fma, load, maximum, mul, splat, store, sub, sum_lanes
 from fastmlp.kernels.simd.vector import where_positive as where
-from fastmlp.kernels.step.network import partition, weight_of
+from fastmlp.kernels.step.network import bias_rule, partition, weight_of, weight_rule
 
 
 @kernel
@@ -107,11 +107,12 @@ def update_partition(network, clip_norm, max_norm, rule, work):
     for layer in range(network.layers.size):
         row, weight = network.layers[layer], weight_of(network, layer)
         first, last = partition(layer_strips(network, layer), work)
+        of_weights, of_biases = weight_rule(network, layer, rule), bias_rule(network, layer, rule)
         for strip in range(first, last):
             at = column_start(weight, strip * NARROW)
-            update_strip(network.parameters, network.state, at, weight.row, weight.rows, factor, rule)
+            update_strip(network.parameters, network.state, at, weight.row, weight.rows, factor, of_weights)
             if row.has_bias:
                 bias = row.bias + strip * NARROW
-                update_strip(network.parameters, network.state, bias, np.int64(0), 1, factor, without_decay(rule))
+                update_strip(network.parameters, network.state, bias, np.int64(0), 1, factor, of_biases)
             if max_norm > 0:
                 limit_norms(network.parameters, at, weight.row, weight.rows, max_norm)
