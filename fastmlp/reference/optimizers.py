@@ -79,14 +79,16 @@ def scale_rule(rule, rate, epsilon, decay):
     )
 
 
-def rate_factors(optimizer, widths, weight_rate_factors, bias_rate_factor):
-    """Return, for every layer, the factors of rate, epsilon and weight decay for its weights, and of its biases' rate.
+def rate_factors(optimizer, inputs, weight_rate_factors, bias_rate_factor):
+    """Return, for every layer, the factors of rate, epsilon and weight decay of its weights, and of its biases' rate.
+
+    `inputs` are the layers' numbers of inputs.
 
     "ntk": of weights W = V / sqrt(n_in) when V is trained.
     """
     kind = optimizer if isinstance(optimizer, str) else type(optimizer).__name__.lower()
     factors = []
-    for layer, n_in in enumerate(widths[:-1]):
+    for layer, n_in in enumerate(inputs):
         of_weights = (1.0, 1.0, 1.0)
         if isinstance(weight_rate_factors, str):
             of_weights = {"sgd": (1 / n_in, 1.0, n_in), "adamw": (n_in**-0.5, n_in**0.5, n_in**0.5)}.get(

@@ -83,14 +83,13 @@ def train(
     hidden = (hidden,) if isinstance(hidden, int) else tuple(hidden)
     names = [activation] * len(hidden) if isinstance(activation, str) else list(activation)
     weights, biases, update_biases = _initial_parameters((data.x.shape[1], *hidden, data.n_out), init, init_rng, dtype)
-    rates = tuple(dropout) if isinstance(dropout, (list, tuple)) else (dropout,) * len(hidden)
     regularization = Regularization(
-        rates, input_dropout, l1, l2, clip_norm or 0.0, max_norm or 0.0, int(dropout_rng.integers(0, 2**62))
-    )
+        tuple(dropout) if isinstance(dropout, (list, tuple)) else (dropout,) * len(hidden),
+        input_dropout, l1, l2, clip_norm or 0.0, max_norm or 0.0, int(dropout_rng.integers(0, 2**62)),
+    )  # fmt: skip
     history: dict[str, list] = {name: [] for name in HISTORY}
     model = MLP(weights, biases, [*names, "identity"], data.loss, data.classes, data.input_scale, history, delta)
-    widths = [len(weight) for weight in weights] + [data.n_out]
-    factors = rate_factors(optimizer, widths, weight_rate_factors, bias_rate_factor)
+    factors = rate_factors(optimizer, [len(weight) for weight in weights], weight_rate_factors, bias_rate_factor)
     steps = _Steps(model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, factors, dtype)
     learning_rate = steps.default_rate if learning_rate is None else learning_rate
     for epoch in range(epochs):
