@@ -20,10 +20,13 @@ class RateFactors(NamedTuple):
     weight_rate_factors : tuple of float, "ntk" or None
         One per layer.
     bias_rate_factor : float
+    scale_rate_factor : float or None
+        Of the scale of the input; None if there is none.
     """
 
     weight_rate_factors: Any = None
     bias_rate_factor: float = 1.0
+    scale_rate_factor: float | None = None
 
     def of_layers(self, widths: Sequence[int], optimizer: Optimizer) -> list[dict[str, float]]:
         """Return the factors of every layer, by the names of the fields of the kernels' table of layers.
@@ -51,7 +54,9 @@ class RateFactors(NamedTuple):
         return factors
 
 
-def check_rate_factors(n_layers: int, weight_rate_factors: Any, bias_rate_factor: Any) -> RateFactors:
+def check_rate_factors(
+    n_layers: int, weight_rate_factors: Any, bias_rate_factor: Any, scale_rate_factor: Any
+) -> RateFactors:
     """Check the arguments of `fastmlp.train` of these names, and return them as RateFactors."""
     if weight_rate_factors is not None and not (isinstance(weight_rate_factors, str) and weight_rate_factors == NTK):
         message = (
@@ -66,4 +71,7 @@ def check_rate_factors(n_layers: int, weight_rate_factors: Any, bias_rate_factor
         weight_rate_factors = tuple(
             checks.check_number(factor, "weight_rate_factors: each") for factor in weight_rate_factors
         )
-    return RateFactors(weight_rate_factors, checks.check_number(bias_rate_factor, "bias_rate_factor"))
+    if scale_rate_factor is not None:
+        scale_rate_factor = checks.check_positive(scale_rate_factor, "scale_rate_factor")
+    bias_rate_factor = checks.check_number(bias_rate_factor, "bias_rate_factor")
+    return RateFactors(weight_rate_factors, bias_rate_factor, scale_rate_factor)

@@ -44,6 +44,7 @@ def train(
     max_norm: float | None = None,
     weight_rate_factors: str | Sequence[float] | None = None,
     bias_rate_factor: float = 1.0,
+    scale_rate_factor: float | None = None,
     label_smoothing: float = 0.0,
     delta: float = 1.0,
     sample_weight: Any = None,
@@ -144,6 +145,9 @@ def train(
         `max_norm` are about W.
     bias_rate_factor : float
         Factor of the learning rate for all biases.
+    scale_rate_factor : float, optional
+        Learn a factor for every feature, beginning at 1, with this factor of the learning rate.  It multiplies the
+        feature's row of the first weights, and the model holds the product.  Weight decay leaves it alone.
     label_smoothing : float
         Fraction of the target that is spread evenly over the classes, for "cross_entropy" only.  It does not apply when
         a loss is evaluated.

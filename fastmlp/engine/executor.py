@@ -16,6 +16,7 @@ from fastmlp.engine.bounds import call_checked
 from fastmlp.engine.compilation import compile_regions
 from fastmlp.engine.packing_check import packs_correctly
 from fastmlp.engine.parameters import Parameters, shifted_bias
+from fastmlp.engine.scaled_weights import ScaledWeights
 from fastmlp.engine.thread_tuner import ThreadTuner
 from fastmlp.engine.threads import thread_scope
 from fastmlp.engine.workspace import (
@@ -110,13 +111,15 @@ class Executor:
         trains, regularization = optimizer is not None, regularization or Regularization()
         self.parameters, self.loss, self.batch_size, self.threads = parameters, CODES[loss], batch_size, threads
         optimizer = optimizer or SGD()
-        n_state_arrays = optimizer.n_state_arrays + regularization.needs_full_gradient
+        factors = rate_factors or RateFactors()
+        has_scale = factors.scale_rate_factor is not None
+        defers = regularization.needs_full_gradient or has_scale
+        n_state_arrays = optimizer.n_state_arrays + has_scale + defers
         self.network = network_for(
             parameters, (*activations, "identity"), has_bias, batch_size, n_state_arrays, threads, packed,
-            regularization.dropout, trains,
+            regularization.dropout, trains, has_scale,
         )  # fmt: skip
-        factors = (rate_factors or RateFactors()).of_layers(parameters.widths, optimizer)
-        for layer, own in zip(self.network.layers, factors):
+        for layer, own in zip(self.network.layers, factors.of_layers(parameters.widths, optimizer)):
             for field, value in own.items():
                 layer[field] = value
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
@@ -130,11 +133,16 @@ class Executor:
             self._point(field, getattr(self.network, field))
         self._set(
             layout=self.network.layout, loss=self.loss, batch_size=batch_size, delta=1, dropout_seed=seed,
-            rule=DEFER if regularization.needs_full_gradient else optimizer.rule, update_rule=optimizer.rule,
+            rule=DEFER if defers else optimizer.rule, update_rule=optimizer.rule,
             input_dropout_threshold=dropout_threshold(regularization.input_dropout),
         )  # fmt: skip
         self._set(**optimizer.settings(), **regularization.settings())
         self._set(**settings or {})
+        self.moments = self.network.state[: optimizer.n_state_arrays * self.network.parameters.size]
+        self.scale: ScaledWeights | None = None
+        if has_scale:
+            self.scale = ScaledWeights(self.network, parameters, len(self.moments))
+            self._set(shadow=self.scale.start, scale_at=self.scale.at, scale_rate=factors.scale_rate_factor)
 
     def _set(self, **values) -> None:
         """Set fields of the record."""
@@ -152,6 +160,8 @@ class Executor:
     def pack(self) -> None:
         """Continue with what `parameters` holds now."""
         pack(self._views, self.parameters)
+        if self.scale is not None:
+            self.scale.follow()
 
     def set_optimizer(self, optimizer: Optimizer) -> None:
         """Continue with the settings of an optimizer that has the same update rule."""
@@ -294,7 +304,7 @@ class Executor:
         if mode == TRAIN:
             names |= {"first_update": f"{path}_first_update", "inner_backward": f"{inner}_backward"}
             if self.record["rule"] == DEFER:
-                names["deferred_update"] = "deferred_update"
+                names["deferred_update"] = "deferred_update" if self.scale is None else "scaled_update"
         if self.network.layers["slope"].any():
             names["finish_forward"] = "finish_tiles"
         if mode != PREDICT:

@@ -64,12 +64,15 @@ from .optimizers import (
 )
 from .outputs import sigmoid, softmax
 from .regularization import (
+    InputScale,
     Regularization,
     deferred_update,
     keep_lanes,
     limit_norms,
     mix,
     penalize,
+    scale_gradient,
+    update_scaled,
     update_strip,
 )
 from .sparse import (
@@ -96,6 +99,7 @@ __all__ = [
     "ACTIVATIONS",
     "ELEMENTWISE",
     "INITS",
+    "InputScale",
     "LOSSES",
     "MLP",
     "Metrics",
@@ -152,6 +156,7 @@ __all__ = [
     "rate_factors",
     "reproduce",
     "rule_of",
+    "scale_gradient",
     "scale_rule",
     "set_rate",
     "sgd_update",
@@ -165,6 +170,7 @@ __all__ = [
     "train",
     "train_step",
     "transpose",
+    "update_scaled",
     "update_strip",
     "weigh",
 ]

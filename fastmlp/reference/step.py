@@ -38,7 +38,7 @@ def layer_rules(rule, factors):
 
 def train_step(
     x, target, weights, biases, velocities, activations, loss, rule, update_biases=True,
-    sample_weights=None, regularization=NO_REGULARIZATION, update=1, smoothing=0.0, delta=1.0, factors=None,
+    sample_weights=None, regularization=NO_REGULARIZATION, update=1, smoothing=0.0, delta=1.0, factors=None, scale=None,
 ):  # fmt: skip
     """Make one step, the update-th, in place; return the samples' losses and their predicted classes."""
     outputs, codes, slopes = forward_for_training(x, weights, biases, activations, regularization, update)
@@ -46,7 +46,15 @@ def train_step(
     if sample_weights is not None:
         losses, dout = weigh(losses, dout, sample_weights)
     rules = layer_rules(rule, factors or [(1.0, 1.0, 1.0, 1.0)] * len(weights))
-    needs_full_gradient = regularization.l1 or regularization.l2 or regularization.clip_norm or regularization.max_norm
+    if scale is not None:
+        scale = scale._replace(rule=scale_rule(rule, scale.rate, 1.0, 0.0))
+    needs_full_gradient = (
+        scale is not None
+        or regularization.l1
+        or regularization.l2
+        or regularization.clip_norm
+        or regularization.max_norm
+    )
     gradients = []
     for layer in reversed(range(len(weights))):
         inp = outputs[layer]
@@ -61,5 +69,5 @@ def train_step(
         if layer > 0:
             dout = dinp
     if needs_full_gradient:
-        deferred_update(weights, biases, velocities, gradients, rules, update_biases, regularization)
+        deferred_update(weights, biases, velocities, gradients, rules, update_biases, regularization, scale)
     return losses, predicted

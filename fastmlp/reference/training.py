@@ -13,7 +13,7 @@ from .initializers import INITS, initialize
 from .losses import LOSSES, count_correct
 from .model import MLP, Metrics
 from .optimizers import OPTIMIZERS, initial_state, rate_factors, rule_of, set_rate
-from .regularization import Regularization
+from .regularization import InputScale, Regularization
 from .step import train_step
 
 HISTORY = (
@@ -49,6 +49,7 @@ def train(
     max_norm=None,
     weight_rate_factors=None,
     bias_rate_factor=1.0,
+    scale_rate_factor=None,
     label_smoothing=0.0,
     delta=1.0,
     sample_weight=None,
@@ -90,7 +91,10 @@ def train(
     history: dict[str, list] = {name: [] for name in HISTORY}
     model = MLP(weights, biases, [*names, "identity"], data.loss, data.classes, data.input_scale, history, delta)
     factors = rate_factors(optimizer, [len(weight) for weight in weights], weight_rate_factors, bias_rate_factor)
-    steps = _Steps(model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, factors, dtype)
+    steps = _Steps(
+        model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, factors, scale_rate_factor,
+        dtype,
+    )  # fmt: skip
     learning_rate = steps.default_rate if learning_rate is None else learning_rate
     for epoch in range(epochs):
         start = time.perf_counter()
@@ -150,13 +154,19 @@ def _learning_rates(learning_rate, epoch, epochs, n_steps):
 class _Steps:
     """The steps of an epoch, on a model whose parameters change in place."""
 
-    def __init__(self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, factors, dtype):
+    def __init__(
+        self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, factors, scale_rate, dtype
+    ):  # fmt: skip
         self.model, self.data, self.batch_size, self.regularization = model, data, batch_size, regularization
         self.update_biases, self.smoothing, self.dtype = update_biases, smoothing, dtype
         self.factors = factors
         self.rule, n_state_arrays, self.rate_decay, self.default_rate = rule_of(optimizer)
         pairs = zip(model.weights, model.biases)
         self.states = [[initial_state(parameter, n_state_arrays) for parameter in pair] for pair in pairs]
+        first, self.scale = model.weights[0], None
+        if scale_rate is not None:
+            values = np.ones(len(first), dtype)
+            self.scale = InputScale(first.copy(), values, initial_state(values, n_state_arrays), scale_rate)
         self.n_steps = -(-len(data.samples) // batch_size)
 
     def run(self, order, rates, epoch):
@@ -171,7 +181,7 @@ class _Steps:
                 model.biases, self.states, model.activations, model.loss,
                 set_rate(self.rule, np.float32(rate), update, self.rate_decay), self.update_biases, weights,
                 self.regularization, update, self.smoothing, model.delta,
-                self.factors,
+                self.factors, self.scale,
             )  # fmt: skip
             total_loss += float(losses.sum(dtype=np.float64))
             total_weight += len(batch) if weights is None else float(weights.sum(dtype=np.float64))

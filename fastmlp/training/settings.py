@@ -141,6 +141,8 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
     max_levels = checks.check_integer(get("max_levels"), "max_levels", 2)
     regularization = check_regularization(len(hidden), *(get(name) for name in Regularization._fields))
     rate_factors = check_rate_factors(len(hidden) + 1, *(get(name) for name in RateFactors._fields))
+    if rate_factors.scale_rate_factor is not None and regularization.max_norm:
+        raise ValueError("max_norm must be None with a scale_rate_factor, got both")
     label_smoothing = checks.check_fraction(get("label_smoothing"), "label_smoothing")
     delta = checks.check_positive(get("delta"), "delta")
     seed, buffer = (

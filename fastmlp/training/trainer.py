@@ -234,6 +234,7 @@ class Trainer:
         self._pack()
         rate = self.state.learning_rate
         self.state.load_checkpoint(saved.state, saved.arrays)
+        self.executor.pack()
         if rate is not None:  # in float64
             self.state.learning_rate = rate
         self.model.history = saved.model.history
