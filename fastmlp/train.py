@@ -100,8 +100,8 @@ def train(
         Data to evaluate after every epoch, or the fraction of the samples to hold out for this, chosen at random.
     init : str, list of (weight, bias), or MLP
         Initializer: "he", "lecun" or "glorot_normal" (normal), "he_uniform", "lecun_uniform" or "glorot" (uniform),
-        "orthogonal", "zeros" or "notebook" (which also makes a network without biases).  Or the initial arrays, or a
-        model to continue from.
+        "orthogonal", "zeros", "realmlp" (like "lecun", but biases are standard normal, and the last layer is zero) or
+        "notebook" (which also makes a network without biases).  Or the initial arrays, or a model to continue from.
     input_scale : float, array_like (n_features,), "auto", "standardize" or "robust"
         Factor of the input, in training and prediction; "auto" is 1/255 for uint8 and 1 otherwise.  "standardize" gives
         every feature mean 0 and variance 1 over the training samples, computed in float64.  Sparse matrices are only

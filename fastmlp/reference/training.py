@@ -78,8 +78,7 @@ def train(
     """
     _check_names(loss, optimizer, activation, init, shuffle)
     dtype = np.dtype(dtype).type
-    streams = np.random.SeedSequence(seed).spawn(4)
-    init_rng, split_rng, order_rng, dropout_rng = (np.random.default_rng(s) for s in streams)
+    init_rng, split_rng, order_rng, dropout_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(4))
     data = prepare_data(x, y, loss, classes, sample_weight, class_weight, validation, input_scale, split_rng, dtype)
     hidden = (hidden,) if isinstance(hidden, int) else tuple(hidden)
     names = [activation] * len(hidden) if isinstance(activation, str) else list(activation)
@@ -90,11 +89,8 @@ def train(
     )  # fmt: skip
     history: dict[str, list] = {name: [] for name in HISTORY}
     model = MLP(weights, biases, [*names, "identity"], data.loss, data.classes, data.input_scale, history, delta)
-    factors = rate_factors(optimizer, [len(weight) for weight in weights], weight_rate_factors, bias_rate_factor)
-    steps = _Steps(
-        model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, factors, scale_rate_factor,
-        dtype,
-    )  # fmt: skip
+    factors = weight_rate_factors, bias_rate_factor, scale_rate_factor
+    steps = _Steps(model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, factors, dtype)
     learning_rate = steps.default_rate if learning_rate is None else learning_rate
     for epoch in range(epochs):
         start = time.perf_counter()
@@ -154,12 +150,11 @@ def _learning_rates(learning_rate, epoch, epochs, n_steps):
 class _Steps:
     """The steps of an epoch, on a model whose parameters change in place."""
 
-    def __init__(
-        self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, factors, scale_rate, dtype
-    ):  # fmt: skip
+    def __init__(self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, factors, dtype):
         self.model, self.data, self.batch_size, self.regularization = model, data, batch_size, regularization
         self.update_biases, self.smoothing, self.dtype = update_biases, smoothing, dtype
-        self.factors = factors
+        *factors, scale_rate = factors
+        self.factors = rate_factors(optimizer, [len(weight) for weight in model.weights], *factors)
         self.rule, n_state_arrays, self.rate_decay, self.default_rate = rule_of(optimizer)
         pairs = zip(model.weights, model.biases)
         self.states = [[initial_state(parameter, n_state_arrays) for parameter in pair] for pair in pairs]
