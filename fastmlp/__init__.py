@@ -29,6 +29,7 @@ _MODULES = {
     **dict.fromkeys(["MLPClassifier", "MLPRegressor"], "sklearn"),
     "load_mnist": "datasets",
     "reproduce": "notebook",
+    "tabular": "tabular_preset",
 }
 _SUBMODULES = ("callbacks", "datasets", "plots", "reference", "report")
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from fastmlp.schedules import Cosine, CosineLog, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
     from fastmlp.sklearn import MLPClassifier as MLPClassifier
     from fastmlp.sklearn import MLPRegressor as MLPRegressor
+    from fastmlp.tabular_preset import tabular
     from fastmlp.train import train
 
 else:
@@ -102,6 +104,7 @@ __all__ = [
     "load_mnist",
     "reference",
     "reproduce",
+    "tabular",
     "to_torch",
     "train",
 ]

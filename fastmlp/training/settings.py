@@ -153,7 +153,7 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
     callbacks = check_callbacks(get("callbacks"))
     if hasattr(learning_rate, "on_epoch_end"):
         callbacks.append(learning_rate)
-    loss = _default_loss(y) if get("loss") is None else get("loss")
+    loss = default_loss(y) if get("loss") is None else get("loss")
     checks.check_choice(loss, "loss", LOSSES)
     check_smoothing(loss, label_smoothing)
     classes, targets, n_outputs = _check_y(y, x.shape[0], loss, get("classes"))
@@ -213,7 +213,7 @@ def check_learning_rate(learning_rate, optimizer: Optimizer):
     return learning_rate
 
 
-def _default_loss(y) -> str:
+def default_loss(y) -> str:
     """Return the loss that suits the targets."""
     y = as_array(y, "y")
     if y.dtype.kind == "f":
