@@ -28,6 +28,7 @@ from fastmlp.data.targets import check_not_weightless, check_sample_weight
 from fastmlp.errors import DivergenceError
 from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.sklearn.preset import fit_preset
 from fastmlp.sklearn.progress import Progress
 from fastmlp.sklearn.scaling import Scale, scale_of
 from fastmlp.train import train
@@ -106,6 +107,9 @@ class BaseMLP(BaseEstimator):
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X, y, sample_weight, incremental: bool):
+        if self.preset is not None:
+            fit_preset(self, X, y, sample_weight, incremental)
+            return self
         hidden = self._check_parameters()
         first = "model_" not in vars(self) or not (self.warm_start or incremental)
         if incremental and self.early_stopping:
