@@ -22,12 +22,14 @@ _MODULES = {
     "train": "train",
     **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "RMSprop"], "optimizers"),
     **dict.fromkeys(
-        ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
+        ["Cosine", "CosineLog", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"],
+        "schedules",
     ),
     **dict.fromkeys(["from_keras", "from_sklearn", "from_torch", "load", "to_torch"], "convert"),
     **dict.fromkeys(["MLPClassifier", "MLPRegressor"], "sklearn"),
     "load_mnist": "datasets",
     "reproduce": "notebook",
+    "tabular": "tabular_preset",
 }
 _SUBMODULES = ("callbacks", "datasets", "plots", "reference", "report")
 
@@ -41,9 +43,10 @@ if TYPE_CHECKING:
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
-    from fastmlp.schedules import Cosine, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
+    from fastmlp.schedules import Cosine, CosineLog, Exponential, LinearDecay, OneCycle, ReduceOnPlateau, Step, Warmup
     from fastmlp.sklearn import MLPClassifier as MLPClassifier
     from fastmlp.sklearn import MLPRegressor as MLPRegressor
+    from fastmlp.tabular_preset import tabular
     from fastmlp.train import train
 
 else:
@@ -80,6 +83,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Cosine",
+    "CosineLog",
     "DivergenceError",
     "Exponential",
     "LinearDecay",
@@ -100,6 +104,7 @@ __all__ = [
     "load_mnist",
     "reference",
     "reproduce",
+    "tabular",
     "to_torch",
     "train",
 ]

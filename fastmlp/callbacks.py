@@ -20,8 +20,82 @@ from fastmlp.monitor import Best
 from fastmlp.monitor import higher_is_better as should_increase
 
 
+class RestoreBest:
+    """Train for all epochs, and restore the weights of the best one at the end.
+
+    Parameters
+    ----------
+    metric : str
+        A name in the model's history.  Accuracies, top-k and R2 should increase, everything else should decrease.
+    ties : "first" or "last"
+        Which of several epochs with the same best value is the best one.
+    higher_is_better : bool, optional
+        Whether the metric should increase; needed for metrics of your own that should.
+
+    Attributes
+    ----------
+    best_epoch : int or None
+        Number of the epoch with the best value, counted from 1.
+
+    Examples
+    --------
+    >>> mnist = fastmlp.load_mnist()
+    >>> x, y = mnist.x_train[:1000], mnist.y_train[:1000]
+    >>> best = fastmlp.callbacks.RestoreBest("validation_accuracy", ties="last")
+    >>> model = fastmlp.train(x, y, validation=0.2, epochs=5, callbacks=best, seed=0)
+    >>> model.history["validation_accuracy"][best.best_epoch - 1] == max(model.history["validation_accuracy"])
+    True
+    """
+
+    def __init__(self, metric: str = "validation_loss", *, ties: str = "first", higher_is_better: bool | None = None):
+        checks.check_choice(ties, "ties", ("first", "last"))
+        self.metric, self.ties = metric, ties
+        self.higher_is_better = should_increase(metric) if higher_is_better is None else higher_is_better
+        self.restore_best = True
+
+    def _new_best(self) -> Best:
+        return Best(self.higher_is_better, takes_ties=self.ties == "last")
+
+    def on_train_begin(self, model: MLP) -> None:
+        if self.metric not in model.history:
+            raise ValueError(f"metric must be one of {', '.join(model.history)}, got {self.metric!r}")
+        self._best = self._new_best()
+        self.best_epoch: int | None = None
+        self._parameters: list | None = None
+
+    def on_epoch_end(self, model: MLP) -> bool:
+        value, epoch = model.history[self.metric][-1], model.history["epoch"][-1]
+        if math.isnan(value):
+            raise ValueError(f"metric {self.metric!r} has no value; pass validation= to train()")
+        if self._best.update(value):
+            self.best_epoch = epoch
+            if self.restore_best:
+                self._parameters = [array.copy() for array in model.weights + model.biases]
+        elif self.best_epoch is not None:
+            self._best.waited = epoch - self.best_epoch  # checkpoints of earlier versions have no count
+        return self._best.is_patience_over
+
+    def state_dict(self) -> dict:
+        arrays = {f"parameter.{i}": array for i, array in enumerate(self._parameters or [])}
+        return {**self._best.state_dict(), "best_epoch": self.best_epoch, "n_parameters": len(arrays), **arrays}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.best_epoch = state["best_epoch"]
+        if "best" in state:  # of an earlier version, negative where lower is better
+            best = state["best"]
+            state = {**state, "value": best if best is None or self.higher_is_better else -best, "waited": 0}
+        self._best.load_state_dict(state)
+        arrays = [state[f"parameter.{i}"] for i in range(state["n_parameters"])]
+        self._parameters = arrays or None
+
+    def on_train_end(self, model: MLP) -> None:
+        if self._parameters is not None:
+            for target, value in zip(model.weights + model.biases, self._parameters):
+                target[:] = value
+
+
 @renamed(rises="higher_is_better")
-class EarlyStopping:
+class EarlyStopping(RestoreBest):
     """End training when a recorded metric stops improving, and restore the weights of the best epoch.
 
     Parameters
@@ -61,8 +135,8 @@ class EarlyStopping:
         restore_best: bool = True,
         higher_is_better: bool | None = None,
     ):
-        self.metric, self.restore_best = metric, restore_best
-        self.higher_is_better = should_increase(metric) if higher_is_better is None else higher_is_better
+        super().__init__(metric, higher_is_better=higher_is_better)
+        self.restore_best = restore_best
         self.patience = checks.check_integer(patience, "patience", 0)
         if isinstance(min_delta, bool) or not isinstance(min_delta, (int, float)):
             raise TypeError(f"min_delta must be a finite number >= 0, got {min_delta!r}")
@@ -70,42 +144,8 @@ class EarlyStopping:
             raise ValueError(f"min_delta must be a finite number >= 0, got {min_delta!r}")
         self.min_delta = min_delta
 
-    def on_train_begin(self, model: MLP) -> None:
-        if self.metric not in model.history:
-            raise ValueError(f"metric must be one of {', '.join(model.history)}, got {self.metric!r}")
-        self._best = Best(self.higher_is_better, self.min_delta, self.patience)
-        self.best_epoch: int | None = None
-        self._parameters: list | None = None
-
-    def on_epoch_end(self, model: MLP) -> bool:
-        value, epoch = model.history[self.metric][-1], model.history["epoch"][-1]
-        if math.isnan(value):
-            raise ValueError(f"metric {self.metric!r} has no value; pass validation= to train()")
-        if self._best.update(value):
-            self.best_epoch = epoch
-            if self.restore_best:
-                self._parameters = [array.copy() for array in model.weights + model.biases]
-        elif self.best_epoch is not None:
-            self._best.waited = epoch - self.best_epoch  # checkpoints of earlier versions have no count
-        return self._best.is_patience_over
-
-    def state_dict(self) -> dict:
-        arrays = {f"parameter.{i}": array for i, array in enumerate(self._parameters or [])}
-        return {**self._best.state_dict(), "best_epoch": self.best_epoch, "n_parameters": len(arrays), **arrays}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.best_epoch = state["best_epoch"]
-        if "best" in state:  # of an earlier version, negative where lower is better
-            best = state["best"]
-            state = {**state, "value": best if best is None or self.higher_is_better else -best, "waited": 0}
-        self._best.load_state_dict(state)
-        arrays = [state[f"parameter.{i}"] for i in range(state["n_parameters"])]
-        self._parameters = arrays or None
-
-    def on_train_end(self, model: MLP) -> None:
-        if self._parameters is not None:
-            for target, value in zip(model.weights + model.biases, self._parameters):
-                target[:] = value
+    def _new_best(self) -> Best:
+        return Best(self.higher_is_better, self.min_delta, self.patience)
 
 
 class TimeBudget:

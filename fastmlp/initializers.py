@@ -17,10 +17,16 @@ class Initializer(NamedTuple):
         Takes n_in, n_out and a generator, and returns weights (n_in, n_out).
     has_bias : bool
         Whether the network has biases; they start at zero.
+    draw_bias : callable, optional
+        Takes n_out and a generator, and returns biases (n_out,).
+    zero_output : bool
+        Whether weights and biases of the last layer are zero, and not drawn.
     """
 
     draw: Callable[[int, int, Any], np.ndarray]
     has_bias: bool = True
+    draw_bias: Callable[[int, Any], np.ndarray] | None = None
+    zero_output: bool = False
 
 
 def _normal(variance) -> Initializer:
@@ -49,6 +55,9 @@ INITS = {
     "lecun": _normal(lambda n_in, n_out: 1 / n_in),  # LeCun et al. 1998, eq. 16
     "lecun_uniform": _uniform(lambda n_in, n_out: 3 / n_in),
     "orthogonal": Initializer(_orthogonal),  # Saxe et al. 2014
+    "realmlp": _normal(lambda n_in, n_out: 1 / n_in)._replace(  # Holzmüller et al. 2024
+        draw_bias=lambda n_out, rng: rng.standard_normal(n_out), zero_output=True
+    ),
     "zeros": Initializer(lambda n_in, n_out, rng: np.zeros((n_in, n_out))),
     "notebook": Initializer(_notebook, has_bias=False),
 }

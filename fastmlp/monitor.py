@@ -29,6 +29,8 @@ class Best:
     keeps_any_gain : bool
         Whether a value becomes the best one even if it is better by less than `min_delta`.  An improvement by exactly
         `min_delta` counts then.  scikit-learn's estimators do both.
+    takes_ties : bool
+        Whether a value that equals the best one is an improvement.
     value : float, optional
         The best value; None before the first one.
     waited : int
@@ -40,6 +42,7 @@ class Best:
     patience: float = math.inf
     relative: bool = False
     keeps_any_gain: bool = False
+    takes_ties: bool = False
     value: float | None = None
     waited: int = 0
 
@@ -51,7 +54,9 @@ class Best:
         else:
             score, best = sign * value, sign * self.value
             wanted = best + (self.min_delta * abs(best) if self.relative else self.min_delta)
-            is_improvement = not score < wanted if self.keeps_any_gain else score > wanted
+            is_improvement = score > wanted or (self.takes_ties and score == wanted)
+            if self.keeps_any_gain:
+                is_improvement = not score < wanted
             is_best = score > best if self.keeps_any_gain else is_improvement
         if is_best:
             self.value = value

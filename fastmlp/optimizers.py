@@ -28,12 +28,15 @@ class Optimizer:
         Default learning rate.
     decoupled : bool
         Whether weight decay is apart from the gradient, so that it is no penalty on the loss.
+    scale_invariant : bool
+        Whether a step does not depend on the scale of the gradients, but for `eps`.
     """
 
     rule: ClassVar[int]
     n_state_arrays: ClassVar[int]
     learning_rate: ClassVar[float]
     decoupled: ClassVar[bool] = False
+    scale_invariant: ClassVar[bool] = True
 
     @classmethod
     def from_solver(cls, estimator: Any, weight_decay: float, eps: float) -> Optimizer:
@@ -84,6 +87,7 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
 
     learning_rate: ClassVar[float] = 0.1
+    scale_invariant: ClassVar[bool] = False
 
     @classmethod
     def from_solver(cls, estimator: Any, weight_decay: float, eps: float) -> Optimizer:

@@ -178,6 +178,40 @@ class OneCycle:
         return np.where(done < self.pct_start, up, down)
 
 
+@dataclass(frozen=True)
+class CosineLog:
+    """Oscillate between 0 and `max_lr`, in cycles of which each is about twice as long as the one before.
+
+    At the fraction t of the training run, ``max_lr * (1 - cos(2 * pi * log2(1 + (2**cycles - 1) * t))) / 2``: the
+    schedule "coslog4" of RealMLP (Holzmüller, Grinsztajn and Steinwart 2024, arXiv 2407.04491).
+
+    Parameters
+    ----------
+    max_lr : float
+        Highest learning rate.
+    cycles : int
+        Number of cycles.
+
+    Examples
+    --------
+    >>> fastmlp.CosineLog(0.1).rate(np.array([0.0, 1.0, 2.0, 3.0]), 4).round(3)
+    array([0.   , 0.049, 0.007, 0.088])
+    """
+
+    max_lr: float
+    cycles: int = 4
+
+    def __post_init__(self):
+        check_field(self, "max_lr", exclusive=True)
+        check_field(self, "cycles", minimum=1)
+        if not isinstance(self.cycles, (int, np.integer)):
+            raise TypeError(f"CosineLog: cycles must be an integer >= 1, got {self.cycles!r}")
+
+    def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
+        done = np.asarray(epoch, float) / epochs
+        return self.max_lr * (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * done))) / 2
+
+
 @renamed(then="schedule")
 @dataclass(frozen=True)
 class Warmup:
@@ -332,6 +366,7 @@ SCHEDULES = {
     "linear": Schedule(LinearDecay, torch="LinearLR", keras="PolynomialDecay"),
     "cosine": Schedule(Cosine, torch="CosineAnnealingLR", keras="CosineDecay"),
     "one-cycle": Schedule(OneCycle, torch="OneCycleLR"),
+    "cosine-log": Schedule(CosineLog),
     "exponential": Schedule(Exponential, torch="ExponentialLR", keras="ExponentialDecay"),
     "step": Schedule(Step, {"every": 5}, torch="StepLR", keras="PiecewiseConstantDecay"),
     "plateau": Schedule(ReduceOnPlateau, {"patience": 2}, torch="ReduceLROnPlateau", keras="ReduceLROnPlateau"),

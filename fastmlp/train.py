@@ -45,6 +45,9 @@ def train(
     l2: float = 0.0,
     clip_norm: float | None = None,
     max_norm: float | None = None,
+    weight_rate_factors: str | Sequence[float] | None = None,
+    bias_rate_factor: float = 1.0,
+    scale_rate_factor: float | None = None,
     label_smoothing: float = 0.0,
     delta: float = 1.0,
     sample_weight: Any = None,
@@ -102,8 +105,8 @@ def train(
         Data to evaluate after every epoch, or the fraction of the samples to hold out for this, chosen at random.
     init : str, list of (weight, bias), or MLP
         Initializer: "he", "lecun" or "glorot_normal" (normal), "he_uniform", "lecun_uniform" or "glorot" (uniform),
-        "orthogonal", "zeros" or "notebook" (which also makes a network without biases).  Or the initial arrays, or a
-        model to continue from.
+        "orthogonal", "zeros", "realmlp" (like "lecun", but biases are standard normal, and the last layer is zero) or
+        "notebook" (which also makes a network without biases).  Or the initial arrays, or a model to continue from.
     input_scale : float, array_like (n_features,), "auto", "standardize" or "robust"
         Factor of the input, in training and prediction; "auto" is 1/255 for uint8 and 1 otherwise.  "standardize" gives
         every feature mean 0 and variance 1 over the training samples, computed in float64.  Sparse matrices are only
@@ -139,6 +142,17 @@ def train(
         Maximum norm of the gradient of all parameters together, as in PyTorch's ``clip_grad_norm_``.
     max_norm : float, optional
         Maximum norm of the weights into a unit, enforced after every step.
+    weight_rate_factors : sequence of float or "ntk", optional
+        Factors of the learning rate for the weights of every layer, the last one included.  "ntk" trains as if a layer
+        computed ``x @ V / sqrt(n_in) + b`` and V were trained (the NTK parametrization), while the model holds
+        ``W = V / sqrt(n_in)``: the rate of W is that of V times ``1 / sqrt(n_in)`` (for SGD ``1 / n_in``), and the
+        optimizer's ``eps`` and ``weight_decay``, which are those of V, are converted too.  `l1`, `l2`, `clip_norm` and
+        `max_norm` are about W.
+    bias_rate_factor : float
+        Factor of the learning rate for all biases.
+    scale_rate_factor : float, optional
+        Learn a factor for every feature, beginning at 1, with this factor of the learning rate.  It multiplies the
+        feature's row of the first weights, and the model holds the product.  Weight decay leaves it alone.
     label_smoothing : float
         Fraction of the target that is spread evenly over the classes, for "cross_entropy" only.  It does not apply when
         a loss is evaluated.

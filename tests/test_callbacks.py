@@ -7,7 +7,7 @@ import pytest
 from helpers import Script
 
 import fastmlp
-from fastmlp.callbacks import Checkpoint, CSVLog, EarlyStopping, TimeBudget
+from fastmlp.callbacks import Checkpoint, CSVLog, EarlyStopping, RestoreBest, TimeBudget
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 6)).astype(np.float32)
@@ -38,11 +38,37 @@ def test_early_stopping_waits_and_goes_back_to_the_best(metric, values, min_delt
 
 
 @pytest.mark.parametrize(
+    ("metric", "values", "ties", "best"),
+    [
+        ("validation_loss", [3, 1, 2, 1, 2, 2], "first", 2),
+        ("validation_loss", [3, 1, 2, 1, 2, 2], "last", 4),
+        ("validation_accuracy", [0.1, 0.5, 0.4, 0.5, 0.2, 0.3], "last", 4),
+        ("train_accuracy", [0.1, 0.5, 0.4, 0.6, 0.2, 0.9], "last", 6),
+    ],
+)
+def test_the_weights_of_the_best_epoch_are_restored_without_stopping(metric, values, ties, best, tmp_path):
+    weights, options = [], {**OPTIONS, "epochs": len(values)}
+    keep = RestoreBest(metric, ties=ties)
+    model = fastmlp.train(X, Y, callbacks=[Script(metric, values), keep], **options)
+    assert (len(model.history["epoch"]), keep.best_epoch) == (len(values), best)
+    fastmlp.train(X, Y, callbacks=lambda m: weights.append(m.weights[0].copy()), **options)
+    np.testing.assert_array_equal(model.weights[0], weights[best - 1])
+    for epochs in (3, len(values)):  # resumed after three
+        keep = RestoreBest(metric, ties=ties)
+        callbacks = [Script(metric, values), keep]
+        resumed = fastmlp.train(X, Y, callbacks=callbacks, checkpoint=tmp_path, **{**options, "epochs": epochs})
+    assert keep.best_epoch == best
+    np.testing.assert_array_equal(resumed.weights[0], model.weights[0])
+
+
+@pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: EarlyStopping(patience=-1), ValueError, "patience must be"),
         (lambda: EarlyStopping(min_delta=-1), ValueError, "min_delta must be"),
         (lambda: EarlyStopping(min_delta="a"), TypeError, "min_delta must be"),
+        (lambda: RestoreBest(ties="both"), ValueError, "ties must be one of 'first', 'last', got 'both'"),
+        (lambda: fastmlp.train(X, Y, callbacks=[RestoreBest("f1")]), ValueError, "metric must be one of epoch"),
         (lambda: TimeBudget(0), ValueError, "seconds must be"),
         (lambda: fastmlp.train(X, Y, callbacks=[EarlyStopping("f1")]), ValueError, "metric must be one of epoch"),
         (lambda: fastmlp.train(X, Y, callbacks=[EarlyStopping()]), ValueError, "'validation_loss' has no value"),

@@ -12,8 +12,8 @@ import fastmlp
 from fastmlp.cli import main
 from fastmlp.cli.completion import SHELLS, script
 from fastmlp.cli.parser import create_parser
-from fastmlp.cli.target_scale import target_scale
 from fastmlp.cli.training_options import PIXELS, TABLE, recipe_for, training_arguments
+from fastmlp.data.target_scale import target_scale
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((240, 3)) * [1, 100, 0.01] + [5, -30, 0]

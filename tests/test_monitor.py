@@ -56,6 +56,17 @@ def test_scikit_learns_rule_is_the_same():
         assert (ours.value, ours.waited) == (theirs.best_loss_, theirs._no_improvement_count)
 
 
+def test_the_last_of_ties_may_be_the_best():
+    best = Best(False, takes_ties=True)
+    assert run(best, [3, 1, 2, 1, math.nan]) == [
+        (True, 3, 0),
+        (True, 1, 0),
+        (False, 1, 1),
+        (True, 1, 0),
+        (False, 1, 1),
+    ]
+
+
 def test_nan_is_no_improvement():
     best = Best(True)
     assert run(best, [math.nan, 1, math.nan]) == [(False, None, 1), (True, 1, 0), (False, 1, 1)]

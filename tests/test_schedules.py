@@ -13,6 +13,8 @@ from fastmlp.training.trainer import learning_rates
         (fastmlp.LinearDecay(0.8), [0.8, 0.6, 0.4, 0.2]),
         (fastmlp.LinearDecay(0.8, 0.4), [0.8, 0.7, 0.6, 0.5]),
         (fastmlp.Cosine(1.0), [1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2]),
+        (fastmlp.CosineLog(0.5, 1), 0.25 * (1 - np.cos(2 * np.pi * np.log2([1, 1.25, 1.5, 1.75])))),
+        (fastmlp.CosineLog(0.8), 0.4 * (1 - np.cos(2 * np.pi * np.log2([1, 4.75, 8.5, 12.25])))),
         (fastmlp.Step(1.0, 1, 0.1), [1, 1, 0.1, 0.1]),
         (fastmlp.Exponential(1.0, 0.25), [1, 0.5, 0.25, 0.125]),
         (fastmlp.OneCycle(1.0, 0.5, 10, 100), [0.1, 0.55, 1, 0.505]),

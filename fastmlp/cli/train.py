@@ -20,8 +20,8 @@ from fastmlp.cli.data_options import (
     read_data,
 )
 from fastmlp.cli.ranks import world
-from fastmlp.cli.target_scale import target_scale
 from fastmlp.cli.training_options import add_training_options, recipe_for, training_arguments
+from fastmlp.data.target_scale import target_scale
 from fastmlp.datasets import Dataset
 from fastmlp.io.atomic_write import check_writable
 from fastmlp.io.safetensors import save_somewhere

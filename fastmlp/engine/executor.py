@@ -17,6 +17,7 @@ from fastmlp.engine.bounds import call_checked
 from fastmlp.engine.compilation import compile_regions
 from fastmlp.engine.packing_check import packs_correctly
 from fastmlp.engine.parameters import Parameters, shifted_bias
+from fastmlp.engine.scaled_weights import ScaledWeights
 from fastmlp.engine.thread_tuner import ThreadTuner
 from fastmlp.engine.threads import thread_scope
 from fastmlp.engine.workspace import (
@@ -42,6 +43,7 @@ from fastmlp.kernels.step.record import EVALUATE, PREDICT, RECORD, TRAIN
 from fastmlp.losses import CODES
 from fastmlp.memory import aligned_zeros, round_up
 from fastmlp.optimizers import SGD, Optimizer
+from fastmlp.rate_factors import RateFactors
 from fastmlp.regularization import Regularization, dropout_threshold
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
@@ -82,6 +84,8 @@ class Executor:
         Work on a copy of the weights in panels, as training and the sparse kernels need it; else on `parameters`.
     regularization : Regularization, optional
         Of training.
+    rate_factors : RateFactors, optional
+        Of training.
     settings : dict
         Fields of the record that the loss needs, by name: "delta" and "smoothing".
     seed : int
@@ -101,6 +105,7 @@ class Executor:
         threads: int = 1,
         packed: bool = True,
         regularization: Regularization | None = None,
+        rate_factors: RateFactors | None = None,
         settings: dict[str, float] | None = None,
         seed: int = 0,
         splits_update: bool = False,
@@ -108,19 +113,25 @@ class Executor:
         self.packed, self.trains, self.splits_update = packed, optimizer is not None, splits_update
         self.arguments = {
             "batch_size": batch_size, "has_bias": has_bias, "optimizer": optimizer, "threads": threads,
-            "regularization": regularization, "settings": settings, "seed": seed,
+            "regularization": regularization, "rate_factors": rate_factors, "settings": settings, "seed": seed,
         }  # fmt: skip
         trains, regularization = optimizer is not None, regularization or Regularization()
         self.parameters, self.loss, self.batch_size, self.threads = parameters, CODES[loss], batch_size, threads
         optimizer = optimizer or SGD()
-        defers = regularization.needs_full_gradient or splits_update
+        factors = rate_factors or RateFactors()
+        has_scale = factors.scale_rate_factor is not None
+        stores_gradient = regularization.needs_full_gradient or has_scale
+        defers = stores_gradient or splits_update
         self.network = network_for(
-            parameters, (*activations, "identity"), has_bias, batch_size, optimizer.n_state_arrays + defers, threads,
-            packed, regularization.dropout, trains,
+            parameters, (*activations, "identity"), has_bias, batch_size,
+            optimizer.n_state_arrays + has_scale + defers, threads, packed, regularization.dropout, trains, has_scale,
         )  # fmt: skip
-        # what goes on from step to step; a gradient behind it does not
-        n_state_arrays = optimizer.n_state_arrays + regularization.needs_full_gradient
+        # what goes on from step to step; a gradient that `update` applies does not
+        n_state_arrays = optimizer.n_state_arrays + has_scale + stores_gradient
         self.optimizer_state = self.network.state[: n_state_arrays * self.network.parameters.size]
+        for layer, own in zip(self.network.layers, factors.of_layers(parameters.widths, optimizer)):
+            for field, value in own.items():
+                layer[field] = value
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
         self.steps_per_call, self.tuner = max(1, int(FLOP_PER_CALL / self.flop)), ThreadTuner(self.flop)
         self.lists, self.entries = lists_for(0, batch_size), nonzeros_for(0, 0, 0)
@@ -137,6 +148,11 @@ class Executor:
         )  # fmt: skip
         self._set(**optimizer.settings(), **regularization.settings())
         self._set(**settings or {})
+        self.moments = self.network.state[: optimizer.n_state_arrays * self.network.parameters.size]
+        self.scale: ScaledWeights | None = None
+        if has_scale:
+            self.scale = ScaledWeights(self.network, parameters, len(self.moments))
+            self._set(shadow=self.scale.start, scale_at=self.scale.at, scale_rate=factors.scale_rate_factor)
 
     def _set(self, **values) -> None:
         """Set fields of the record."""
@@ -154,6 +170,8 @@ class Executor:
     def pack(self) -> None:
         """Continue with what `parameters` holds now."""
         pack(self._views, self.parameters)
+        if self.scale is not None:
+            self.scale.follow()
 
     def set_optimizer(self, optimizer: Optimizer) -> None:
         """Continue with the settings of an optimizer that has the same update rule."""
@@ -296,7 +314,7 @@ class Executor:
         if mode == TRAIN:
             names |= {"first_update": f"{path}_first_update", "inner_backward": f"{inner}_backward"}
             if self.record["rule"] == DEFER != self.record["update_rule"] and not self.splits_update:
-                names["deferred_update"] = "deferred_update"
+                names["deferred_update"] = "deferred_update" if self.scale is None else "scaled_update"
         if self.network.layers["slope"].any():
             names["finish_forward"] = "finish_tiles"
         if mode != PREDICT:

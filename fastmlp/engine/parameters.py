@@ -73,10 +73,14 @@ def _from_buffer(widths, buffer: np.ndarray) -> Parameters:
 
 
 def initial_parameters(widths, init: str, rng: np.random.Generator | np.random.RandomState) -> Parameters:
-    """Parameters drawn at random, by one of INITS; biases are zero."""
-    parameters = Parameters(widths)
-    for (n_in, n_out), weight in zip(parameters.layer_shapes(), parameters.weights):
-        weight[:] = INITS[init].draw(n_in, n_out, rng)
+    """Parameters drawn at random, by one of INITS."""
+    parameters, row = Parameters(widths), INITS[init]
+    for layer, (n_in, n_out) in enumerate(parameters.layer_shapes()):
+        if row.zero_output and layer == len(widths) - 2:
+            continue
+        parameters.weights[layer][:] = row.draw(n_in, n_out, rng)
+        if row.draw_bias is not None:
+            parameters.biases[layer][:] = row.draw_bias(n_out, rng)
     return parameters
 
 

@@ -176,5 +176,5 @@ def flush_subnormals(executor: Executor) -> None:
     """
     arguments: dict[str, Any] = executor.arguments
     if getattr(arguments["optimizer"], "eps", 1.0) >= _SMALLEST_EPSILON:
-        state = executor.network.state
+        state = executor.moments
         state[np.abs(state) < _TINY] = 0

@@ -46,7 +46,7 @@ def _workspace_layout(allocator: _Allocator, widths, capacity: int, threads: int
         zeros=allocator.take(PANEL),
         scratch=allocator.take(threads * int(kernels.SCRATCH)),
         rows=allocator.take(3 * capacity),
-        squares=allocator.take(sum(-(-width // NARROW) for width in widths[1:])),
+        squares=allocator.take(sum(-(-width // NARROW) for width in widths)),
     )
 
 
@@ -56,6 +56,8 @@ def _layers(widths, activations, has_bias: bool, dropout, trains: bool) -> np.nd
     layers["activation"] = [ACTIVATIONS[name].code for name in activations]
     layers["forward_code"] = layers["backward_code"] = layers["activation"]
     layers["has_bias"] = has_bias
+    for field in ("weight_rate", "weight_epsilon", "weight_decay", "bias_rate"):
+        layers[field] = 1
     layers["dropout_threshold"][: len(dropout)] = [dropout_threshold(rate) for rate in dropout]
     if trains:
         keeps = np.array([ACTIVATIONS[name].keeps_slope for name in activations]) | (layers["dropout_threshold"] > 0)
@@ -63,8 +65,9 @@ def _layers(widths, activations, has_bias: bool, dropout, trains: bool) -> np.nd
     return layers
 
 
-def _packed_layout(layers, parameters: Parameters) -> np.ndarray:
-    """Fill in the offsets of weights in panels and of biases; return an array with room for them."""
+def _packed_layout(layers, parameters: Parameters, has_scale: bool) -> np.ndarray:
+    """Fill in the offsets of weights in panels and of biases; return an array with room for them, and for the scale of
+    the input behind them."""
     allocator = _Allocator()
     for layer, (n_in, n_out) in zip(layers, parameters.layer_shapes()):
         # whole blocks of the transpose, and whole groups of the sparse kernels
@@ -72,6 +75,8 @@ def _packed_layout(layers, parameters: Parameters) -> np.ndarray:
         layer["weight_panel"], layer["weight_row"] = rows * PANEL, PANEL
         layer["weight"] = allocator.take(_panels(n_out) * rows * PANEL)
         layer["bias"] = allocator.take(_panels(n_out) * PANEL)
+    if has_scale:
+        allocator.take(parameters.widths[0])
     return paged_zeros(allocator.size)
 
 
@@ -85,6 +90,7 @@ def network_for(
     packed: bool = True,
     dropout=(),
     trains: bool = True,
+    has_scale: bool = False,
 ):
     """Return a Network for batches of up to `batch_size` samples.
 
@@ -104,12 +110,14 @@ def network_for(
         Of the hidden layers.
     trains : bool
         Whether there is a backward pass, for which some layers keep their slope.
+    has_scale : bool
+        Whether a scale of the input is learnt, which has its place at the end of the parameters.
     """
     widths = parameters.widths
     capacity = round_up(batch_size, NARROW)
     layers, memory = _layers(widths, activations, has_bias, dropout, trains), _Allocator()
     if packed:
-        weights = _packed_layout(layers, parameters)
+        weights = _packed_layout(layers, parameters, has_scale)
     else:
         weights = parameters.buffer
         for layer, (weight, bias, row) in zip(layers, parameters.offsets):
@@ -188,6 +196,16 @@ def packed_views(network, parameters: Parameters) -> Views:
             pairs.append((packed[:, : columns.shape[1]], columns))
         pairs.append((network.parameters[layer["bias"] : layer["bias"] + n_out], bias))
     return pairs
+
+
+def first_panels(network, parameters: Parameters, array: np.ndarray) -> list[np.ndarray]:
+    """Return views of the first layer's weights, by panels, in an array that is laid out like packed parameters."""
+    layer, (n_in, n_out) = network.layers[0], parameters.layer_shapes()[0]
+    panels = []
+    for panel in range(_panels(n_out)):
+        start = layer["weight"] + panel * layer["weight_panel"]
+        panels.append(array[start : start + n_in * PANEL].reshape(n_in, PANEL)[:, : min(PANEL, n_out - panel * PANEL)])
+    return panels
 
 
 def is_finite(views: Views) -> bool:

@@ -56,18 +56,23 @@ from .optimizers import (
     adaptive_update,
     initial_state,
     optimizer_update,
+    rate_factors,
     rule_of,
+    scale_rule,
     set_rate,
     sgd_update,
 )
 from .outputs import sigmoid, softmax
 from .regularization import (
+    InputScale,
     Regularization,
     deferred_update,
     keep_lanes,
     limit_norms,
     mix,
     penalize,
+    scale_gradient,
+    update_scaled,
     update_strip,
 )
 from .sparse import (
@@ -94,6 +99,7 @@ __all__ = [
     "ACTIVATIONS",
     "ELEMENTWISE",
     "INITS",
+    "InputScale",
     "LOSSES",
     "MLP",
     "Metrics",
@@ -147,8 +153,11 @@ __all__ = [
     "poisson",
     "prepare_entries",
     "prepare_rows",
+    "rate_factors",
     "reproduce",
     "rule_of",
+    "scale_gradient",
+    "scale_rule",
     "set_rate",
     "sgd_update",
     "sigmoid",
@@ -161,6 +170,7 @@ __all__ = [
     "train",
     "train_step",
     "transpose",
+    "update_scaled",
     "update_strip",
     "weigh",
 ]

@@ -17,10 +17,13 @@ class Initializer(NamedTuple):
         Takes n_in, n_out and a generator; returns weights (n_in, n_out).
     has_bias : bool
         Whether the network has biases; they start at zero.
+    is_realmlp : bool
+        Whether biases are standard normal, and weights and biases of the last layer zero.
     """
 
     draw: Callable
     has_bias: bool = True
+    is_realmlp: bool = False
 
 
 def _normal(variance):
@@ -45,6 +48,7 @@ INITS = {
     "glorot": _uniform(lambda n_in, n_out: 6 / (n_in + n_out)),  # Glorot and Bengio 2010
     "glorot_normal": _normal(lambda n_in, n_out: 2 / (n_in + n_out)),
     "orthogonal": Initializer(_orthogonal),  # Saxe et al. 2014
+    "realmlp": _normal(lambda n_in, n_out: 1 / n_in)._replace(is_realmlp=True),  # Holzmüller et al. 2024
     "zeros": Initializer(lambda n_in, n_out, rng: np.zeros((n_in, n_out))),
     "notebook": Initializer(
         lambda n_in, n_out, rng: rng.uniform(-1, 1, (n_in, n_out)) / np.sqrt(n_in * n_out), has_bias=False
@@ -53,9 +57,12 @@ INITS = {
 
 
 def initialize(widths, init, rng):
-    """Return weights (n_in, n_out) drawn by one of INITS, and biases (n_out,) of zeros, in float32."""
+    """Return weights (n_in, n_out) and biases (n_out,), drawn by one of INITS, in float32."""
     if init not in INITS:
         raise ValueError(f"init must be one of {', '.join(map(repr, INITS))}, got {init!r}")
-    draw = INITS[init].draw
-    weights = [draw(n_in, n_out, rng).astype(np.float32) for n_in, n_out in zip(widths, widths[1:])]
-    return weights, [np.zeros(n_out, np.float32) for n_out in widths[1:]]
+    row, weights, biases = INITS[init], [], []
+    for n_in, n_out in zip(widths, widths[1:]):
+        is_zero = row.is_realmlp and len(weights) == len(widths) - 2
+        weights.append(np.zeros((n_in, n_out)) if is_zero else row.draw(n_in, n_out, rng))
+        biases.append(rng.standard_normal(n_out) if row.is_realmlp and not is_zero else np.zeros(n_out))
+    return [w.astype(np.float32) for w in weights], [b.astype(np.float32) for b in biases]

@@ -69,6 +69,37 @@ def rule_of(optimizer):
     return rule, row.n_state_arrays, rate_decay, row.learning_rate
 
 
+def scale_rule(rule, rate, epsilon, decay):
+    """Return a rule with its rate, its epsilon and its weight decay multiplied by these factors."""
+    return rule._replace(
+        learning_rate=rule.learning_rate * rate,
+        step_size=rule.step_size * rate,
+        epsilon=rule.epsilon * epsilon,
+        weight_decay=rule.weight_decay * decay,
+    )
+
+
+def rate_factors(optimizer, inputs, weight_rate_factors, bias_rate_factor):
+    """Return, for every layer, the factors of rate, epsilon and weight decay of its weights, and of its biases' rate.
+
+    `inputs` are the layers' numbers of inputs.
+
+    "ntk": of weights W = V / sqrt(n_in) when V is trained.
+    """
+    kind = optimizer if isinstance(optimizer, str) else type(optimizer).__name__.lower()
+    factors = []
+    for layer, n_in in enumerate(inputs):
+        of_weights = (1.0, 1.0, 1.0)
+        if isinstance(weight_rate_factors, str):
+            of_weights = {"sgd": (1 / n_in, 1.0, n_in), "adamw": (n_in**-0.5, n_in**0.5, n_in**0.5)}.get(
+                kind, (n_in**-0.5, n_in**0.5, n_in)
+            )
+        elif weight_rate_factors is not None:
+            of_weights = (weight_rate_factors[layer], 1.0, 1.0)
+        factors.append((*of_weights, bias_rate_factor))
+    return factors
+
+
 def initial_state(parameter, n_state_arrays):
     """Return what an optimizer knows of a parameter before the first step: zeros, one or two arrays of them."""
     if n_state_arrays == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,43 @@ Regularization = namedtuple(
     "Regularization", "dropout input_dropout l1 l2 clip_norm max_norm seed", defaults=((), 0.0, 0.0, 0.0, 0.0, 0.0, 0)
 )
 NO_REGULARIZATION = Regularization()
+
+
+class InputScale(NamedTuple):
+    """A scale of the features that is learnt, with what the first weights are its product with.
+
+    Attributes
+    ----------
+    weight : ndarray (n_in, n_out)
+    values : ndarray (n_in,)
+    state : array or tuple
+        The optimizer's, of the values.
+    rate : float
+        Factor of the values' learning rate.
+    rule : Rule, optional
+        The values' in the step that is made.
+    """
+
+    weight: Any
+    values: Any
+    state: Any
+    rate: float
+    rule: Any = None
+
+
+def scale_gradient(dweight, weight, values):
+    """Make the gradient of values * weight that of weight, in place; return that of values, and the sum of squares."""
+    dvalues = (weight * dweight).sum(axis=1)
+    dweight *= values[:, None]
+    squares = (dweight * dweight).sum(dtype=np.float64) + (dvalues * dvalues).sum(dtype=np.float64)
+    return dvalues, float(squares)
+
+
+def update_scaled(product, scale, velocity, dweight, dvalues, factor, rule):
+    """Make an optimizer's step for an InputScale and its weights, and set their product, in place."""
+    update_strip(scale.values, scale.state, dvalues, factor, scale.rule)
+    update_strip(scale.weight, velocity, dweight, factor, rule)
+    product[:] = scale.values[:, None] * scale.weight
 
 
 def mix(x):
@@ -53,18 +91,27 @@ def limit_norms(weight, largest):
     weight *= np.where(norms > largest, largest / np.maximum(norms, largest), 1).astype(weight.dtype)
 
 
-def deferred_update(weights, biases, velocities, gradients, rule, update_biases, regularization):
-    """Update all parameters, in place: penalties, clipping, the optimizer, and the largest norm, in this order."""
-    bias_rule = rule._replace(weight_decay=0)
+def deferred_update(weights, biases, velocities, gradients, rules, update_biases, regularization, scale=None):
+    """Update all parameters, in place: penalties, clipping, the optimizer, and the largest norm, in this order.
+
+    `rules` has two for every layer, of its weights and of its biases.  With an InputScale, the first layer's weights
+    are the product that it holds.
+    """
     squares = 0.0
-    for weight, bias, (dweight, dbias) in zip(weights, biases, gradients):
+    for layer, (weight, bias, (dweight, dbias)) in enumerate(zip(weights, biases, gradients)):
         squares += penalize(weight, dweight, regularization.l1, regularization.l2)
+        if layer == 0 and scale is not None:
+            dscale, squares = scale_gradient(dweight, scale.weight, scale.values)
         squares += penalize(bias, dbias, 0.0, 0.0) if update_biases else 0.0
     clip_norm = regularization.clip_norm
     factor = min(1.0, clip_norm / (math.sqrt(squares) + 1e-6)) if clip_norm else 1.0  # as in PyTorch
-    for weight, bias, velocity, (dweight, dbias) in zip(weights, biases, velocities, gradients):
-        update_strip(weight, velocity[0], dweight, factor, rule)
+    for layer, (weight, bias, velocity, (dweight, dbias)) in enumerate(zip(weights, biases, velocities, gradients)):
+        of_weights, of_biases = rules[layer]
+        if layer == 0 and scale is not None:
+            update_scaled(weight, scale, velocity[0], dweight, dscale, factor, of_weights)
+        else:
+            update_strip(weight, velocity[0], dweight, factor, of_weights)
         if update_biases:
-            update_strip(bias, velocity[1], dbias, factor, bias_rule)
+            update_strip(bias, velocity[1], dbias, factor, of_biases)
         if regularization.max_norm:
             limit_norms(weight, regularization.max_norm)

@@ -12,8 +12,8 @@ from .data import epoch_order, prepare_data, scaled_rows
 from .initializers import INITS, initialize
 from .losses import LOSSES, count_correct
 from .model import MLP, Metrics
-from .optimizers import OPTIMIZERS, initial_state, rule_of, set_rate
-from .regularization import Regularization
+from .optimizers import OPTIMIZERS, initial_state, rate_factors, rule_of, set_rate
+from .regularization import InputScale, Regularization
 from .step import train_step
 
 HISTORY = (
@@ -47,6 +47,9 @@ def train(
     l2=0.0,
     clip_norm=None,
     max_norm=None,
+    weight_rate_factors=None,
+    bias_rate_factor=1.0,
+    scale_rate_factor=None,
     label_smoothing=0.0,
     delta=1.0,
     sample_weight=None,
@@ -75,19 +78,19 @@ def train(
     """
     _check_names(loss, optimizer, activation, init, shuffle)
     dtype = np.dtype(dtype).type
-    streams = np.random.SeedSequence(seed).spawn(4)
-    init_rng, split_rng, order_rng, dropout_rng = (np.random.default_rng(s) for s in streams)
+    init_rng, split_rng, order_rng, dropout_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(4))
     data = prepare_data(x, y, loss, classes, sample_weight, class_weight, validation, input_scale, split_rng, dtype)
     hidden = (hidden,) if isinstance(hidden, int) else tuple(hidden)
     names = [activation] * len(hidden) if isinstance(activation, str) else list(activation)
     weights, biases, update_biases = _initial_parameters((data.x.shape[1], *hidden, data.n_out), init, init_rng, dtype)
-    rates = tuple(dropout) if isinstance(dropout, (list, tuple)) else (dropout,) * len(hidden)
     regularization = Regularization(
-        rates, input_dropout, l1, l2, clip_norm or 0.0, max_norm or 0.0, int(dropout_rng.integers(0, 2**62))
-    )
+        tuple(dropout) if isinstance(dropout, (list, tuple)) else (dropout,) * len(hidden),
+        input_dropout, l1, l2, clip_norm or 0.0, max_norm or 0.0, int(dropout_rng.integers(0, 2**62)),
+    )  # fmt: skip
     history: dict[str, list] = {name: [] for name in HISTORY}
     model = MLP(weights, biases, [*names, "identity"], data.loss, data.classes, data.input_scale, history, delta)
-    steps = _Steps(model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, dtype)
+    factors = weight_rate_factors, bias_rate_factor, scale_rate_factor
+    steps = _Steps(model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, factors, dtype)
     learning_rate = steps.default_rate if learning_rate is None else learning_rate
     for epoch in range(epochs):
         start = time.perf_counter()
@@ -147,12 +150,18 @@ def _learning_rates(learning_rate, epoch, epochs, n_steps):
 class _Steps:
     """The steps of an epoch, on a model whose parameters change in place."""
 
-    def __init__(self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, dtype):
+    def __init__(self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, factors, dtype):
         self.model, self.data, self.batch_size, self.regularization = model, data, batch_size, regularization
         self.update_biases, self.smoothing, self.dtype = update_biases, smoothing, dtype
+        *factors, scale_rate = factors
+        self.factors = rate_factors(optimizer, [len(weight) for weight in model.weights], *factors)
         self.rule, n_state_arrays, self.rate_decay, self.default_rate = rule_of(optimizer)
         pairs = zip(model.weights, model.biases)
         self.states = [[initial_state(parameter, n_state_arrays) for parameter in pair] for pair in pairs]
+        first, self.scale = model.weights[0], None
+        if scale_rate is not None:
+            values = np.ones(len(first), dtype)
+            self.scale = InputScale(first.copy(), values, initial_state(values, n_state_arrays), scale_rate)
         self.n_steps = -(-len(data.samples) // batch_size)
 
     def run(self, order, rates, epoch):
@@ -167,6 +176,7 @@ class _Steps:
                 model.biases, self.states, model.activations, model.loss,
                 set_rate(self.rule, np.float32(rate), update, self.rate_decay), self.update_biases, weights,
                 self.regularization, update, self.smoothing, model.delta,
+                self.factors, self.scale,
             )  # fmt: skip
             total_loss += float(losses.sum(dtype=np.float64))
             total_weight += len(batch) if weights is None else float(weights.sum(dtype=np.float64))

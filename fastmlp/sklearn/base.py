@@ -29,6 +29,7 @@ from fastmlp.errors import DivergenceError
 from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.sklearn import lbfgs
+from fastmlp.sklearn.preset import fit_preset
 from fastmlp.sklearn.progress import Progress
 from fastmlp.sklearn.scaling import Scale, optimizer_for, scale_of
 from fastmlp.train import train
@@ -109,6 +110,9 @@ class BaseMLP(BaseEstimator):
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X, y, sample_weight, incremental: bool):
+        if self.preset is not None:
+            fit_preset(self, X, y, sample_weight, incremental)
+            return self
         hidden = self._check_parameters()
         first = "model_" not in vars(self) or not (self.warm_start or incremental)
         if incremental and self._stops_early:

@@ -103,13 +103,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         max_norm=None,
         missing="indicator",
         max_levels=MAX_LEVELS,
+        preset=None,
     ):
         store(self, locals())
 
     @property
     def _loss(self) -> str:
         if self.loss is None:
-            return "cross_entropy" if self._kind == "multiclass" else "binary_cross_entropy"
+            one_output = self._kind == "binary" and self.preset is None
+            return "binary_cross_entropy" if one_output or self._kind == "multilabel-indicator" else "cross_entropy"
         checks.check_choice(self.loss, "loss", CLASSIFIER_LOSSES)
         if self._kind != "binary" and (self.loss == "binary_cross_entropy") == (self._kind == "multiclass"):
             raise ValueError(f"loss={self.loss!r} is not for {self._kind} targets")

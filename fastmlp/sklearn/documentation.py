@@ -79,6 +79,10 @@ _PARAMETERS = """
         What becomes of missing values in a data frame, as in `fastmlp.train`.
     max_levels : int, default=256
         Maximum number of different values in a column of text or categories of a data frame.
+    preset : "tabular" or None, default=None
+        "tabular" fits by `fastmlp.tabular`, a recipe that needs no tuning: of the arguments only `loss`,
+        `class_weight`, `validation_fraction`, `random_state`, `threads`, `missing` and `max_levels` count then, and
+        a regressor has no `validation_scores_`.
 """
 
 _ATTRIBUTES = """

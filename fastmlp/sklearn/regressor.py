@@ -101,6 +101,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_norm=None,
         missing="indicator",
         max_levels=MAX_LEVELS,
+        preset=None,
     ):
         store(self, locals())
 

@@ -20,7 +20,14 @@ from fastmlp.data.frames import MAX_LEVELS
 IRRELEVANT = frozenset({"callbacks", "checkpoint", "communicator", "epochs", "progress", "sparse", "threads"})
 # Arguments that the first version did not have, with their defaults.  These are left out, so that its checkpoints can
 # be resumed.
-ADDED = {"average_every": 1, "missing": "indicator", "max_levels": MAX_LEVELS}
+ADDED = {
+    "average_every": 1,
+    "missing": "indicator",
+    "max_levels": MAX_LEVELS,
+    "weight_rate_factors": None,
+    "bias_rate_factor": 1.0,
+    "scale_rate_factor": None,
+}
 
 _CHUNK = 1 << 20  # numbers converted at a time
 _STREAM_ROWS = 50  # rows sampled from a stream, which is too large to be read as a whole

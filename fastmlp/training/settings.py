@@ -30,6 +30,7 @@ from fastmlp.engine.threads import resolve
 from fastmlp.kernels.step.record import Targets
 from fastmlp.losses import ELEMENTWISE, LOSSES, check_smoothing
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.rate_factors import RateFactors, check_rate_factors
 from fastmlp.regularization import Regularization, check_regularization
 from fastmlp.training.data import BUFFER_BYTES
 from fastmlp.training.events import check_callbacks
@@ -87,6 +88,7 @@ class TrainingSettings:
     callbacks: list
     progress: bool | str
     regularization: Regularization
+    rate_factors: RateFactors
     label_smoothing: float
     delta: float
     metrics: dict[str, Metric]
@@ -107,7 +109,7 @@ class TrainingSettings:
         checked = {name: value for name, value in vars(self).items() if name in self.given}
         targets = [self.targets.labels, self.targets.values]
         own = {"activation": self.activations, "metrics": list(self.metrics), "y": targets}
-        return {**self.given, **checked, **self.regularization._asdict(), **own}
+        return {**self.given, **checked, **self.regularization._asdict(), **self.rate_factors._asdict(), **own}
 
 
 def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
@@ -140,6 +142,9 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
     checks.check_choice(get("missing"), "missing", MISSING)
     max_levels = checks.check_integer(get("max_levels"), "max_levels", 2)
     regularization = check_regularization(len(hidden), *(get(name) for name in Regularization._fields))
+    rate_factors = check_rate_factors(len(hidden) + 1, *(get(name) for name in RateFactors._fields))
+    if rate_factors.scale_rate_factor is not None and regularization.max_norm:
+        raise ValueError("max_norm must be None with a scale_rate_factor, got both")
     label_smoothing = checks.check_fraction(get("label_smoothing"), "label_smoothing")
     delta = checks.check_positive(get("delta"), "delta")
     seed, buffer = (
@@ -150,11 +155,13 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
     several = check_communicator(get("communicator")) is not None
     if several and is_stream:
         raise ValueError("communicator needs x in memory, but x is a memmap or a folder that is read in parts")
+    if several and rate_factors.scale_rate_factor is not None:
+        raise ValueError("scale_rate_factor must be None with a communicator, got both")
     n_threads = resolve(1 if several and get("threads") is None else get("threads"))
     callbacks = check_callbacks(get("callbacks"))
     if hasattr(learning_rate, "on_epoch_end"):
         callbacks.append(learning_rate)
-    loss = _default_loss(y) if get("loss") is None else get("loss")
+    loss = default_loss(y) if get("loss") is None else get("loss")
     checks.check_choice(loss, "loss", LOSSES)
     check_smoothing(loss, label_smoothing)
     if several and LOSSES[loss].whole_batch:
@@ -168,7 +175,7 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
         x=x, y=y, targets=targets, n_outputs=n_outputs, hidden=hidden, activations=activations, loss=loss,
         classes=classes, optimizer=optimizer, learning_rate=learning_rate, batch_size=batch_size, epochs=epochs,
         shuffle=get("shuffle"), input_scale=input_scale, sparse=get("sparse"), seed=seed, n_threads=n_threads,
-        callbacks=callbacks, progress=get("progress"), regularization=regularization,
+        callbacks=callbacks, progress=get("progress"), regularization=regularization, rate_factors=rate_factors,
         label_smoothing=label_smoothing, delta=delta, metrics=metrics, shuffle_buffer=buffer,
         missing=get("missing"), max_levels=max_levels, average_every=average_every,
         feature_names=list(x.names) if isinstance(x, Table) else feature_names(get("x")), given=given,
@@ -216,7 +223,7 @@ def check_learning_rate(learning_rate, optimizer: Optimizer):
     return learning_rate
 
 
-def _default_loss(y) -> str:
+def default_loss(y) -> str:
     """Return the loss that suits the targets."""
     y = as_array(y, "y")
     if y.dtype.kind == "f":

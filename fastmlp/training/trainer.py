@@ -124,7 +124,7 @@ class Trainer:
         batch_size = rank_batch_size(self.batch_size, ranks.rank, ranks.size)
         executor = Executor(
             model._parameters, model.activations, model.loss, batch_size, model.has_bias, settings.optimizer,
-            settings.n_threads, regularization=settings.regularization,
+            settings.n_threads, regularization=settings.regularization, rate_factors=settings.rate_factors,
             settings={"smoothing": settings.label_smoothing, "delta": settings.delta},
             seed=(seed + ranks.rank * RANK_SEED) % 2**62, splits_update=ranks.size > 1 and settings.average_every == 1,
         )  # fmt: skip
@@ -265,6 +265,7 @@ class Trainer:
         self._pack()
         rate = self.state.learning_rate
         self.state.load_checkpoint(saved.state, saved.arrays)
+        self.executor.pack()
         if rate is not None:  # in float64
             self.state.learning_rate = rate
         self.model.history = saved.model.history

@@ -63,11 +63,11 @@ def step_sizes(rule, rate, t, momentum, beta, decay):
 
 
 @inline_llvm
-def without_decay(rule):
-    """Return the rule for biases."""
+def scale_rule(rule, rate, epsilon, decay):
+    """Return the rule with its rate, its epsilon and its weight decay multiplied by these factors."""
     return Rule(
-        rule.rule, rule.learning_rate, rule.momentum, np.float32(0), rule.beta, rule.epsilon, rule.step_size,
-        rule.correction,
+        rule.rule, rule.learning_rate * rate, rule.momentum, rule.weight_decay * decay, rule.beta,
+        rule.epsilon * epsilon, rule.step_size * rate, rule.correction,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from fastmlp.kernels.ops.optimizers import PLAIN
 from fastmlp.kernels.ops.sparse import FEATURES
 from fastmlp.kernels.simd.addresses import address_of, int64s_at
 from fastmlp.kernels.simd.processors import ROWS, STRIP, WIDE
-from fastmlp.kernels.step.network import network_input, output_of, partition, scratch_of, weight_of
+from fastmlp.kernels.step.network import network_input, output_of, partition, scratch_of, weight_of, weight_rule
 
 
 @inline_numba
@@ -71,8 +71,8 @@ def dense_update(network, batch_size, rule, first_column, last_column, thread):
     layout, weight = network.layout, weight_of(network, np.int64(0))
     dense.dense_update(
         network.workspace, network_input(network, batch_size), output_of(network, np.int64(0), batch_size),
-        network.parameters, network.state, weight, layout.zeros, rule, scratch_of(network, thread),
-        first_column // WIDE, ceil_div(last_column, WIDE), np.int64(0), weight.rows,
+        network.parameters, network.state, weight, layout.zeros, weight_rule(network, np.int64(0), rule),
+        scratch_of(network, thread), first_column // WIDE, ceil_div(last_column, WIDE), np.int64(0), weight.rows,
     )  # fmt: skip
 
 
@@ -122,8 +122,8 @@ def grouped_update(network, data, batch_size, rule, first_column, last_column, t
     dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))
     for strip in range(first_column // STRIP, ceil_div(last_column, STRIP)):
         grouped.grouped_update(
-            network.workspace, dout, network.layout.table, data.lists, network.parameters, network.state, weight, rule,
-            scratch_of(network, thread), strip,
+            network.workspace, dout, network.layout.table, data.lists, network.parameters, network.state, weight,
+            weight_rule(network, np.int64(0), rule), scratch_of(network, thread), strip,
         )  # fmt: skip
 
 
@@ -164,13 +164,14 @@ def sparse_forward(network, data, batch, sorts, work):
 def sparse_update(network, data, batch_size, rule, first_column, last_column, thread):
     """Weights updated: for the columns first_column..last_column-1, multiples of STRIP (or the end)."""
     dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))
+    own_rule = weight_rule(network, np.int64(0), rule)
     for strip in range(first_column // STRIP, ceil_div(last_column, STRIP)):
         if takes_row(batch_size, rule):
             sparse.sparse_update_row(
-                network.workspace, dout, data.entries, network.parameters, weight, rule.learning_rate, strip
+                network.workspace, dout, data.entries, network.parameters, weight, own_rule.learning_rate, strip
             )
         else:
             sparse.sparse_update(
-                network.workspace, dout, data.entries, network.parameters, network.state, weight, rule,
+                network.workspace, dout, data.entries, network.parameters, network.state, weight, own_rule,
                 scratch_of(network, thread), strip,
             )  # fmt: skip

@@ -26,7 +26,7 @@ from fastmlp.kernels.ops.dense import (
     tiles,
     transpose,
 )
-from fastmlp.kernels.ops.optimizers import without_decay
+from fastmlp.kernels.ops.optimizers import scale_rule
 from fastmlp.kernels.ops.rows import dense_backward_row, dense_forward_row
 from fastmlp.kernels.simd.processors import NARROW, PANEL, ROWS, WIDE
 from fastmlp.kernels.simd.records import Layout
@@ -53,6 +53,11 @@ LAYER = Layout(
         "backward_code": np.int64,
         "slope": np.int64,  # from the output to the slope; 0: none is kept
         "dropout_threshold": np.int64,  # of the units, in units of 2**-32
+        # what the optimizer's settings are multiplied by, see `weight_rule` and `bias_rule`
+        "weight_rate": np.float32,
+        "weight_epsilon": np.float32,
+        "weight_decay": np.float32,
+        "bias_rate": np.float32,
     },
 )
 
@@ -126,6 +131,19 @@ def transposed_of(network, layer):
     return Matrix(row.transposed, panel, PANEL, row.n_out, row.n_in)
 
 
+@inline_llvm
+def weight_rule(network, layer, rule):
+    """The update rule for the weights of a layer."""
+    row = network.layers[layer]
+    return scale_rule(rule, row.weight_rate, row.weight_epsilon, row.weight_decay)
+
+
+@inline_llvm
+def bias_rule(network, layer, rule):
+    """The update rule for the biases of a layer, which do not decay."""
+    return scale_rule(rule, network.layers[layer].bias_rate, np.float32(1), np.float32(0))
+
+
 @inline_numba
 def forward_dense(network, layer, batch_size, work):
     """Compute the output of a layer from its input: a partition of the tiles."""
@@ -164,7 +182,7 @@ def backward_bias(network, layer, batch_size, rule, first_strip, last_strip, thr
     if row.has_bias:
         bias_update(
             network.workspace, output_of(network, layer, batch_size), network.parameters, network.state, row.bias,
-            without_decay(rule), scratch_of(network, thread), first_strip, last_strip,
+            bias_rule(network, layer, rule), scratch_of(network, thread), first_strip, last_strip,
         )  # fmt: skip
 
 
@@ -179,8 +197,8 @@ def backward_inner(network, layer, batch_size, rule, first_column, last_column, 
     inp, dout = input_of(network, layer, batch_size), output_of(network, layer, batch_size)
     scratch = scratch_of(network, thread)
     dense_update(
-        workspace, inp, dout, network.parameters, network.state, weight, layout.zeros, rule, scratch,
-        np.int64(0), strips(weight), first_column, last_column,
+        workspace, inp, dout, network.parameters, network.state, weight, layout.zeros,
+        weight_rule(network, layer, rule), scratch, np.int64(0), strips(weight), first_column, last_column,
     )  # fmt: skip
     in_strip = ceil_div(batch_size, ROWS)
     first, last = first_column // WIDE * in_strip, ceil_div(last_column, WIDE) * in_strip
@@ -207,6 +225,7 @@ def backward_row(network, layer, batch_size, rule, first_column, last_column, th
     below = network.layers[layer - 1]
     dense_backward_row(
         network.workspace, input_of(network, layer, batch_size), output_of(network, layer, batch_size),
-        network.parameters, network.state, weight_of(network, layer), below.backward_code, below.slope, rule,
-        scratch_of(network, thread), first_column // NARROW, ceil_div(last_column, NARROW),
+        network.parameters, network.state, weight_of(network, layer), below.backward_code, below.slope,
+        weight_rule(network, layer, rule), scratch_of(network, thread), first_column // NARROW,
+        ceil_div(last_column, NARROW),
     )  # fmt: skip

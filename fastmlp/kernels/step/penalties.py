@@ -1,8 +1,8 @@
 """What needs the whole gradient before any weight is updated, or the whole of a unit's weights after it: penalties,
 clipping by norm, max-norm.
 
-The backward pass stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them: the
-penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of a
+The backward pass stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them:
+the penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of a
 layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
 """
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from fastmlp.kernels.jit import inline_llvm, inline_numba, kernel
 from fastmlp.kernels.ops.dense import ceil_div, column_start
-from fastmlp.kernels.ops.optimizers import optimizer_update, without_decay
+from fastmlp.kernels.ops.optimizers import optimizer_update
 from fastmlp.kernels.simd.functions import sqrt
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.kernels.simd.vector import add, div, first_lanes, fma, load, maximum, mul, splat, store, sub, sum_lanes
 from fastmlp.kernels.simd.vector import where_positive as where
-from fastmlp.kernels.step.network import partition, weight_of
+from fastmlp.kernels.step.network import bias_rule, partition, weight_of, weight_rule
 
 
 @kernel
@@ -73,45 +73,68 @@ def layer_strips(network, layer):
 
 
 @inline_numba
-def sum_squares(network, l1, l2, work):
-    """Add penalties to a partition of the gradient, and put the sums of its squares into workspace."""
-    unit = network.layout.squares
-    for layer in range(network.layers.size):
-        row, weight = network.layers[layer], weight_of(network, layer)
+def square_biases(network, layer, strip):
+    """Return the sum of the squares of a strip of a layer's biases' gradient, 0 if they are not updated."""
+    row, none = network.layers[layer], np.float32(0)
+    if not row.has_bias:
+        return none
+    bias, columns = row.bias + strip * NARROW, row.n_out - strip * NARROW
+    return penalize(network.parameters, network.state, bias, np.int64(0), 1, columns, none, none)
+
+
+@inline_numba
+def update_biases(network, layer, strip, factor, rule):
+    """Update a strip of a layer's biases, if they are to be."""
+    row = network.layers[layer]
+    if row.has_bias:
+        update_strip(
+            network.parameters, network.state, row.bias + strip * NARROW, np.int64(0), 1, factor,
+            bias_rule(network, layer, rule),
+        )  # fmt: skip
+
+
+@inline_numba
+def sum_squares(network, first_layer, n_sums, l1, l2, work):
+    """Add penalties to a partition of the gradient, and put the sums of its squares into workspace, behind `n_sums`;
+    for the layers from `first_layer` on."""
+    unit = network.layout.squares + n_sums
+    for layer in range(first_layer, network.layers.size):
+        weight = weight_of(network, layer)
         first, last = partition(layer_strips(network, layer), work)
         for strip in range(first, last):
             columns, at = weight.columns - strip * NARROW, column_start(weight, strip * NARROW)
             total = penalize(network.parameters, network.state, at, weight.row, weight.rows, columns, l1, l2)
-            if row.has_bias:
-                bias, none = row.bias + strip * NARROW, np.float32(0)
-                total += penalize(network.parameters, network.state, bias, np.int64(0), 1, columns, none, none)
-            network.workspace[unit + strip] = total
+            network.workspace[unit + strip] = total + square_biases(network, layer, strip)
         unit += layer_strips(network, layer)
 
 
 @inline_numba
-def clipping_factor(network, clip_norm):
+def count_sums(network, first_layer):
+    """Return how many sums `sum_squares` makes."""
+    n_sums = np.int64(0)
+    for layer in range(first_layer, network.layers.size):
+        n_sums += layer_strips(network, layer)
+    return n_sums
+
+
+@inline_numba
+def clipping_factor(network, n_sums, clip_norm):
     """Return what the gradient is multiplied by to have at most this norm (as in PyTorch); 1 if that is 0."""
-    total, unit = 0.0, network.layout.squares
-    for layer in range(network.layers.size):
-        for strip in range(layer_strips(network, layer)):
-            total += network.workspace[unit + strip]
-        unit += layer_strips(network, layer)
+    total = 0.0
+    for unit in range(n_sums):
+        total += network.workspace[network.layout.squares + unit]
     return np.float32(min(1.0, clip_norm / (np.sqrt(total) + 1e-6))) if clip_norm > 0 else np.float32(1)
 
 
 @inline_numba
-def update_partition(network, clip_norm, max_norm, rule, work):
-    """Update a partition of the parameters by the stored gradient."""
-    factor = clipping_factor(network, clip_norm)
-    for layer in range(network.layers.size):
-        row, weight = network.layers[layer], weight_of(network, layer)
+def update_partition(network, first_layer, factor, max_norm, rule, work):
+    """Update a partition of the parameters by `factor` times the stored gradient; of the layers from `first_layer` on."""
+    for layer in range(first_layer, network.layers.size):
+        weight, own_rule = weight_of(network, layer), weight_rule(network, layer, rule)
         first, last = partition(layer_strips(network, layer), work)
         for strip in range(first, last):
             at = column_start(weight, strip * NARROW)
-            update_strip(network.parameters, network.state, at, weight.row, weight.rows, factor, rule)
-            if row.has_bias:
-                bias = row.bias + strip * NARROW
-                update_strip(network.parameters, network.state, bias, np.int64(0), 1, factor, without_decay(rule))
+            update_strip(network.parameters, network.state, at, weight.row, weight.rows, factor, own_rule)
+            update_biases(network, layer, strip, factor, rule)
             if max_norm > 0:
                 limit_norms(network.parameters, at, weight.row, weight.rows, max_norm)

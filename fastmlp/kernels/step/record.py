@@ -101,6 +101,10 @@ _FIELDS = {
     "rate_decay": np.float32,
     "step_size": np.float32,
     "correction": np.float32,
+    # the first layer's scale: see `fastmlp.kernels.step.input_scale`
+    "shadow": np.int64,
+    "scale_at": np.int64,
+    "scale_rate": np.float32,
     # regularization
     "l1": np.float32,
     "l2": np.float32,

@@ -37,6 +37,7 @@ from fastmlp.kernels.ops.grouped import count_strips
 from fastmlp.kernels.simd.addresses import call_region
 from fastmlp.kernels.simd.processors import NARROW, ROWS, STRIP, WIDE
 from fastmlp.kernels.step import first_layer
+from fastmlp.kernels.step.input_scale import Scale, row_blocks, square_scaled, update_scaled_partition
 from fastmlp.kernels.step.network import (
     Work,
     backward_bias,
@@ -50,7 +51,7 @@ from fastmlp.kernels.step.network import (
     partition,
     transpose_weight,
 )
-from fastmlp.kernels.step.penalties import sum_squares, update_partition
+from fastmlp.kernels.step.penalties import clipping_factor, count_sums, sum_squares, update_partition
 from fastmlp.kernels.step.record import (
     PREDICT,
     TRAIN,
@@ -343,10 +344,28 @@ def weigh_rows(record_address, kind, layer, first, last, thread):
 def deferred_update(record_address, kind, layer, first, last, thread):
     record, work = record_at(record_address), Work(first, last, record_at(record_address).n_parts, thread)
     network = network_of(record)
+    all_layers, none = np.int64(0), np.int64(0)
     if kind == SQUARES:
-        sum_squares(network, record.l1, record.l2, work)
+        sum_squares(network, all_layers, none, record.l1, record.l2, work)
     elif is_kind(record, kind, UPDATE):
-        update_partition(network, record.clip_norm, record.max_norm, rule_of(record, record.update_rule), work)
+        factor = clipping_factor(network, count_sums(network, all_layers), record.clip_norm)
+        update_partition(network, all_layers, factor, record.max_norm, rule_of(record, record.update_rule), work)
+
+
+@region
+def scaled_update(record_address, kind, layer, first, last, thread):
+    """`deferred_update` where the first layer has a scale"""
+    record, work = record_at(record_address), Work(first, last, record_at(record_address).n_parts, thread)
+    network, inner_layers = network_of(record), np.int64(1)
+    scale = Scale(record.shadow, record.scale_at, record.scale_rate)
+    if kind == SQUARES:
+        n_sums = square_scaled(network, scale, record.l1, record.l2, work)
+        sum_squares(network, inner_layers, n_sums, record.l1, record.l2, work)
+    elif is_kind(record, kind, UPDATE):
+        rule, n_sums = rule_of(record, record.update_rule), row_blocks(network) + count_sums(network, np.int64(0))
+        factor = clipping_factor(network, n_sums, record.clip_norm)
+        update_scaled_partition(network, scale, factor, rule, work)
+        update_partition(network, inner_layers, factor, np.float32(0), rule, work)
 
 
 LOSS_REGIONS = {

@@ -1,0 +1,50 @@
+"""`preset="tabular"` of the estimators: `fastmlp.tabular` with scikit-learn's interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
+
+from fastmlp import checks
+from fastmlp.data.columns import Table
+from fastmlp.data.targets import check_not_weightless, check_sample_weight
+from fastmlp.sklearn.scaling import scale_of
+from fastmlp.tabular_preset import tabular
+
+PRESETS = (None, "tabular")
+
+
+def fit_preset(estimator: Any, X, y, sample_weight, incremental: bool) -> None:
+    """Fit an estimator by `fastmlp.tabular`."""
+    checks.check_choice(estimator.preset, "preset", PRESETS)
+    if incremental or estimator.warm_start:
+        what = "partial_fit" if incremental else "warm_start=True"
+        raise ValueError(f"{what} is not for preset={estimator.preset!r}, whose schedule is that of a whole run")
+    validation = checks.check_fraction(estimator.validation_fraction, "validation_fraction")
+    X, y = estimator._check_data(X, y, True, False)
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        check_sample_weight(sample_weight, X.shape[0])
+    targets, weights = estimator._targets(y, sample_weight, False)
+    check_not_weightless(weights, np.arange(X.shape[0]), "trained on")
+    classes = np.arange(len(estimator.classes_)) if targets.ndim == 1 else None
+    if not hasattr(estimator, "classes_"):  # what is made float32 there is scaled in float64 first
+        targets = y
+    more = {"missing": estimator.missing, "max_levels": estimator.max_levels} if isinstance(X, Table) else {}
+    model = tabular(
+        X, targets, validation=validation, loss=scale_of(estimator._loss, 1).loss, classes=classes,
+        sample_weight=weights, threads=estimator.threads, progress=False,
+        seed=int(check_random_state(estimator.random_state).randint(2**31 - 1)), **more,
+    )  # fmt: skip
+    estimator._reset(model.widths)
+    estimator.model_, history = model, model.history
+    estimator.n_iter_ = len(history["epoch"])
+    estimator.t_ = estimator.n_iter_ * (X.shape[0] - round(X.shape[0] * validation))
+    estimator.loss_curve_ = list(history["train_loss"])
+    estimator.loss_, estimator.best_loss_ = estimator.loss_curve_[-1], min(estimator.loss_curve_)
+    if model.has_accuracy:
+        estimator.validation_scores_ = list(history["validation_accuracy"])
+        estimator.best_validation_score_ = max(estimator.validation_scores_)
