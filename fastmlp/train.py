@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastmlp.activations import ACTIVATIONS
@@ -13,6 +14,7 @@ from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.training.checkpoints import Checkpoints
 from fastmlp.training.identity import identity
 from fastmlp.training.settings import check_settings
+from fastmlp.training.shared import SharedData
 from fastmlp.training.trainer import Trainer
 
 
@@ -52,6 +54,7 @@ def train(
     shuffle_buffer: int | None = None,
     missing: str = "indicator",
     max_levels: int = MAX_LEVELS,
+    samples: Any = None,
 ) -> MLP:
     """Train a multilayer perceptron by exact minibatch SGD.
 
@@ -93,8 +96,9 @@ def train(
         Number of passes over the samples.
     shuffle : bool or "replacement"
         True: a new random order every epoch; False: the given order; "replacement": uniform draws with replacement.
-    validation : (x, y), (x, y, sample_weight) or float, optional
-        Data to evaluate after every epoch, or the fraction of the samples to hold out for this, chosen at random.
+    validation : (x, y), (x, y, sample_weight), float or ndarray of int, optional
+        Data to evaluate after every epoch; the fraction of the samples to hold out for this, chosen at random; or the
+        indices of those to hold out.
     init : str, list of (weight, bias), or MLP
         Initializer: "he", "lecun" or "glorot_normal" (normal), "he_uniform", "lecun_uniform" or "glorot" (uniform),
         "orthogonal", "zeros" or "notebook" (which also makes a network without biases).  Or the initial arrays, or a
@@ -163,6 +167,9 @@ def train(
         for these and 0 elsewhere.  "error": they are refused, in training and in prediction.
     max_levels : int
         Maximum number of different values in a column of text or categories.
+    samples : array_like of int, optional
+        Indices of the rows of `x` to train on, which are not copied; by default all that `validation` does not hold
+        out.  An index may occur several times, as in a bootstrap sample.
 
     Returns
     -------
@@ -176,12 +183,7 @@ def train(
     DivergenceError
         If the loss or a weight becomes NaN or infinite.
     """
-    settings = check_settings(locals())
-    if checkpoint is None:
-        return Trainer(settings, settings.seed).run()
-    checkpoints = Checkpoints(checkpoint, identity(settings.comparable()))
-    resumed = checkpoints.load()
-    return Trainer(settings, settings.seed if resumed is None else resumed.entropy).run(checkpoints, resumed)
+    return run(locals())
 
 
 train.__doc__ = with_names(
@@ -190,3 +192,23 @@ train.__doc__ = with_names(
     optimizers=either(map(quoted, OPTIMIZERS)),
     rates=", ".join(f"{kind.learning_rate:g} for {kind.__name__}" for kind in OPTIMIZERS.values()),
 )
+
+
+def run(arguments: Mapping[str, Any], data: SharedData | None = None, stop: threading.Event | None = None) -> MLP:
+    """Train with all arguments of `train`, by name.
+
+    Parameters
+    ----------
+    arguments : Mapping
+    data : SharedData, optional
+        What `x` and `y` became for an earlier training run.
+    stop : Event, optional
+        Once another thread sets it, training ends as after Ctrl-C.
+    """
+    settings = check_settings(arguments, data)
+    if arguments["checkpoint"] is None:
+        return Trainer(settings, settings.seed, stop).run()
+    checkpoints = Checkpoints(arguments["checkpoint"], identity(settings.comparable()))
+    resumed = checkpoints.load()
+    entropy = settings.seed if resumed is None else resumed.entropy
+    return Trainer(settings, entropy, stop).run(checkpoints, resumed)

@@ -42,11 +42,13 @@ DIFFERENT = {
     "max_norm": (None, 1.0), "label_smoothing": (0, 0.1), "delta": (1, 2), "sample_weight": (WEIGHTS, changed(WEIGHTS)),
     "class_weight": ({0: 2.0}, {1: 2.0}), "classes": ([0, 1, 2], [0, 1, 2, 3]), "metrics": ((), "top_2"),
     "shuffle_buffer": (50, 60), "missing": ("indicator", "error"), "max_levels": (10, 20),
+    "samples": (np.arange(20), np.arange(1, 21)),
 }  # fmt: skip
 # More pairs, of other kinds.
 MORE = [
     ("validation", np.float32(0.2), np.float32(0.3)),
     ("validation", 0.2, None),
+    ("validation", np.arange(9), np.arange(8)),
     ("validation", (X, Y, WEIGHTS), (X, Y, changed(WEIGHTS))),
     ("validation", (X, Y), (changed(X), Y)),
     ("sample_weight", WEIGHTS, None),
