@@ -10,9 +10,8 @@ from html import escape
 import numpy as np
 
 from fastmlp import load_mnist, reference
-from fastmlp.kernels.ops.sparse import BLOCK
 from fastmlp.kernels.simd.processors import PROCESSORS
-from fastmlp.kernels.simd.strips import GROUP
+from fastmlp.kernels.simd.strips import BLOCK, GROUP
 
 WIDTH = 720
 

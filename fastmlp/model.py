@@ -26,7 +26,7 @@ from fastmlp.errors import DivergenceError
 from fastmlp.io.state import ModelState
 from fastmlp.kernels.ops.gather import KINDS
 from fastmlp.losses import LOSSES
-from fastmlp.optimizers import SGD, Optimizer
+from fastmlp.optimizers import Optimizer
 
 
 class Metrics(NamedTuple):
@@ -319,7 +319,8 @@ class MLP:
         if batch_size is not None:
             batch_size = checks.check_integer(batch_size, "batch_size", 1)
         with self._parameters.training.held():  # an executor has one place for its data, and one for its parameters
-            state = self._training_state = self._training_state or self._new_training_state()
+            state = self._training_state or TrainingState.plain(self.has_bias, resolve(self.threads), self.delta)
+            self._training_state = state
             rate = learning_rate or state.learning_rate or state.arguments["optimizer"].learning_rate
             executor = state.executor_for(
                 self._parameters, self.activations, self.loss, x.shape[0], batch_size, optimizer
@@ -334,14 +335,6 @@ class MLP:
                 flush_subnormals(executor)
         accuracy = float(correct / len(order)) if self.has_accuracy else float("nan")
         return Metrics(weighted_mean(total_loss, total_weight(targets.weights, order, len(order))), accuracy)
-
-    def _new_training_state(self) -> TrainingState:
-        """Return the state of a model from elsewhere, which trains with plain SGD."""
-        arguments = {
-            "batch_size": 128, "has_bias": self.has_bias, "optimizer": SGD(), "threads": resolve(self.threads),
-            "settings": {"delta": self.delta},
-        }  # fmt: skip
-        return TrainingState(arguments, np.random.default_rng())
 
     def _encode(self, y, n_samples: int, name: str = "y", sample_weight=None):
         """Check targets and their weights, and encode them for the kernels."""

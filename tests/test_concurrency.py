@@ -144,7 +144,7 @@ def test_mixed_calls_on_one_model(tmp_path):
         assign,
     ]
     in_threads([repeat(call) for call in calls])
-    assert model._pause.run.context[fastmlp.course.places.N_UPDATES] == 60 * 10 + sum(steps)  # none lost, none twice
+    assert model._training_state.executor.n_updates == 60 * 10 + sum(steps)  # none lost, none twice
     assert np.isfinite(parameters(model)).all()
     assert model.evaluate(X, Y).accuracy > 0.8
     assert fastmlp.load(tmp_path / "model").evaluate(X, Y).accuracy > 0.5

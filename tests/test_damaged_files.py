@@ -25,27 +25,37 @@ X = RNG.random((40, 6)).astype(np.float32)
 LABELS = np.array(["no", "yes", "wörd"])[np.arange(40) % 3]
 
 
+def read_once(reader, path):
+    """Return whether a file can be read, and the most memory that reading it takes."""
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    try:
+        reader(path)
+        good = True
+    except ValueError:
+        good = False
+    except BaseException as error:
+        raise AssertionError(f"{error!r} for {path.read_bytes()[:2000]!r}") from error
+    return good, tracemalloc.get_traced_memory()[1] - before
+
+
 def check(reader, path, files):
     """Read every one of `files` from `path`; returns how many could be read."""
-    good = 0
+    n_good = 0
     tracemalloc.start()
     try:
         for data in files:
             path.write_bytes(data)
-            tracemalloc.reset_peak()
-            before = tracemalloc.get_traced_memory()[0]
-            try:
-                reader(path)
-                good += 1
-            except ValueError:
-                pass
-            except BaseException as error:
-                raise AssertionError(f"{error!r} for {data[:2000]!r}") from error
-            peak = tracemalloc.get_traced_memory()[1] - before
-            assert peak < MEMORY + 10 * len(data), (peak, data[:2000])
+            good, peak = read_once(reader, path)
+            limit = MEMORY + 10 * len(data)
+            if peak >= limit:  # once in thousands of files Python enlarges its table of interned strings, by 4 MB
+                path.write_bytes(data)
+                peak = read_once(reader, path)[1]
+            assert peak < limit, (peak, data[:2000])
+            n_good += good
     finally:
         tracemalloc.stop()
-    return good
+    return n_good
 
 
 @pytest.mark.parametrize("kind", ["classifier", "regression", "frame"])

@@ -501,7 +501,7 @@ COMMANDS = [
     for arguments, status, message in [
         ((), 2, "COMMAND"),
         (("dance",), 2, "dance"),
-        (("train", "--loss", "mse"), 2, "--loss"),
+        (("train", "--loss", "nonsense"), 2, "--loss"),
         (("train", "--optimizer", "lbfgs"), 2, "--optimizer"),
         (("train", "--activation", "wave"), 2, "--activation"),
         (("train", "--init", "nonsense"), 2, "--init"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import Parameters
-from fastmlp.optimizers import Optimizer
+from fastmlp.optimizers import SGD, Optimizer
 
 _TINY = np.finfo(np.float32).tiny  # the smallest normal number
 _SMALLEST_EPSILON = 1e-12  # beside which the square root of a subnormal, 1e-19, vanishes in float32
@@ -53,6 +53,18 @@ class TrainingState:
     entropy: Any = None
     executor: Executor | None = None
     rng_state: Mapping[str, Any] | None = None
+
+    @classmethod
+    def plain(cls, has_bias: bool, threads: int, delta: float) -> TrainingState:
+        """Return the state of a model from elsewhere, which trains with plain SGD."""
+        arguments = {
+            "batch_size": 128,
+            "has_bias": has_bias,
+            "optimizer": SGD(),
+            "threads": threads,
+            "settings": {"delta": delta},
+        }
+        return cls(arguments, np.random.default_rng())
 
     def attach(self, executor: Executor) -> None:
         """Have an executor continue from this state, and from now on change it."""

@@ -78,6 +78,7 @@ class Checkpoints:
                 model, metadata, tensors = read(path)
                 header = json.loads(metadata["training"])
                 identity, state = header.get("identity"), dict(header["state"])
+                identity = identity if identity is None else dict(identity)
             except (ValueError, TypeError, KeyError, RecursionError, OSError):  # damaged: try the one before it
                 continue
             self._check(identity)

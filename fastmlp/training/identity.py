@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 
 from fastmlp.data.arrays import is_csr
+from fastmlp.data.frames import MAX_LEVELS
 
 # Arguments that may differ when a run is resumed: they affect its speed, its reports and its length.
 IRRELEVANT = frozenset({"callbacks", "checkpoint", "epochs", "progress", "sparse", "threads"})
+# Arguments that the first version did not have, with their defaults.  These are left out, so that its checkpoints can
+# be resumed.
+ADDED = {"missing": "indicator", "max_levels": MAX_LEVELS}
 
 _CHUNK = 1 << 20  # numbers converted at a time
 _STREAM_ROWS = 50  # rows sampled from a stream, which is too large to be read as a whole
@@ -24,7 +28,11 @@ _STREAM_ROWS = 50  # rows sampled from a stream, which is too large to be read a
 
 def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the arguments of `fastmlp.train` by name, except those that do not affect its result."""
-    return {name: describe(value) for name, value in arguments.items() if name not in IRRELEVANT}
+    return {
+        name: describe(value)
+        for name, value in arguments.items()
+        if name not in IRRELEVANT and not (name in ADDED and value == ADDED[name])
+    }
 
 
 def describe(value) -> Any:
