@@ -20,6 +20,7 @@ _MODULES = {
     **dict.fromkeys(["MLP", "Metrics"], "model"),
     "DivergenceError": "errors",
     "train": "train",
+    **dict.fromkeys(["iter_many", "train_many"], "many.training"),
     **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "RMSprop"], "optimizers"),
     **dict.fromkeys(
         ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from fastmlp.convert import from_keras, from_sklearn, from_torch, load, to_torch
     from fastmlp.datasets import load_mnist
     from fastmlp.errors import DivergenceError
+    from fastmlp.many.training import iter_many, train_many
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
@@ -96,10 +98,12 @@ __all__ = [
     "from_keras",
     "from_sklearn",
     "from_torch",
+    "iter_many",
     "load",
     "load_mnist",
     "reference",
     "reproduce",
     "to_torch",
     "train",
+    "train_many",
 ]

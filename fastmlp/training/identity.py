@@ -20,7 +20,7 @@ from fastmlp.data.frames import MAX_LEVELS
 IRRELEVANT = frozenset({"callbacks", "checkpoint", "epochs", "progress", "sparse", "threads"})
 # Arguments that the first version did not have, with their defaults.  These are left out, so that its checkpoints can
 # be resumed.
-ADDED = {"missing": "indicator", "max_levels": MAX_LEVELS}
+ADDED = {"missing": "indicator", "max_levels": MAX_LEVELS, "samples": None}
 
 _CHUNK = 1 << 20  # numbers converted at a time
 _STREAM_ROWS = 50  # rows sampled from a stream, which is too large to be read as a whole
@@ -31,7 +31,7 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: describe(value)
         for name, value in arguments.items()
-        if name not in IRRELEVANT and not (name in ADDED and value == ADDED[name])
+        if name not in IRRELEVANT and not (name in ADDED and describe(value) == ADDED[name])
     }
 
 
