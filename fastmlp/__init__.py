@@ -21,6 +21,7 @@ _MODULES = {
     "DivergenceError": "errors",
     "train": "train",
     **dict.fromkeys(["iter_many", "train_many"], "many.training"),
+    "Ensemble": "many.ensemble",
     **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "RMSprop"], "optimizers"),
     **dict.fromkeys(
         ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from fastmlp.convert import from_keras, from_sklearn, from_torch, load, to_torch
     from fastmlp.datasets import load_mnist
     from fastmlp.errors import DivergenceError
+    from fastmlp.many.ensemble import Ensemble
     from fastmlp.many.training import iter_many, train_many
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
@@ -83,6 +85,7 @@ __all__ = [
     "AdamW",
     "Cosine",
     "DivergenceError",
+    "Ensemble",
     "Exponential",
     "LinearDecay",
     "MLP",
