@@ -100,6 +100,13 @@ class Ensemble:
             total = total + weight * _outputs_of(model, x).astype(np.float64)
         return np.asarray(total).astype(np.float32)
 
+    def _check_features(self, x, name: str = "x") -> np.ndarray:
+        return self.models[0]._check_features(x, name)
+
+    def _sums(self, x) -> np.ndarray:
+        """Return sums of the last layer with which a single network would predict the averages."""
+        return OUTPUTS[output_of(self.loss)].to_sums(self._averages(x))
+
     def predict_proba(self, x) -> np.ndarray:
         """Return the mean of the models' probabilities.
 

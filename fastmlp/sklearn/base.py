@@ -26,8 +26,10 @@ from fastmlp.data.columns import Table, needs_encoding, read_table
 from fastmlp.data.frames import MISSING, FrameEncoder
 from fastmlp.data.targets import check_not_weightless, check_sample_weight
 from fastmlp.errors import DivergenceError
+from fastmlp.many.ensemble import Ensemble
 from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.sklearn.members import check_members, fit_members
 from fastmlp.sklearn.progress import Progress
 from fastmlp.sklearn.scaling import Scale, scale_of
 from fastmlp.train import train
@@ -54,7 +56,8 @@ def store(estimator, arguments: dict[str, Any]) -> None:
 class BaseMLP(BaseEstimator):
     """Fit; derived classes handle the targets."""
 
-    model_: MLP
+    model_: Any  # MLP, or Ensemble if there are several members
+    estimators_: list[Any]
     loss_: float
     loss_curve_: list[float]
     best_loss_: Any  # None with early_stopping; the next two are None without
@@ -80,6 +83,8 @@ class BaseMLP(BaseEstimator):
     def _fitted(self, name: str) -> MLP:
         if "model_" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r} before it is fitted")
+        if isinstance(self.model_, Ensemble):
+            raise AttributeError(f"{name} is an attribute of each of `estimators_`, {len(self.model_)} networks")
         return self.model_
 
     def fit(self, X, y, sample_weight=None):
@@ -108,6 +113,7 @@ class BaseMLP(BaseEstimator):
     def _fit(self, X, y, sample_weight, incremental: bool):
         hidden = self._check_parameters()
         first = "model_" not in vars(self) or not (self.warm_start or incremental)
+        check_members(self, first)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         X, y = self._check_data(X, y, first, incremental)
@@ -139,7 +145,9 @@ class BaseMLP(BaseEstimator):
             self._rate = float(self.learning_rate_init)
         self.n_iter_ = 0
         try:
-            if first or not incremental:
+            if self.n_members > 1:
+                fit_members(self, X, targets, weights, widths, init, score_of, random, first, incremental, encoder)
+            elif first or not incremental:
                 self._train(X, targets, weights, widths, init, score_of, random, incremental, encoder)
             else:
                 self._continue(X, targets, weights, widths)
@@ -154,27 +162,39 @@ class BaseMLP(BaseEstimator):
         self, X, targets, weights, widths, init, score_of, random, incremental: bool, encoder: FrameEncoder | None
     ) -> None:
         """Train a new model; for one epoch if `incremental`.  `encoder` has made the features, and scaled them."""
-        batch_size, scale, optimizer, progress = self._plan(targets, weights, widths, score_of)
-        self.model_ = train(
-            X, targets, hidden=widths[1:-1], activation=self._activation(), loss=scale.loss, optimizer=optimizer,
-            learning_rate=progress, batch_size=batch_size, epochs=1 if incremental else self.max_iter,
-            shuffle=self._shuffle, init=init, input_scale=self.input_scale if encoder is None else 1.0,
-            sparse=self.sparse,
-            seed=int(random.randint(2**31 - 1)), threads=self.threads, progress=False, dropout=self.dropout,
-            input_dropout=self.input_dropout, max_norm=self.max_norm,
-            clip_norm=self.clip_norm and self.clip_norm / scale.gradient, sample_weight=weights,
-            classes=np.arange(widths[-1]) if targets.ndim == 1 else None, **self._loss_settings(),
-        )  # fmt: skip
+        settings, progress = self._settings(targets, weights, widths, init, score_of, random, incremental, encoder)
+        self.model_ = train(X, targets, threads=self.threads, progress=False, **settings)
         if encoder is not None:
             self.model_.encoder, self.model_.feature_names = encoder, encoder.names
         if self.model_.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        elif not incremental and not progress.stopped:
+        elif not incremental:
+            self._warn_unless(progress.stopped, stacklevel=5)
+
+    def _settings(
+        self, targets, weights, widths, init, score_of, random, incremental: bool, encoder: FrameEncoder | None
+    ) -> tuple[dict[str, Any], Progress]:
+        """Return settings of `fastmlp.train`, and what follows its progress."""
+        batch_size, scale, optimizer, progress = self._plan(targets, weights, widths, score_of)
+        settings = {
+            "hidden": widths[1:-1], "activation": self._activation(), "loss": scale.loss, "optimizer": optimizer,
+            "learning_rate": progress, "batch_size": batch_size, "epochs": 1 if incremental else self.max_iter,
+            "shuffle": self._shuffle, "init": init, "input_scale": self.input_scale if encoder is None else 1.0,
+            "sparse": self.sparse, "seed": int(random.randint(2**31 - 1)), "dropout": self.dropout,
+            "input_dropout": self.input_dropout, "max_norm": self.max_norm,
+            "clip_norm": self.clip_norm and self.clip_norm / scale.gradient, "sample_weight": weights,
+            "classes": np.arange(widths[-1]) if targets.ndim == 1 else None, **self._loss_settings(),
+        }  # fmt: skip
+        return settings, progress
+
+    def _warn_unless(self, stopped: bool, stacklevel: int) -> None:
+        """Warn as scikit-learn does where training did not end by itself."""
+        if not stopped:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
     def _continue(self, X, targets, weights, widths) -> None:
@@ -220,6 +240,7 @@ class BaseMLP(BaseEstimator):
         for name in ("momentum", "validation_fraction", "beta_1", "beta_2"):
             checks.check_fraction(getattr(self, name), name)
         checks.check_integer(self.max_iter, "max_iter", 1)
+        checks.check_integer(self.n_members, "n_members", 1)
         if self.n_iter_no_change != math.inf:
             checks.check_integer(self.n_iter_no_change, "n_iter_no_change", 1)
         if not isinstance(self.batch_size, str):
@@ -357,13 +378,13 @@ class BaseMLP(BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         if "model_" in state:  # whose own pickles leave this out
-            state["_training_state"] = state["model_"]._training_state
+            state["_training_state"] = getattr(state["model_"], "_training_state", None)
         return state
 
     def __setstate__(self, state):
         training_state = state.pop("_training_state", None)
         super().__setstate__(state)
-        if "model_" in state:
+        if training_state is not None:
             self.model_._training_state = training_state
 
     def __sklearn_tags__(self):

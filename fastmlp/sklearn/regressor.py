@@ -98,6 +98,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_norm=None,
         missing="indicator",
         max_levels=MAX_LEVELS,
+        n_members=1,
     ):
         store(self, locals())
 
