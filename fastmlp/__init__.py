@@ -22,6 +22,7 @@ _MODULES = {
     "train": "train",
     **dict.fromkeys(["iter_many", "train_many"], "many.training"),
     "Ensemble": "many.ensemble",
+    "search": "many.search",
     **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "RMSprop"], "optimizers"),
     **dict.fromkeys(
         ["Cosine", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"], "schedules"
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from fastmlp.datasets import load_mnist
     from fastmlp.errors import DivergenceError
     from fastmlp.many.ensemble import Ensemble
+    from fastmlp.many.search import search
     from fastmlp.many.training import iter_many, train_many
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
@@ -106,6 +108,7 @@ __all__ = [
     "load_mnist",
     "reference",
     "reproduce",
+    "search",
     "to_torch",
     "train",
     "train_many",

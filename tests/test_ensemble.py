@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import fastmlp
-from fastmlp.many.ensemble import _folds
+from fastmlp.many.members import folds_of
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -112,7 +112,7 @@ def test_bagging_trains_on_all_folds_but_one_and_predicts_that(loss, validate):
     y = TARGETS[loss]
     ensemble = fastmlp.Ensemble.bag(X, y, 4, n_repeats=2, validate=validate, seed=5, threads=2, **COMMON)
     codes = np.searchsorted(["a", "b", "c"], LABELS) if loss == "cross_entropy" else np.zeros(0)
-    folds = _folds(N, codes, 4, 2, np.random.default_rng(5))
+    folds = folds_of(N, codes, 4, 2, np.random.default_rng(5))
     assert len(ensemble) == len(folds) == 8
     want = np.zeros((N, 3))
     for k, (fold, model) in enumerate(zip(folds, ensemble.models)):
@@ -127,7 +127,7 @@ def test_bagging_trains_on_all_folds_but_one_and_predicts_that(loss, validate):
 
 def test_folds_hold_every_sample_once_and_their_fraction_of_each_class():
     codes = np.repeat([0, 1, 2], [50, 10, 7])
-    folds = _folds(67, codes, 5, 3, np.random.default_rng(0))
+    folds = folds_of(67, codes, 5, 3, np.random.default_rng(0))
     assert len(folds) == 15
     for first in (0, 5, 10):
         np.testing.assert_array_equal(np.sort(np.concatenate(folds[first : first + 5])), np.arange(67))

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.checks import check_choice, check_integer, describe
+from fastmlp.checks import check_choice, check_integer
 from fastmlp.data.frames import FrameEncoder
 from fastmlp.engine.parameters import Parameters
 from fastmlp.losses import LOSSES, OUTPUTS, output_of
+from fastmlp.many.members import check_models, check_weights, folds_of, outputs_of
 from fastmlp.many.training import train_many
 from fastmlp.model import MLP, Metrics
 from fastmlp.training.shared import SharedData
@@ -55,8 +56,8 @@ class Ensemble:
 
     def __init__(self, models: Iterable[MLP], weights=None):
         self.models = list(models)
-        _check_models(self.models)
-        self.model_weights = _check_weights(weights, len(self.models))
+        check_models(self.models)
+        self.model_weights = check_weights(weights, len(self.models))
         self.out_of_fold: np.ndarray | None = None
 
     @property
@@ -97,7 +98,7 @@ class Ensemble:
             x = self.models[0]._check_features(x)  # converted once, not by every model
         total = 0.0
         for weight, model in zip(self.model_weights, self.models):
-            total = total + weight * _outputs_of(model, x).astype(np.float64)
+            total = total + weight * outputs_of(model, x).astype(np.float64)
         return np.asarray(total).astype(np.float32)
 
     def _check_features(self, x, name: str = "x") -> np.ndarray:
@@ -278,7 +279,7 @@ class Ensemble:
         if data.is_stream:
             raise ValueError("bag needs x in memory, but x is a memmap or a folder that is read in parts")
         codes = data.targets(settings.get("loss") or data.default_loss, settings.get("classes"))[1].labels
-        folds = _folds(data.x.shape[0], codes, n_folds, n_repeats, np.random.default_rng(seed))
+        folds = folds_of(data.x.shape[0], codes, n_folds, n_repeats, np.random.default_rng(seed))
         every = np.arange(data.x.shape[0])
         configs = [
             {"seed": seed + k, "samples": np.setdiff1d(every, fold), **({"validation": fold} if validate else {})}
@@ -287,7 +288,7 @@ class Ensemble:
         ensemble = cls(train_many(configs, x, y, threads=threads, executor=executor, **settings))
         totals = np.zeros((len(every), ensemble.models[0].widths[-1]))
         for fold, model in zip(folds, ensemble.models):
-            totals[fold] += _outputs_of(model, data.x[fold])
+            totals[fold] += outputs_of(model, data.x[fold])
         ensemble.out_of_fold = (totals / n_repeats).astype(np.float32)
         return ensemble
 
@@ -316,23 +317,14 @@ class Ensemble:
         -------
         Ensemble
         """
-        n = check_integer(n, "n", 1)
-        if not callable(metric):
-            check_choice(metric, "metric", ("loss", "accuracy"))
+        n, scorer = check_integer(n, "n", 1), Scorer(metric, y)
         pool = cls(models)
-        outputs = [_outputs_of(model, x).astype(np.float64) for model in pool.models]
-
-        def score_of(averages: np.ndarray) -> float:
-            averages = averages.astype(np.float32)
-            if callable(metric):
-                return float(metric(y, averages))
-            metrics = pool._loss_of(averages, y)
-            return metrics.accuracy if metric == "accuracy" else -metrics.loss
+        outputs = [outputs_of(model, x).astype(np.float64) for model in pool.models]
 
         total, counts = np.zeros_like(outputs[0]), np.zeros(len(pool))
         best, best_counts = -np.inf, counts
         for size in range(1, n + 1):
-            scores = [score_of((total + each) / size) for each in outputs]
+            scores = [scorer.score(pool, ((total + each) / size).astype(np.float32)) for each in outputs]
             chosen = int(np.argmax(scores))
             total, counts = total + outputs[chosen], counts + (np.arange(len(pool)) == chosen)
             if scores[chosen] > best or not best_counts.any():
@@ -341,60 +333,17 @@ class Ensemble:
         return cls([pool.models[k] for k in used], best_counts[used])
 
 
-def _outputs_of(model: MLP, x) -> np.ndarray:
-    """Return the probabilities of a classifier, or the outputs of a regression, (n, n_outputs)."""
-    return model.predict_proba(x) if model.has_accuracy else model.predict(x)
+class Scorer:
+    """Scores predictions of the samples whose targets are `y`, higher for better ones; see `Ensemble.select`."""
 
+    def __init__(self, metric: str | Callable[[Any, np.ndarray], float], y):
+        if not callable(metric):
+            check_choice(metric, "metric", ("loss", "accuracy"))
+        self.metric, self.y = metric, y
 
-def _check_models(models: list) -> None:
-    if not models:
-        raise ValueError("models must hold at least one MLP, got none")
-    for model in models:
-        if not isinstance(model, MLP):
-            raise TypeError(f"models must hold fastmlp.MLP, got {model!r}")
-    first = models[0]
-    for k, model in enumerate(models):
-        for name, one, other in (
-            ("loss", first.loss, model.loss),
-            ("delta", first.delta, model.delta),
-            ("classes", _as_list(first.classes), _as_list(model.classes)),
-            ("number of outputs", first.widths[-1], model.widths[-1]),
-            ("columns", first.feature_names, model.feature_names),
-            ("kind of features", first.encoder is None, model.encoder is None),
-            ("number of features", *(m.n_features if m.encoder is None else None for m in (first, model))),
-        ):
-            if one != other:
-                raise ValueError(
-                    f"models must have the same {name}, got {one!r} in models[0] and {other!r} in models[{k}]"
-                )
-
-
-def _as_list(classes: np.ndarray | None) -> list | None:
-    return None if classes is None else classes.tolist()
-
-
-def _check_weights(weights, n_models: int) -> np.ndarray:
-    """Return weights with a sum of 1."""
-    if weights is None:
-        return np.full(n_models, 1 / n_models)
-    weights = np.asarray(weights)
-    if weights.dtype.kind not in "buif":
-        raise TypeError(f"weights must hold numbers, got {describe(weights)}")
-    if weights.shape != (n_models,):
-        raise ValueError(f"weights must have one number for each of {n_models} models, got {describe(weights)}")
-    if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
-        raise ValueError(f"weights must be finite and >= 0, and not all 0, got {weights!r}")
-    return weights.astype(np.float64) / weights.sum(dtype=np.float64)
-
-
-def _folds(n: int, codes: np.ndarray, n_folds: int, n_repeats: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Return the samples of each fold, ascending; each has its fraction of every label among `codes`, if there are."""
-    if n_folds > n:
-        raise ValueError(f"n_folds must be an integer <= {n}, the number of samples, got {n_folds}")
-    folds = []
-    for _ in range(n_repeats):
-        order = np.lexsort((rng.random(n), codes)) if codes.size else rng.permutation(n)
-        fold_of = np.empty(n, np.int64)
-        fold_of[order] = np.arange(n) % n_folds
-        folds += [np.flatnonzero(fold_of == k) for k in range(n_folds)]
-    return folds
+    def score(self, ensemble: Ensemble, averages: np.ndarray) -> float:
+        """Return the score of averaged predictions."""
+        if callable(self.metric):
+            return float(self.metric(self.y, averages))
+        metrics = ensemble._loss_of(averages, self.y)
+        return metrics.accuracy if self.metric == "accuracy" else -metrics.loss
