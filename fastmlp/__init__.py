@@ -20,6 +20,9 @@ _MODULES = {
     **dict.fromkeys(["MLP", "Metrics"], "model"),
     "DivergenceError": "errors",
     "train": "train",
+    **dict.fromkeys(["iter_many", "train_many"], "many.training"),
+    "Ensemble": "many.ensemble",
+    "search": "many.search",
     **dict.fromkeys(["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "RMSprop"], "optimizers"),
     **dict.fromkeys(
         ["Cosine", "CosineLog", "Exponential", "LinearDecay", "OneCycle", "ReduceOnPlateau", "Step", "Warmup"],
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
     from fastmlp.convert import from_keras, from_sklearn, from_torch, load, to_torch
     from fastmlp.datasets import load_mnist
     from fastmlp.errors import DivergenceError
+    from fastmlp.many.ensemble import Ensemble
+    from fastmlp.many.search import search
+    from fastmlp.many.training import iter_many, train_many
     from fastmlp.model import MLP, Metrics
     from fastmlp.notebook import reproduce
     from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
@@ -85,6 +91,7 @@ __all__ = [
     "Cosine",
     "CosineLog",
     "DivergenceError",
+    "Ensemble",
     "Exponential",
     "LinearDecay",
     "MLP",
@@ -100,11 +107,14 @@ __all__ = [
     "from_keras",
     "from_sklearn",
     "from_torch",
+    "iter_many",
     "load",
     "load_mnist",
     "reference",
     "reproduce",
+    "search",
     "tabular",
     "to_torch",
     "train",
+    "train_many",
 ]

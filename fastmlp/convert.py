@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from fastmlp.model import MLP
 
+if TYPE_CHECKING:
+    from fastmlp.many.ensemble import Ensemble
 
-def load(path: str | os.PathLike) -> MLP:
-    """Read a model that `MLP.save` wrote.
+
+def load(path: str | os.PathLike) -> MLP | Ensemble:
+    """Read a model that `MLP.save` wrote, or an ensemble from `Ensemble.save`.
 
     Parameters
     ----------
@@ -19,7 +23,7 @@ def load(path: str | os.PathLike) -> MLP:
 
     Returns
     -------
-    MLP
+    MLP or Ensemble
 
     Raises
     ------
@@ -28,9 +32,18 @@ def load(path: str | os.PathLike) -> MLP:
     OSError
         If the file can't be read.
     """
-    from fastmlp.io.safetensors import read
+    from fastmlp.io.ensembles import read
 
-    return MLP.from_state(read(path)[0])
+    states, weights = read(path)
+    models = [MLP.from_state(state) for state in states]
+    if weights is None:
+        return models[0]
+    from fastmlp.many.ensemble import Ensemble
+
+    try:
+        return Ensemble(models, weights)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} is not a fastmlp ensemble that this version can read: {error}") from None
 
 
 def from_torch(module_or_state_dict, *, classes=None, input_scale="auto", activation="relu") -> MLP:

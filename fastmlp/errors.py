@@ -35,3 +35,23 @@ class DivergenceError(ArithmeticError):
 
     def __reduce__(self):  # an exception's own would call __init__ with the message
         return type(self), (self.epoch, self.learning_rate, self.model), self.__dict__
+
+
+class WorkersLostError(RuntimeError):
+    """Workers of an executor died, and there are none to go on with.
+
+    Attributes
+    ----------
+    missing : list of int
+        Indices of the networks that are not trained, in `configs`.
+    models : list
+        From `train_many`: the models that are complete, in the order of `configs`, None for those that are missing.
+    """
+
+    def __init__(self, message: str, missing: list[int]):
+        super().__init__(message)
+        self.missing: list[int] = missing
+        self.models: list[MLP | None] = []
+
+    def __reduce__(self):  # an exception's own would call __init__ with the message alone
+        return type(self), (self.args[0], self.missing), self.__dict__

@@ -24,6 +24,8 @@ class Output(NamedTuple):
         The class of `torch.nn`, or else of `fastmlp.torch_modules`, and its settings.
     sklearn : str
         Its name in `out_activation_` of scikit-learn's estimators.
+    to_sums : callable
+        Takes probabilities, or else predictions, float32, and returns sums that have them: the inverse.
     onnx : callable
         Adds it to an ONNX graph, see `fastmlp.io.onnx`: takes the graph, the sums and a name, and returns the result.
     to_probabilities : callable, optional
@@ -37,6 +39,7 @@ class Output(NamedTuple):
 
     torch: tuple[str, dict[str, Any]] | None
     sklearn: str
+    to_sums: Callable[[np.ndarray], np.ndarray]
     onnx: Callable[[Any, str, str], str]
     to_probabilities: Callable[[np.ndarray, Any], None] | None = None
     to_predictions: Callable[[np.ndarray], np.ndarray] | None = None
@@ -56,6 +59,19 @@ def _exp(outputs):
         return np.exp(outputs)
 
 
+_TINY = np.finfo(np.float32).tiny  # the smallest normal number, instead of 0, which has no logarithm
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(values, _TINY))
+
+
+def _logit(probabilities: np.ndarray) -> np.ndarray:
+    # in float64: 1 - p has no digits to lose there
+    p = np.clip(probabilities.astype(np.float64), _TINY, 1 - 2.0**-53)
+    return (np.log(p) - np.log1p(-p)).astype(np.float32)
+
+
 def _batch_softmax_onnx(graph, sums: str, name: str) -> str:
     """Add exp(sums - their maximum), each class divided by its sum over the samples."""
     below = graph.add("Sub", sums, graph.add("ReduceMax", sums, keepdims=0))
@@ -69,12 +85,14 @@ OUTPUTS = {
     "softmax": Output(
         ("Softmax", {"dim": 1}),
         "softmax",
+        _log,
         onnx=lambda graph, sums, name: graph.add("Softmax", sums, axis=1, name=name),
         to_probabilities=_softmax,
     ),
     "batch_softmax": Output(  # over the samples, as in the notebook
         ("Softmax", {"dim": 0}),
         "softmax",
+        _log,
         onnx=_batch_softmax_onnx,
         to_probabilities=lambda flat, matrix: kernels.batch_softmax(flat, matrix),
         whole_batch=True,
@@ -82,6 +100,7 @@ OUTPUTS = {
     "sigmoid": Output(
         ("Sigmoid", {}),
         "logistic",
+        _logit,
         onnx=lambda graph, sums, name: graph.add("Sigmoid", sums, name=name),
         to_probabilities=_sigmoid,
         to_predictions=lambda outputs: (outputs > 0).astype(np.int64),
@@ -89,12 +108,14 @@ OUTPUTS = {
     "exp": Output(
         ("Exp", {}),
         "exp",
+        _log,
         onnx=lambda graph, sums, name: graph.add("Exp", sums, name=name),
         to_predictions=_exp,
     ),
     "identity": Output(
         None,
         "identity",
+        lambda predictions: predictions,
         onnx=lambda graph, sums, name: graph.add("Identity", sums, name=name),
         to_predictions=lambda outputs: outputs.copy(),
     ),

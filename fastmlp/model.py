@@ -199,6 +199,9 @@ class MLP:
         with self._unchanged(x.shape[0]):
             return compute_outputs(executor, x, self.input_scale)
 
+    def _sums(self, x) -> np.ndarray:
+        return self._outputs(x)[1]
+
     def predict_proba(self, x) -> np.ndarray:
         """Return the probabilities of the classes, or of every label with the loss "binary_cross_entropy".
 

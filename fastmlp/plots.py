@@ -21,6 +21,7 @@ from fastmlp.report.sections import describe
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fastmlp.many.search import SearchResult
     from fastmlp.model import MLP
 
 _COLORS = {"a": ("#1464c0", "-"), "b": ("#c2410c", "--")}  # as in reports
@@ -205,6 +206,47 @@ def mistakes(model: MLP, x, y, *, n: int = 25, image_shape: Any = "auto") -> Fig
             axes.imshow(values.reshape(shape), cmap="gray", vmin=0, vmax=255)
         actual, predicted = (_plain(text) for text in describe(evaluation, sample))
         axes.set_title(f"{actual}\npredicted {predicted}", fontsize=8)
+    return figure
+
+
+def search(result: SearchResult) -> Figure:
+    """Plot the scores of a search over each of the settings that were drawn.
+
+    Parameters
+    ----------
+    result : SearchResult
+        From `fastmlp.search`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A point for each training run, darker for more epochs.  Numbers over more than two orders of magnitude have a
+        logarithmic axis; other settings have a place for each of their values.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    """
+    rows = [row for row in result.trials if row["score"] is not None]
+    figure = _figure(3.5 * len(result.settings), 3.5)
+    most = max((row["epochs"] for row in rows), default=1)
+    for axes, name in zip(figure.subplots(1, len(result.settings), sharey=True, squeeze=False)[0], result.settings):
+        values = [row[name] for row in rows]
+        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+            if values and min(values) > 0 and max(values) > 100 * min(values):
+                axes.set_xscale("log")
+        else:
+            texts = sorted({str(value) for value in values})
+            values = [texts.index(str(value)) for value in values]
+            axes.set_xticks(range(len(texts)), [_plain(text) for text in texts], rotation=90)
+        axes.scatter(
+            values, [row["score"] for row in rows], color=_COLORS["a"][0], s=20,
+            alpha=[min(1.0, 0.2 + 0.8 * row["epochs"] / most) for row in rows],
+        )  # fmt: skip
+        axes.set_xlabel(_plain(name))
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("score")
     return figure
 
 

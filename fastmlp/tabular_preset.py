@@ -19,7 +19,7 @@ from fastmlp.model import MLP
 from fastmlp.optimizers import Adam
 from fastmlp.schedules import CosineLog
 from fastmlp.train import train
-from fastmlp.training.settings import default_loss
+from fastmlp.training.shared import default_loss
 
 # Of Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: Strong pre-tuned MLPs and boosted trees on tabular
 # data", arXiv 2407.04491, section 3 and its appendix on RealMLP-TD-S.

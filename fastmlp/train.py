@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from fastmlp.training.checkpoints import Checkpoints
 from fastmlp.training.identity import identity
 from fastmlp.training.ranks import Ranks, ranks_of
 from fastmlp.training.settings import TrainingSettings, check_settings
+from fastmlp.training.shared import SharedData
 from fastmlp.training.trainer import Trainer
 
 
@@ -60,6 +62,7 @@ def train(
     max_levels: int = MAX_LEVELS,
     communicator: Any = None,
     average_every: int = 1,
+    samples: Any = None,
 ) -> MLP:
     """Train a multilayer perceptron by exact minibatch SGD.
 
@@ -101,8 +104,9 @@ def train(
         Number of passes over the samples.
     shuffle : bool or "replacement"
         True: a new random order every epoch; False: the given order; "replacement": uniform draws with replacement.
-    validation : (x, y), (x, y, sample_weight) or float, optional
-        Data to evaluate after every epoch, or the fraction of the samples to hold out for this, chosen at random.
+    validation : (x, y), (x, y, sample_weight), float or ndarray of int, optional
+        Data to evaluate after every epoch; the fraction of the samples to hold out for this, chosen at random; or the
+        indices of those to hold out.
     init : str, list of (weight, bias), or MLP
         Initializer: "he", "lecun" or "glorot_normal" (normal), "he_uniform", "lecun_uniform" or "glorot" (uniform),
         "orthogonal", "zeros", "realmlp" (like "lecun", but biases are standard normal, and the last layer is zero) or
@@ -191,6 +195,9 @@ def train(
         Number of steps after which the processes of a communicator average their parameters and the optimizer's state.
         With 1, they add up the gradients of every step instead, so that the result is that of one process, up to
         rounding, except that dropout draws other units.
+    samples : array_like of int, optional
+        Indices of the rows of `x` to train on, which are not copied; by default all that `validation` does not hold
+        out.  An index may occur several times, as in a bootstrap sample.
 
     Returns
     -------
@@ -204,26 +211,7 @@ def train(
     DivergenceError
         If the loss or a weight becomes NaN or infinite.
     """
-    arguments, ranks = locals(), ranks_of(communicator)
-    with ranks.guard():
-        with ranks.agree():
-            settings = check_settings(arguments)
-        ranks.check_same(settings.comparable())
-        return run(settings, ranks)
-
-
-def run(settings: TrainingSettings, ranks: Ranks) -> MLP:
-    """Train as the settings say, in all processes, and resume from a checkpoint if there is one."""
-    folder, resumed = settings.given["checkpoint"], None
-    checkpoints = None
-    if folder is not None:
-        checkpoints = ranks.from_first(lambda: Checkpoints(folder, identity(settings.comparable())))
-        resumed = ranks.from_first(checkpoints.load)
-    seed = settings.seed if resumed is None else resumed.entropy
-    entropy: Any = ranks.from_first(lambda: np.random.SeedSequence(seed).entropy)
-    with ranks.agree():
-        trainer = Trainer(settings, entropy, ranks)
-    return trainer.run(checkpoints, resumed)
+    return run(locals())
 
 
 train.__doc__ = with_names(
@@ -232,3 +220,35 @@ train.__doc__ = with_names(
     optimizers=either(map(quoted, OPTIMIZERS)),
     rates=", ".join(f"{kind.learning_rate:g} for {kind.__name__}" for kind in OPTIMIZERS.values()),
 )
+
+
+def run(arguments: Mapping[str, Any], data: SharedData | None = None, stop: threading.Event | None = None) -> MLP:
+    """Train with all arguments of `train`, by name.
+
+    Parameters
+    ----------
+    arguments : Mapping
+    data : SharedData, optional
+        What `x` and `y` became for an earlier training run.
+    stop : Event, optional
+        Once another thread sets it, training ends as after Ctrl-C.
+    """
+    ranks = ranks_of(arguments["communicator"])
+    with ranks.guard():
+        with ranks.agree():
+            settings = check_settings(arguments, data)
+        ranks.check_same(settings.comparable())
+        return _run(settings, ranks, stop)
+
+
+def _run(settings: TrainingSettings, ranks: Ranks, stop: threading.Event | None) -> MLP:
+    """Train in all processes, and resume from a checkpoint if there is one."""
+    folder, checkpoints, resumed = settings.given["checkpoint"], None, None
+    if folder is not None:
+        checkpoints = ranks.from_first(lambda: Checkpoints(folder, identity(settings.comparable())))
+        resumed = ranks.from_first(checkpoints.load)
+    seed = settings.seed if resumed is None else resumed.entropy
+    entropy: Any = ranks.from_first(lambda: np.random.SeedSequence(seed).entropy)
+    with ranks.agree():
+        trainer = Trainer(settings, entropy, ranks, stop)
+    return trainer.run(checkpoints, resumed)

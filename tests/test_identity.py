@@ -43,12 +43,13 @@ DIFFERENT = {
     "class_weight": ({0: 2.0}, {1: 2.0}), "classes": ([0, 1, 2], [0, 1, 2, 3]), "metrics": ((), "top_2"),
     "shuffle_buffer": (50, 60), "missing": ("indicator", "error"), "max_levels": (10, 20),
     "weight_rate_factors": ("ntk", (1, 2)), "bias_rate_factor": (0.5, 1), "scale_rate_factor": (None, 6),
-    "average_every": (1, 2),
+    "average_every": (1, 2), "samples": (np.arange(20), np.arange(1, 21)),
 }  # fmt: skip
 # More pairs, of other kinds.
 MORE = [
     ("validation", np.float32(0.2), np.float32(0.3)),
     ("validation", 0.2, None),
+    ("validation", np.arange(9), np.arange(8)),
     ("validation", (X, Y, WEIGHTS), (X, Y, changed(WEIGHTS))),
     ("validation", (X, Y), (changed(X), Y)),
     ("sample_weight", WEIGHTS, None),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import fastmlp
 from fastmlp.datasets import Dataset, read
 
 DATA = (
@@ -60,6 +61,14 @@ def read_data(options, path: str, labelled: bool = True, model=None, like: Datas
     if data.names is not None and model.feature_names is not None:
         data = _model_columns(data, model)
     return data
+
+
+def load_network(path: str) -> fastmlp.MLP:
+    """Return the network in a file, for commands that can't show an ensemble."""
+    model = fastmlp.load(path)
+    if not isinstance(model, fastmlp.MLP):
+        raise ValueError(f"{path} holds an ensemble of {len(model)} networks; this command needs a single one")
+    return model
 
 
 def labels_of(y: np.ndarray, model) -> np.ndarray:

@@ -1,7 +1,7 @@
 """`fastmlp demo`"""
 
-import fastmlp
 from fastmlp.cli.command import add_command
+from fastmlp.cli.data_options import load_network
 
 
 def add_parser(commands) -> None:
@@ -21,5 +21,5 @@ def add_parser(commands) -> None:
 def run(options) -> None:
     from fastmlp.demo import run_demo
 
-    model = None if options.model is None else fastmlp.load(options.model)
+    model = None if options.model is None else load_network(options.model)
     run_demo(model, port=options.port, browser=not options.no_browser)

@@ -27,5 +27,6 @@ def run(options) -> None:
         data = read_data(options, options.data, model=model)
         x, y = data.test or (data.x, data.y)
     scores = measure(model, x, labels_of(y, model))
-    result = {"model": options.model, "widths": model.widths, "n_samples": x.shape[0], **scores}
+    widths = model.widths if isinstance(model, fastmlp.MLP) else [each.widths for each in model.models]
+    result = {"model": options.model, "widths": widths, "n_samples": x.shape[0], **scores}
     print_result(options, result, f"{model!r}\n{describe_scores(scores, 'test')}")

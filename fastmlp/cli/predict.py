@@ -51,7 +51,7 @@ def run(options) -> None:
         _write(file, names, columns)
 
 
-def predictions(model: fastmlp.MLP, x) -> tuple[list[str], list[Iterable]]:
+def predictions(model: fastmlp.MLP | fastmlp.Ensemble, x) -> tuple[list[str], list[Iterable]]:
     """Return what a model predicts as columns: labels and probabilities, or the outputs of a regression."""
     predicted = model.predict(x)
     if not model.has_accuracy:

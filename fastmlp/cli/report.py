@@ -4,7 +4,7 @@ from pathlib import Path
 
 import fastmlp
 from fastmlp.cli.command import add_command, add_json_option, print_result
-from fastmlp.cli.data_options import DATA, add_data_options, labels_of, read_data
+from fastmlp.cli.data_options import DATA, add_data_options, labels_of, load_network, read_data
 
 
 def add_parser(commands) -> None:
@@ -24,7 +24,7 @@ def run(options) -> None:
     from fastmlp import report
     from fastmlp.io.atomic_write import check_writable
 
-    model = fastmlp.load(options.model)
+    model = load_network(options.model)
     shape: tuple[int, ...] | str = "auto"
     if options.data is None:
         mnist = fastmlp.load_mnist()

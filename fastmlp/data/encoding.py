@@ -5,12 +5,44 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.data.arrays import is_csr
-from fastmlp.data.scaling import resolve_scale
+from fastmlp.data.once import Once
+from fastmlp.data.scaling import RobustScale, resolve_scale
 from fastmlp.kernels.ops.gather import CACHE_LINE, CODED, CSR, KINDS, WORDS, Rows
 from fastmlp.kernels.ops.grouped import GROUP, HASH_SIZE, encode, make_words
 from fastmlp.memory import round_up
 
 _NO_INDICES, _NO_STARTS = np.zeros(0, np.uint8), np.zeros(0, np.int64)
+
+
+class Encodings:
+    """A checked array or CSR matrix in the forms that kernels read.
+
+    Each form is made when it is asked for first, and then shared by all executors, in any thread: none changes it.
+    """
+
+    def __init__(self, x):
+        self.x = x
+        self._made = Once()
+
+    def scaled(self, scale: RobustScale) -> Encodings:
+        """Return the encodings of the scaled copy."""
+        key = tuple(part.tobytes() for part in scale)
+        return self._made.get(key, lambda: Encodings(scale.apply(self.x)))
+
+    def is_sparse(self, group: int = 1) -> bool:
+        """See `is_sparse`."""
+        return self._made.get(("is_sparse", group), lambda: is_sparse(self.x, group))
+
+    def rows(self, input_scale) -> Rows:
+        """See `rows_of`."""
+        rows = self._made.get("rows", lambda: rows_of(self.x, 1.0))
+        return rows._replace(scale=np.float32(resolve_scale(input_scale, self.x.dtype)))
+
+    def coded(self, input_scale) -> tuple[Rows, np.ndarray] | None:
+        """See `coded_rows`, and for a CSR matrix `coded_words`."""
+        encode = coded_words if is_csr(self.x) else coded_rows
+        coded = self._made.get("coded", lambda: encode(self.x, 1.0))
+        return coded and (coded[0], coded[1] * np.float32(resolve_scale(input_scale, self.x.dtype)))
 
 
 def rows_of(x, input_scale) -> Rows:

@@ -15,6 +15,7 @@ from pathlib import Path
 from numba.core import config
 
 from fastmlp.engine.cpu_limits import default_threads
+from fastmlp.engine.locks import Lock
 from fastmlp.kernels import jit
 from fastmlp.kernels.step import regions
 
@@ -31,6 +32,8 @@ USUAL = ("grouped_first_forward", "grouped_first_update", "inner_forward", "inne
 HERE_ALREADY = 1.5  # seconds that this process has to compile in any case: `train_steps`, and a check of the lists
 WORTH_A_PROCESS = 3.0  # seconds of compiling from which on a second process pays: it takes 0.7 s to import Numba
 
+_LOCK = Lock()
+
 _CODE = "import sys; from fastmlp.kernels.step import regions as r; [getattr(r, name).address for name in sys.argv[1:]]"
 
 
@@ -44,15 +47,26 @@ def compile_regions(names: list[str], announce: bool = False) -> None:
     announce : bool
         Say on standard error that compiling takes its time, if it does.
     """
-    missing = sorted((name for name in set(names) if not getattr(regions, name).is_ready), key=SECONDS.__getitem__)
-    if missing and not config.DISABLE_JIT:
-        ours, theirs = split(missing) if _can_share() else (missing, [])
-        with _announced(_total(ours) + HERE_ALREADY, announce), _second_process(theirs):
-            for name in ours:
-                _ = getattr(regions, name).address
+    if _missing(names) and not config.DISABLE_JIT:
+        with _LOCK.held():  # threads that train at once need the same regions
+            _compile_missing(names, announce)
     # what the second process has compiled is loaded from the cache; what it could not compile is compiled here
     for name in names:
         _ = getattr(regions, name).address
+
+
+def _missing(names: list[str]) -> list[str]:
+    return sorted((name for name in set(names) if not getattr(regions, name).is_ready), key=SECONDS.__getitem__)
+
+
+def _compile_missing(names: list[str], announce: bool) -> None:
+    missing = _missing(names)
+    if not missing:
+        return
+    ours, theirs = split(missing) if _can_share() else (missing, [])
+    with _announced(_total(ours) + HERE_ALREADY, announce), _second_process(theirs):
+        for name in ours:
+            _ = getattr(regions, name).address
 
 
 def split(names: list[str]) -> tuple[list[str], list[str]]:

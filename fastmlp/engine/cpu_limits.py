@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,9 +13,27 @@ from pathlib import Path
 VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_THREAD_LIMIT", "LOKY_MAX_CPU_COUNT")
 
 
-def default_threads(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> int:
+# A quota may change while the process runs.  Reading it takes 0.2 ms, as long as training a small network for an epoch.
+VALID_SECONDS = 1.0
+
+
+def default_threads(root: Path | None = None, environment: Mapping[str, str] = os.environ) -> int:
     """Return the physical cores that the process may use, within its CPU quota and the limits in its environment."""
-    return int(min(physical_cores(root), cpu_quota(root), environment_limit(environment)))
+    if root is not None:
+        return int(min(usable_cores(root), environment_limit(environment)))
+    cpus = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return int(min(_cores_lately(cpus, int(time.monotonic() / VALID_SECONDS)), environment_limit(environment)))
+
+
+@functools.lru_cache(maxsize=1)
+def _cores_lately(cpus: frozenset[int] | None, period: int) -> int:
+    """Return `usable_cores`, read once in every period, and for other `cpus` that the process may run on."""
+    return usable_cores(Path("/"))
+
+
+def usable_cores(root: Path) -> int:
+    """Return the physical cores that the process may use, within its CPU quota."""
+    return int(min(physical_cores(root), cpu_quota(root)))
 
 
 def physical_cores(root: Path = Path("/")) -> int:

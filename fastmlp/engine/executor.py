@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.data.arrays import is_csr
-from fastmlp.data.encoding import coded_rows, coded_words, is_sparse, rows_of
+from fastmlp.data.encoding import Encodings
 from fastmlp.data.scaling import InputScale, RobustScale
 from fastmlp.data.windows import DenseWindows, folds
 from fastmlp.engine.bounds import call_checked
@@ -136,6 +137,7 @@ class Executor:
         self.steps_per_call, self.tuner = max(1, int(FLOP_PER_CALL / self.flop)), ThreadTuner(self.flop)
         self.lists, self.entries = lists_for(0, batch_size), nonzeros_for(0, 0, 0)
         self.announces_compiling = False  # on standard error
+        self.stop: threading.Event | None = None  # set by another thread, it ends training as Ctrl-C does
         self.windows: DenseWindows | None = None
         self.folded: InputScale | None = None  # of which the packed first bias has the offset
         self.record = RECORD.zeros()  # what the kernels read
@@ -188,20 +190,22 @@ class Executor:
 
     def set_data(
         self, x, input_scale, targets=None, sparse: bool | None = None, repeated: bool = True,
-        input_path: str | None = None,
+        input_path: str | None = None, encodings: Encodings | None = None,
     ) -> None:  # fmt: skip
         """Work on checked features and encoded targets.
 
         `sparse` says whether the first layer skips zeros; by default it does where that is faster on `x`.  `repeated`
         says whether the data are read more than once, so that coding a CSR matrix pays off.  `input_path` overrides
         both: "dense", "grouped sparse" or "sparse" forces that path of the first layer, or fails where `x` and
-        `input_scale` rule it out.
+        `input_scale` rule it out.  `encodings` are those of `x`, for several executors that work on it.
 
         A CSR matrix whose scale has an offset stays sparse in prediction, where the offset is folded into the first
         bias; else a few batches of it are made dense at a time.
         """
+        encodings = encodings or Encodings(x)
         if isinstance(input_scale, RobustScale):
-            x, input_scale = input_scale.apply(x), 1.0
+            encodings, input_scale = encodings.scaled(input_scale), 1.0
+            x = encodings.x
         csr, n_features, coded = is_csr(x), x.shape[1], None
         if self.folded is not None:
             set_bias(self.network, 0, self.parameters.biases[0])
@@ -225,9 +229,9 @@ class Executor:
             entries_of_step = self.batch_size * x.nnz / x.shape[0]
             groups = repeated and n_features <= min(MAX_GROUPS_FEATURES, 8 * entries_of_step)
         else:
-            groups = is_sparse(x, int(GROUP)) if sparse is None else sparse
+            groups = encodings.is_sparse(int(GROUP)) if sparse is None else sparse
         if groups and not prepares:
-            coded = coded_words(x, input_scale) if csr else coded_rows(x, input_scale)
+            coded = encodings.coded(input_scale)
         if coded is not None:
             self.input_path = "grouped sparse"
             self.rows, table = coded
@@ -235,14 +239,14 @@ class Executor:
             if self.lists.groups == 0:
                 self.lists = lists_for(n_features, self.batch_size)
         else:
-            self.rows = rows_of(x, input_scale)
+            self.rows = encodings.rows(input_scale)
             if self.standard.size:
                 sparse = False  # what was zero is not any more
             if sparse is None:
-                sparse = csr or self.batch_size == 1 or is_sparse(x)
+                sparse = csr or self.batch_size == 1 or encodings.is_sparse()
             self.input_path = "sparse" if sparse or csr else "dense"
         if self.input_path != "dense" and not csr and not packs_correctly(self.input_path):
-            self.input_path, self.rows = "dense", rows_of(x, input_scale)
+            self.input_path, self.rows = "dense", encodings.rows(input_scale)
         self._check_path(input_path, self.input_path)
         if self.input_path == "sparse" and csr:
             lengths = np.diff(self.rows.starts)
@@ -337,6 +341,8 @@ class Executor:
         self._point_regions(mode)
         first = 0
         while first < n_steps:
+            if self.stop is not None and self.stop.is_set():
+                raise KeyboardInterrupt
             with thread_scope(self.threads, self.flop) as available:
                 threads, steps = self.tuner.next(available, min(self.steps_per_call, n_steps - first))
                 arguments = self.record.ctypes.data, first, first + steps, rates, records, outputs

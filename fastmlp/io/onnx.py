@@ -27,6 +27,7 @@ Outputs are float32 unless stated otherwise:
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ from fastmlp.data.scaling import RobustScale
 from fastmlp.io.atomic_write import replace_file
 from fastmlp.io.onnx_frames import ML_DOMAIN, ML_OPSET, encode_columns, input_names, is_text, robust
 from fastmlp.io.state import ModelState, offset_and_scale
-from fastmlp.losses import LOSSES, OUTPUTS
+from fastmlp.losses import LOSSES, OUTPUTS, output_of
 from fastmlp.optional import require
 
 # The oldest version that has all operators used here, and its file format: onnxruntime reads both from 1.12 on.
@@ -50,16 +51,43 @@ _OUTPUT_NAMES = ("label", "probabilities", "prediction")
 
 def to_onnx(state: ModelState, path: str | os.PathLike, dtype: str = "float32") -> None:
     """Write a model to an ONNX file; see `MLP.to_onnx`."""
-    onnx = require("onnx", "onnx")
-    from fastmlp import __version__
+    graph = _new_graph(state, dtype)
+    _write(graph, _outputs(graph, _logits(graph, state, dtype), state), state, path)
 
+
+def ensemble_to_onnx(states: Sequence[ModelState], weights: np.ndarray, path, dtype: str = "float32") -> None:
+    """Write models whose predictions are averaged to an ONNX file, with the inputs and outputs of one."""
+    first = states[0]
+    graph, wanted = _new_graph(first, dtype), _inputs(first, dtype)
+    add_output = OUTPUTS[output_of(first.loss)].onnx
+    parts = []
+    for k, (state, weight) in enumerate(zip(states, weights)):
+        found = _inputs(state, dtype)
+        if found != wanted:
+            raise ValueError(f"all models must read the same columns, got {found} in models[{k}], not {wanted}")
+        graph.prefix = f"models_{k}_"
+        outputs = add_output(graph, _logits(graph, state, dtype), "outputs")
+        parts.append(graph.add("Mul", outputs, graph.constant(weight)))
+    graph.prefix = ""
+    name = "probabilities" if LOSSES[first.loss].has_accuracy else "prediction"
+    _write(graph, _labeled(graph, graph.add("Sum", *parts, name=name), 0.5, first), first, path)
+
+
+def _new_graph(state: ModelState, dtype: str) -> _Graph:
+    onnx = require("onnx", "onnx")
     check_choice(dtype, "dtype", _TYPES)
     if state.encoder is not None and dtype != "float32":
         raise ValueError(
             f"dtype must be 'float32' for a model with an encoder, whose inputs are columns, got {dtype!r}"
         )
-    graph = _Graph(onnx, _inputs(state, dtype))
-    outputs = _outputs(graph, _logits(graph, state, dtype), state)
+    return _Graph(onnx, _inputs(state, dtype))
+
+
+def _write(graph: _Graph, outputs: dict, state: ModelState, path) -> None:
+    """Write a graph with these outputs to a file."""
+    from fastmlp import __version__
+
+    onnx = graph.onnx
     opsets = [("", OPSET)] if state.encoder is None else [("", OPSET), (ML_DOMAIN, ML_OPSET)]
     proto = onnx.helper.make_model(
         graph.proto(outputs),
@@ -80,7 +108,14 @@ class _Graph:
     onnx : module
     inputs : dict
         Types and shapes by name.  Operations and constants get other names.
+
+    Attributes
+    ----------
+    prefix : str
+        What the given names of operations and constants begin with.
     """
+
+    prefix = ""
 
     def __init__(self, onnx, inputs: dict[str, tuple[str, list]]):
         self.onnx, self.inputs = onnx, inputs
@@ -89,14 +124,14 @@ class _Graph:
 
     def add(self, operation: str, *arguments: str, name: str | None = None, **attributes) -> str:
         """Add an operation, and return the name of its output."""
-        name = self._free(name or f"{operation.lower()}_{len(self.nodes)}")
+        name = self._free(self.prefix + name if name else f"{operation.lower()}_{len(self.nodes)}")
         self.nodes.append(self.onnx.helper.make_node(operation, arguments, [name], **attributes))
         return name
 
     def constant(self, value, name: str | None = None) -> str:
         """Add an array, or a number as float32, and return its name."""
         value = np.asarray(value, np.float32) if np.ndim(value) == 0 else np.ascontiguousarray(value)
-        name = self._free(name or f"constant_{len(self.constants)}")
+        name = self._free(self.prefix + name if name else f"constant_{len(self.constants)}")
         if value.dtype.kind in "US":
             texts = [text if isinstance(text, bytes) else text.encode() for text in value.tolist()]
             tensor = self.onnx.helper.make_tensor(name, self.onnx.TensorProto.STRING, value.shape, texts)
@@ -158,17 +193,28 @@ def _logits(graph: _Graph, state: ModelState, dtype: str) -> str:
 
 def _outputs(graph: _Graph, logits: str, state: ModelState) -> dict[str, tuple[str, list]]:
     """Add the outputs to the graph, and return their names with types and shapes."""
-    shape, row = ["n", state.widths[-1]], LOSSES[state.loss]
-    add_output = OUTPUTS[row.output].onnx
+    add_output = OUTPUTS[output_of(state.loss)].onnx
+    row = LOSSES[state.loss]
     if not row.has_accuracy:
         add_output(graph, logits, "prediction")
-        return {"prediction": ("FLOAT", shape)}
+        return _labeled(graph, logits, 0.0, state)
     probabilities = add_output(graph, logits, "probabilities")
+    return _labeled(graph, probabilities if row.whole_batch else logits, 0.0, state)
+
+
+def _labeled(graph: _Graph, scores: str, threshold: float, state: ModelState) -> dict[str, tuple[str, list]]:
+    """Add labels, and return the names of all outputs with types and shapes.
+
+    Labels are those of the highest of the `scores`; of several labels per sample those above the threshold.
+    """
+    shape, row = ["n", state.widths[-1]], LOSSES[state.loss]
+    if not row.has_accuracy:
+        return {"prediction": ("FLOAT", shape)}
     if not row.has_labels:
-        positive = graph.add("Greater", logits, graph.constant(0.0))  # as `predict` has it
+        positive = graph.add("Greater", scores, graph.constant(threshold))  # as `predict` has it
         graph.add("Cast", positive, to=graph.onnx.TensorProto.INT64, name="label")
         return {"label": ("INT64", shape), "probabilities": ("FLOAT", shape)}
-    index = graph.add("ArgMax", probabilities if row.whole_batch else logits, axis=1, keepdims=0)
+    index = graph.add("ArgMax", scores, axis=1, keepdims=0)
     if state.classes is None:
         raise ValueError(f"a model with the loss {state.loss!r} must have classes, got None")
     text = state.classes.dtype.kind in "US"

@@ -49,6 +49,16 @@ def to_bytes(state: ModelState, more: dict[str, str], tensors: dict[str, np.ndar
     """Return the contents of a model file."""
     from safetensors.numpy import save as pack
 
+    header, own = header_and_tensors(state)
+    tensors = {**tensors, **own}
+    metadata = {KEY: dump(header), **more}
+    if more:  # resuming uses all of it, and would not notice damage
+        metadata[CHECKSUM] = _checksum(metadata, tensors)
+    return pack(tensors, metadata=metadata)
+
+
+def header_and_tensors(state: ModelState) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what a file holds of a model: the header, for `dump`, and the tensors."""
     from fastmlp import __version__
 
     classes, scale = state.classes, state.input_scale
@@ -67,16 +77,18 @@ def to_bytes(state: ModelState, more: dict[str, str], tensors: dict[str, np.ndar
         "has_bias": state.has_bias,
         "history": state.history,
     }
-    tensors = dict(tensors)
+    tensors = {}
     if isinstance(scale, (InputScale, RobustScale)):
         tensors["input.offset"], tensors["input.factor"] = scale
     for layer, (weight, bias) in enumerate(zip(state.weights, state.biases)):
         tensors[f"layers.{layer}.weight"] = np.ascontiguousarray(weight)
         tensors[f"layers.{layer}.bias"] = np.ascontiguousarray(bias)
-    metadata = {KEY: json.dumps(header, default=_plain), **more}
-    if more:  # resuming uses all of it, and would not notice damage
-        metadata[CHECKSUM] = _checksum(metadata, tensors)
-    return pack(tensors, metadata=metadata)
+    return header, tensors
+
+
+def dump(header: dict[str, Any]) -> str:
+    """Return a header as JSON."""
+    return json.dumps(header, default=_plain)
 
 
 def _plain(value):
@@ -97,19 +109,25 @@ def _checksum(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> str:
 def read(path) -> tuple[ModelState, dict[str, str], dict[str, np.ndarray]]:
     """Return the state of a model, the metadata of its file, and the tensors of its training state."""
     path = os.fspath(path)
-    metadata, tensors = _contents(path)
+    return model_state(path, *contents(path))
+
+
+def model_state(
+    path: str, metadata: dict[str, str], tensors: dict[str, np.ndarray]
+) -> tuple[ModelState, dict[str, str], dict[str, np.ndarray]]:
+    """Return what `read` does, from the contents of a file."""
     if KEY not in metadata:
         raise ValueError(f"{path} is a safetensors file, but not a fastmlp model: its metadata has no {KEY!r}")
     if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(metadata, tensors):
         raise ValueError(f"{path} is damaged: its checksum does not match")
     training = {name: tensors.pop(name) for name in list(tensors) if name.startswith("training.")}
     try:
-        return _state(json.loads(metadata[KEY]), tensors), metadata, training
+        return state_of(json.loads(metadata[KEY]), tensors), metadata, training
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a fastmlp model that this version can read: {error}") from None
 
 
-def _contents(path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def contents(path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Return the metadata and the tensors of a safetensors file."""
     from safetensors import safe_open
 
@@ -133,7 +151,8 @@ def _open_without_waiting(path, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _state(header: dict, tensors: dict) -> ModelState:
+def state_of(header: dict, tensors: dict[str, np.ndarray]) -> ModelState:
+    """Return the state of a model from its header and all of its tensors, once they are known to fit together."""
     if header["format"] > FORMAT:
         raise ValueError(f"it has format {header['format']}, of fastmlp {header['version']}; format {FORMAT} is known")
     widths = _list_of(header, "widths", int)

@@ -26,14 +26,18 @@ from fastmlp.data.columns import Table, needs_encoding, read_table
 from fastmlp.data.frames import MISSING, FrameEncoder
 from fastmlp.data.targets import check_not_weightless, check_sample_weight
 from fastmlp.errors import DivergenceError
+from fastmlp.many.ensemble import Ensemble
 from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.sklearn import lbfgs
+from fastmlp.sklearn.members import check_members, fit_members
 from fastmlp.sklearn.preset import fit_preset
 from fastmlp.sklearn.progress import Progress
 from fastmlp.sklearn.scaling import Scale, optimizer_for, scale_of
 from fastmlp.train import train
 
+# scikit-learn's words
+_NOT_CONVERGED = "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged yet."
 DTYPES = (np.float64, np.float32, np.uint8)  # kept as they are; anything else is converted to the first one
 SOLVERS = ("lbfgs", *OPTIMIZERS)
 OF_EPOCHS = ("t_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
@@ -58,7 +62,8 @@ def store(estimator, arguments: dict[str, Any]) -> None:
 class BaseMLP(BaseEstimator):
     """Fit; derived classes handle the targets."""
 
-    model_: MLP
+    model_: Any  # MLP, or Ensemble if there are several members
+    estimators_: list[Any]
     loss_: float
     loss_curve_: list[float]
     best_loss_: Any  # None with early_stopping; the next two are None without
@@ -84,6 +89,8 @@ class BaseMLP(BaseEstimator):
     def _fitted(self, name: str) -> MLP:
         if "model_" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r} before it is fitted")
+        if isinstance(self.model_, Ensemble):
+            raise AttributeError(f"{name} is an attribute of each of `estimators_`, {len(self.model_)} networks")
         return self.model_
 
     def fit(self, X, y, sample_weight=None):
@@ -115,6 +122,7 @@ class BaseMLP(BaseEstimator):
             return self
         hidden = self._check_parameters()
         first = "model_" not in vars(self) or not (self.warm_start or incremental)
+        check_members(self, first)
         if incremental and self._stops_early:
             raise ValueError("partial_fit does not support early_stopping=True")
         X, y = self._check_data(X, y, first, incremental)
@@ -146,7 +154,9 @@ class BaseMLP(BaseEstimator):
             self._rate = float(self.learning_rate_init)
         self.n_iter_ = 0
         try:
-            if first or not incremental:
+            if self.n_members > 1:
+                fit_members(self, X, targets, weights, widths, init, score_of, random, first, incremental, encoder)
+            elif first or not incremental:
                 self._train(X, targets, weights, widths, init, score_of, random, incremental, encoder)
             else:
                 self._continue(X, targets, weights, widths)
@@ -162,38 +172,22 @@ class BaseMLP(BaseEstimator):
     ) -> None:
         """Train a new model; for one epoch if `incremental`.  `encoder` has made the features, and scaled them."""
         scale = scale_of(self._loss, widths[-1])
-        arguments = {
-            "hidden": widths[1:-1], "activation": self._activation(), "loss": scale.loss, "init": init,
-            "input_scale": self.input_scale if encoder is None else 1.0, "sparse": self.sparse,
-            "seed": int(random.randint(2**31 - 1)), "threads": self.threads, "progress": False,
-            "sample_weight": weights, "classes": np.arange(widths[-1]) if targets.ndim == 1 else None,
-            **self._loss_settings(),
-        }  # fmt: skip
         if self.solver == "lbfgs":
             total = float(len(targets) if weights is None else weights.sum())
             objective = lbfgs.Objective(self.alpha / total, scale, self._constant(targets, weights))
-            self.model_ = lbfgs.fit(self, X, targets, arguments, objective)
+            arguments = self._network_settings(scale, targets, weights, widths, init, random, encoder)
+            self.model_ = lbfgs.fit(self, X, targets, {**arguments, "threads": self.threads}, objective)
         else:
-            self._train_in_steps(X, targets, weights, scale, arguments, score_of, incremental)
+            settings, progress = self._settings(targets, weights, widths, init, score_of, random, incremental, encoder)
+            self._train_in_steps(X, targets, settings, progress, score_of, incremental)
         if encoder is not None:
             self.model_.encoder, self.model_.feature_names = encoder, encoder.names
 
-    def _train_in_steps(
-        self, X, targets, weights, scale: Scale, arguments: dict[str, Any], score_of, incremental: bool
-    ) -> None:
-        """Train a new model by a stochastic solver; `arguments` are those of `fastmlp.train` that are not about it."""
-        batch_size, optimizer, progress = self._plan(scale, targets, weights, score_of)
-        warning = (
-            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-            "converged yet."
-        )
+    def _train_in_steps(self, X, targets, settings, progress: Progress, score_of, incremental: bool) -> None:
+        """Train a new model by a stochastic solver."""
+        warning = _NOT_CONVERGED.format(self.max_iter)
         try:
-            self.model_ = train(
-                X, targets, optimizer=optimizer, learning_rate=progress, batch_size=batch_size,
-                epochs=1 if incremental else self.max_iter, shuffle=self._shuffle, dropout=self.dropout,
-                input_dropout=self.input_dropout, max_norm=self.max_norm,
-                clip_norm=self.clip_norm and self.clip_norm / scale.gradient, **arguments,
-            )  # fmt: skip
+            self.model_ = train(X, targets, threads=self.threads, progress=False, **settings)
         except DivergenceError as error:
             if score_of is None:
                 raise
@@ -204,6 +198,34 @@ class BaseMLP(BaseEstimator):
             warnings.warn("Training interrupted by user.", stacklevel=5)
         elif not incremental and not progress.stopped:
             warnings.warn(warning, ConvergenceWarning, stacklevel=5)
+
+    def _network_settings(self, scale: Scale, targets, weights, widths, init, random, encoder) -> dict[str, Any]:
+        """Return the settings of `fastmlp.train` that are not about steps."""
+        return {
+            "hidden": widths[1:-1], "activation": self._activation(), "loss": scale.loss, "init": init,
+            "input_scale": self.input_scale if encoder is None else 1.0, "sparse": self.sparse,
+            "seed": int(random.randint(2**31 - 1)), "sample_weight": weights,
+            "classes": np.arange(widths[-1]) if targets.ndim == 1 else None, **self._loss_settings(),
+        }  # fmt: skip
+
+    def _settings(
+        self, targets, weights, widths, init, score_of, random, incremental: bool, encoder: FrameEncoder | None
+    ) -> tuple[dict[str, Any], Progress]:
+        """Return settings of `fastmlp.train` for a stochastic solver, and what follows its progress."""
+        scale = scale_of(self._loss, widths[-1])
+        batch_size, optimizer, progress = self._plan(scale, targets, weights, score_of)
+        settings = {
+            **self._network_settings(scale, targets, weights, widths, init, random, encoder), "optimizer": optimizer,
+            "learning_rate": progress, "batch_size": batch_size, "epochs": 1 if incremental else self.max_iter,
+            "shuffle": self._shuffle, "dropout": self.dropout, "input_dropout": self.input_dropout,
+            "max_norm": self.max_norm, "clip_norm": self.clip_norm and self.clip_norm / scale.gradient,
+        }  # fmt: skip
+        return settings, progress
+
+    def _warn_unless(self, stopped: bool, stacklevel: int) -> None:
+        """Warn as scikit-learn does where training did not end by itself."""
+        if not stopped:
+            warnings.warn(_NOT_CONVERGED.format(self.max_iter), ConvergenceWarning, stacklevel=stacklevel)
 
     def _continue(self, X, targets, weights, widths) -> None:
         """Train the model for another epoch, on other samples."""
@@ -245,6 +267,7 @@ class BaseMLP(BaseEstimator):
             checks.check_fraction(getattr(self, name), name)
         checks.check_integer(self.max_iter, "max_iter", 1)
         checks.check_integer(self.max_fun, "max_fun", 1)
+        checks.check_integer(self.n_members, "n_members", 1)
         if self.n_iter_no_change != math.inf:
             checks.check_integer(self.n_iter_no_change, "n_iter_no_change", 1)
         if not isinstance(self.batch_size, str):
@@ -373,13 +396,13 @@ class BaseMLP(BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         if "model_" in state:  # whose own pickles leave this out
-            state["_training_state"] = state["model_"]._training_state
+            state["_training_state"] = getattr(state["model_"], "_training_state", None)
         return state
 
     def __setstate__(self, state):
         training_state = state.pop("_training_state", None)
         super().__setstate__(state)
-        if "model_" in state:
+        if training_state is not None:
             self.model_._training_state = training_state
 
     def __sklearn_tags__(self):

@@ -104,6 +104,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         missing="indicator",
         max_levels=MAX_LEVELS,
         preset=None,
+        n_members=1,
     ):
         store(self, locals())
 
@@ -266,7 +267,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             In the order of `classes_`.
         """
         X = self._check_X(X)
-        logits = self.model_._outputs(X)[1].astype(np.float64)
+        logits = self.model_._sums(X).astype(np.float64)
         if self.model_.loss != "binary_cross_entropy":
             return log_softmax(logits, axis=1)
         if self._kind != "binary":

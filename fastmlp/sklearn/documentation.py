@@ -83,11 +83,17 @@ _PARAMETERS = """
         "tabular" fits by `fastmlp.tabular`, a recipe that needs no tuning: of the arguments only `loss`,
         `class_weight`, `validation_fraction`, `random_state`, `threads`, `missing` and `max_levels` count then, and
         a regressor has no `validation_scores_`.
+    n_members : int, default=1
+        Number of networks that are trained, each from other initial weights, and whose predictions are averaged.  They
+        have the same validation set.  With several of them, `threads` is how many are trained at once.
 """
 
 _ATTRIBUTES = """
-    model_ : fastmlp.MLP
+    model_ : fastmlp.MLP, or fastmlp.Ensemble with several members
         The network, which can be saved; its targets are encoded as numbers.
+    estimators_ : list of estimators
+        With several members: each as an estimator of its own, with all of these attributes.  Those of the ensemble are
+        means over the members, but `n_iter_` and `t_` are the largest ones.
     coefs_, intercepts_ : list of ndarray of float32
         Weights (n_in, n_out) and biases (n_out,) of every layer.  They are views: writing to them changes the model.
     loss_, best_loss_ : float

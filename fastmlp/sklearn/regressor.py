@@ -102,6 +102,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         missing="indicator",
         max_levels=MAX_LEVELS,
         preset=None,
+        n_members=1,
     ):
         store(self, locals())
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastmlp.data.order import epoch_order, split
+from fastmlp.data.encoding import Encodings
+from fastmlp.data.order import check_samples, epoch_order, split
 from fastmlp.data.targets import check_not_weightless, take_targets, total_weight
 from fastmlp.engine.averaging import Averager
 from fastmlp.engine.executor import Executor
@@ -25,12 +26,14 @@ class ArrayData:
     """A data set in memory, whose `samples` (None: all) are trained on in every epoch."""
 
     def __init__(
-        self, executor: Executor, x, targets: Targets, input_scale, sparse, samples: np.ndarray | None, shuffle
-    ):
+        self, executor: Executor, encodings: Encodings, targets: Targets, input_scale, sparse,
+        samples: np.ndarray | None, shuffle,
+    ):  # fmt: skip
+        x = encodings.x
         self.samples = np.arange(x.shape[0]) if samples is None else samples
         self.executor, self.n_samples = executor, len(self.samples)
         self.shuffle, self.weights = shuffle, targets.weights
-        executor.set_data(x, input_scale, targets, sparse=sparse)
+        executor.set_data(x, input_scale, targets, sparse=sparse, encodings=encodings)
 
     @property
     def n_steps(self) -> int:
@@ -43,7 +46,7 @@ class ArrayData:
         return self.executor.train(order, rates), total_weight(self.weights, order, len(order))
 
 
-class SharedData(ArrayData):
+class RankData(ArrayData):
     """A data set in memory whose batches are trained on by several processes, a part of each batch by each process.
 
     Parameters
@@ -161,27 +164,49 @@ class StreamData:
         return np.concatenate(records), total_weight(self.targets.weights, np.s_[:], self.n_samples)
 
 
-def split_validation(validation, x, y, weights, rng):
-    """Return the samples to train on (None: all) and the validation set: (x, y), (x, y, sample_weight) or None."""
-    n = x.shape[0]
+def split_validation(validation, x, y, weights, samples, rng):
+    """Return the samples to train on (None: all) and the validation set: (x, y), (x, y, sample_weight) or None.
+
+    `samples` are those that may be trained on, of which a fraction is held out; None: all.
+    """
     if validation is None:
-        return None, None
+        return samples, None
     if isinstance(validation, (float, np.floating)):
+        n = x.shape[0] if samples is None else len(samples)
         if not 0 < validation < 1 or not 0 < round(n * validation) < n:
             raise ValueError(
                 f"validation, as a fraction, must be in (0, 1) and leave samples in both parts, got {validation!r}"
             )
         if hasattr(x, "windows"):
             raise ValueError("validation, as a fraction, needs x in memory; pass (x, y)")
-        samples, held_out = split(n, float(validation), rng)
-        for part, purpose in ((samples, "trained on"), (held_out, "held out for validation")):
-            check_not_weightless(weights, part, purpose)
-        held = (x[held_out], np.asarray(y)[held_out])
-        if weights.size == 0:
-            return samples, held
-        return samples, (*held, weights[held_out])
+        kept, held_out = split(n, float(validation), rng)
+        if samples is not None:
+            kept, held_out = samples[kept], samples[held_out]
+        return kept, _held_out(x, y, weights, kept, held_out)
+    if isinstance(validation, np.ndarray) and validation.dtype.kind in "iu" and validation.ndim == 1:
+        return _hold_out(check_samples(validation, x.shape[0], "validation"), x, y, weights, samples)
     if isinstance(validation, (str, bytes)) or not isinstance(validation, Sequence) or len(validation) not in (2, 3):
         raise TypeError(
-            f"validation must be (x, y), (x, y, sample_weight) or a fraction like 0.1, got {type(validation).__name__}"
+            "validation must be (x, y), (x, y, sample_weight), an array of indices or a fraction like 0.1, "
+            f"got {type(validation).__name__}"
         )
-    return None, tuple(validation)
+    return samples, tuple(validation)
+
+
+def _hold_out(held_out: np.ndarray, x, y, weights, samples):
+    """Return the samples to train on, all others if none are given, and the validation set."""
+    if hasattr(x, "windows"):
+        raise ValueError("validation, as indices, needs x in memory; pass (x, y)")
+    if samples is None:
+        samples = np.setdiff1d(np.arange(x.shape[0]), held_out)
+        if samples.size == 0:
+            raise ValueError(f"validation must leave samples to train on, got all {x.shape[0]} indices")
+    return samples, _held_out(x, y, weights, samples, held_out)
+
+
+def _held_out(x, y, weights, kept, held_out):
+    """Return the validation set, once the weights of both parts are known to be not all 0."""
+    for part, purpose in ((kept, "trained on"), (held_out, "held out for validation")):
+        check_not_weightless(weights, part, purpose)
+    held = (x[held_out], np.asarray(y)[held_out])
+    return held if weights.size == 0 else (*held, weights[held_out])

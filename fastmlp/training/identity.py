@@ -24,6 +24,7 @@ ADDED = {
     "average_every": 1,
     "missing": "indicator",
     "max_levels": MAX_LEVELS,
+    "samples": None,
     "weight_rate_factors": None,
     "bias_rate_factor": 1.0,
     "scale_rate_factor": None,
@@ -38,7 +39,7 @@ def identity(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: describe(value)
         for name, value in arguments.items()
-        if name not in IRRELEVANT and not (name in ADDED and value == ADDED[name])
+        if name not in IRRELEVANT and not (name in ADDED and describe(value) == ADDED[name])
     }
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 import numpy as np
 
 from fastmlp.data.columns import Table
+from fastmlp.data.encoding import Encodings
 from fastmlp.data.frames import FrameEncoder
-from fastmlp.data.scaling import robust_scale, standard_scale
+from fastmlp.data.scaling import InputScale, RobustScale, robust_scale, standard_scale
 from fastmlp.data.targets import check_sample_weight, weighted_mean
 from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import starting_parameters
@@ -17,7 +19,7 @@ from fastmlp.engine.training_state import TrainingState, flush_subnormals
 from fastmlp.errors import DivergenceError
 from fastmlp.model import MLP, Metrics
 from fastmlp.training.checkpoints import Checkpoint, Checkpoints, pack_state, unpack_state
-from fastmlp.training.data import ArrayData, SharedData, StreamData, rank_batch_size, split_validation
+from fastmlp.training.data import ArrayData, RankData, StreamData, rank_batch_size, split_validation
 from fastmlp.training.events import call_callbacks
 from fastmlp.training.progress import HISTORY, ProgressBar
 from fastmlp.training.ranks import Ranks, SeveralRanks
@@ -36,6 +38,8 @@ class Trainer:
         What all random numbers derive from; by default the system's entropy.
     ranks : Ranks, optional
         The processes that train together, with the same settings and entropy.
+    stop : Event, optional
+        Once another thread sets it, training ends as after Ctrl-C.
 
     Attributes
     ----------
@@ -44,19 +48,26 @@ class Trainer:
         Beside the model all that the epochs to come depend on.
     """
 
-    def __init__(self, settings: TrainingSettings, entropy: int | None = None, ranks: Ranks | None = None):
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        entropy: int | None = None,
+        ranks: Ranks | None = None,
+        stop: threading.Event | None = None,
+    ):
         self.settings, self.ranks = settings, ranks or Ranks()
+        x, y = settings.data.x, settings.data.y
         sequence = np.random.SeedSequence(entropy)
         init_rng, split_rng, order_rng, dropout_rng = (np.random.default_rng(s) for s in sequence.spawn(4))
-        y = settings.y
         samples, self.validation = split_validation(
-            settings.given["validation"], settings.x, y, settings.targets.weights, split_rng
+            settings.given["validation"], x, y, settings.targets.weights, settings.samples, split_rng
         )
-        self.encoder = self._new_encoder(samples)
-        self.x: Any = settings.x if self.encoder is None else self.encoder.transform(settings.x)
+        self.encoder, self.encodings = self._encode(samples)
+        self.x: Any = self.encodings.x
         self.model = self._new_model(samples, init_rng)
-        self.batch_size = min(settings.batch_size, settings.x.shape[0] if samples is None else len(samples))
+        self.batch_size = min(settings.batch_size, x.shape[0] if samples is None else len(samples))
         executor = self._new_executor(seed=int(dropout_rng.integers(0, 2**62)))
+        executor.stop = stop
         self.executor, self.data = executor, self._new_data(executor, samples)
         self.train_set = (
             (self.x, y) if samples is None or not settings.metrics else (self.x[samples], np.asarray(y)[samples])
@@ -71,15 +82,29 @@ class Trainer:
         self._recorded: list[str] = []  # names in the history
         self._before: TrainingState | None = None  # the state when the epoch began that is not complete yet
 
-    def _new_encoder(self, samples: np.ndarray | None) -> FrameEncoder | None:
-        """Return what encodes a data frame, learnt from the samples that are trained on; None for other data."""
-        settings, init = self.settings, self.settings.given["init"]
-        if not isinstance(settings.x, Table):
-            return None
-        known = getattr(init, "encoder", None)
+    def _encode(self, samples: np.ndarray | None) -> tuple[FrameEncoder | None, Encodings]:
+        """Return what encodes a data frame (None for other data), and the data as they are trained on."""
+        settings, data = self.settings, self.settings.data
+        if not isinstance(data.x, Table):
+            return None, data.encodings
+
+        def encode() -> tuple[FrameEncoder, Encodings]:
+            encoder = self._new_encoder(samples)
+            return encoder, Encodings(encoder.transform(data.x))
+
+        if samples is not None or getattr(settings.given["init"], "encoder", None) is not None:
+            return encode()
+        scale = settings.input_scale
+        key = scale if isinstance(scale, (str, float)) else tuple(part.tobytes() for part in scale)
+        return data.once(("encoded", key, settings.missing, settings.max_levels), encode)
+
+    def _new_encoder(self, samples: np.ndarray | None) -> FrameEncoder:
+        """Return what encodes a data frame: the encoder of the initial model, or one learnt from `samples`."""
+        settings = self.settings
+        known = getattr(settings.given["init"], "encoder", None)
         if known is None:
             return FrameEncoder.learn(
-                settings.x, samples, input_scale=settings.input_scale, missing=settings.missing,
+                settings.data.x, samples, input_scale=settings.input_scale, missing=settings.missing,
                 max_levels=settings.max_levels,
             )  # fmt: skip
         if settings.input_scale not in ("auto", 1.0):
@@ -96,12 +121,12 @@ class Trainer:
         if self.encoder is not None:  # which scales the columns of numbers
             scale = 1.0
         elif isinstance(scale, str) and scale != "auto":
-            scale = {"standardize": standard_scale, "robust": robust_scale}[scale](x, samples)
+            scale = self._learnt_scale(scale, samples)
         widths = (x.shape[1], *settings.hidden, settings.n_outputs)
         parameters, has_bias = starting_parameters(settings.given["init"], widths, rng)
         model = MLP(parameters, settings.activations, settings.loss, settings.classes, scale, has_bias)
         model.threads, model.delta = settings.given["threads"], settings.delta
-        model.feature_names, model.encoder = settings.feature_names, self.encoder
+        model.feature_names, model.encoder = settings.data.feature_names, self.encoder
         names = [f"{part}_{name}" for name in settings.metrics for part in ("train", "validation")]
         model.history = {name: [] for name in (*HISTORY, *names)}
         if self.validation is not None:  # refuse bad data before training, not after the first epoch
@@ -113,6 +138,15 @@ class Trainer:
             if len(self.validation) == 3 and self.validation[2] is not None:
                 check_sample_weight(self.validation[2], n_samples, "validation sample_weight")
         return model
+
+    def _learnt_scale(self, name: str, samples: np.ndarray | None) -> InputScale | RobustScale:
+        """Return the scale of this name of the samples; that of all of them is shared with other training runs."""
+        learn: Any = {"standardize": standard_scale, "robust": robust_scale}[name]
+        if samples is None:
+            return self.settings.data.once(name, lambda: learn(self.x, None))
+        if name == "robust":  # a scaled copy for this training run alone
+            self.encodings = Encodings(self.x)
+        return learn(self.x, samples)
 
     def _new_executor(self, seed: int) -> Executor:
         settings, model, ranks = self.settings, self.model, self.ranks
@@ -133,13 +167,13 @@ class Trainer:
 
     def _new_data(self, executor: Executor, samples: np.ndarray | None) -> ArrayData | StreamData:
         settings, scale = self.settings, self.model.input_scale
-        x, targets, shuffle = self.x, settings.targets, settings.shuffle
-        if settings.is_stream:
-            return StreamData(executor, x, targets, scale, bool(shuffle), settings.shuffle_buffer)
+        targets, shuffle = settings.targets, settings.shuffle
+        if settings.data.is_stream:
+            return StreamData(executor, self.x, targets, scale, bool(shuffle), settings.shuffle_buffer)
         sparse = None if isinstance(settings.sparse, str) else settings.sparse
-        arguments = executor, x, targets, scale, sparse, samples, shuffle
+        arguments = executor, self.encodings, targets, scale, sparse, samples, shuffle
         if isinstance(self.ranks, SeveralRanks):
-            return SharedData(
+            return RankData(
                 *arguments, ranks=self.ranks, batch_size=self.batch_size, average_every=settings.average_every
             )
         return ArrayData(*arguments)

@@ -2,8 +2,8 @@
 clipping by norm, max-norm.
 
 The backward pass stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them:
-the penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of a
-layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
+the penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of
+a layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
 """
 
 import numpy as np
@@ -128,7 +128,7 @@ def clipping_factor(network, n_sums, clip_norm):
 
 @inline_numba
 def update_partition(network, first_layer, factor, max_norm, rule, work):
-    """Update a partition of the parameters by `factor` times the stored gradient; of the layers from `first_layer` on."""
+    """Update a partition of the parameters of the layers from `first_layer` on by `factor` times the gradient."""
     for layer in range(first_layer, network.layers.size):
         weight, own_rule = weight_of(network, layer), weight_rule(network, layer, rule)
         first, last = partition(layer_strips(network, layer), work)
