@@ -433,14 +433,16 @@ def test_clones_have_the_arguments_and_nothing_else():
 def test_arguments_of_scikit_learn_have_its_defaults():
     for name in ("MLPClassifier", "MLPRegressor"):
         ours, theirs = (make().get_params() for make in both(name))
-        assert set(theirs) - set(ours) == {"max_fun"}
-        assert {key: ours[key] for key in theirs if key in ours} == {k: v for k, v in theirs.items() if k != "max_fun"}
+        assert {key: ours[key] for key in theirs} == theirs
 
 
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"solver": "lbfgs"}, "'lbfgs' is not in fastmlp, sklearn.neural_network.MLPClassifier has it"),
+        ({"solver": "newton"}, "solver must be one of 'lbfgs', 'sgd'"),
+        ({"max_fun": 0}, "max_fun must be an integer >= 1, got 0"),
+        ({"solver": "lbfgs", "dropout": (0.5,)}, r"dropout must be 0.0 with solver='lbfgs', .* got \(0.5,\)"),
+        ({"solver": "lbfgs", "clip_norm": 1.0}, "clip_norm must be None with solver='lbfgs'"),
         ({"solver": "newton"}, "solver must be one of"),
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
         ({"hidden_layer_sizes": (3, -1)}, "hidden_layer_sizes"),
@@ -543,3 +545,23 @@ def test_the_benchmark_compares():
         ours, theirs = (float(score) for score in re.findall(r"([\d.]+) \+-", row))
         assert min(ours, theirs) > 70
         assert abs(ours - theirs) < 10
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in square:RuntimeWarning")  # in scikit-learn's score
+def test_a_loss_that_becomes_infinite_ends_early_stopping_with_the_best_epoch():
+    arguments = {"solver": "sgd", "early_stopping": True, "activation": "identity", "random_state": 0}
+    ours = MLPRegressor(**arguments, learning_rate_init=1.0)
+    with pytest.warns(ConvergenceWarning, match=r"became NaN or infinite in iteration \d+. The best one before"):
+        ours.fit(X, ONE_NUMBER)
+    assert np.isnan([ours.loss_, ours.loss_curve_[-1], ours.validation_scores_[-1]]).all()
+    assert len(ours.validation_scores_) == len(ours.loss_curve_) == ours.n_iter_
+    assert all(np.isfinite(coef).all() for coef in ours.coefs_)
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        MLPRegressor(**{**arguments, "early_stopping": False}, learning_rate_init=1.0).fit(X, ONE_NUMBER)
+
+
+def test_probabilities_of_float64_are_exact():
+    for y in (TWO, THREE, SEVERAL):
+        ours = MLPClassifier(**QUICK).fit(X, y)
+        np.testing.assert_allclose(np.log(ours.predict_proba(X)), ours.predict_log_proba(X), rtol=1e-12)
+        np.testing.assert_allclose(ours.predict_proba(X), ours.predict_proba(np.float32(X)), rtol=1e-4)

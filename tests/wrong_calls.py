@@ -449,7 +449,8 @@ def wrong_estimator(error, match, **arguments):
 
 
 for name, bad, error in (
-    ("solver", "lbfgs", ValueError), ("solver", 3, ValueError), ("learning_rate", "fast", ValueError),
+    ("solver", "newton", ValueError), ("solver", 3, ValueError), ("max_fun", 0, ValueError),
+    ("learning_rate", "fast", ValueError),
     ("learning_rate_init", 0, ValueError), ("learning_rate_init", "a", TypeError), ("alpha", -1, ValueError),
     ("power_t", -1, ValueError), ("tol", NAN, ValueError), ("momentum", 1, ValueError), ("beta_1", 1.0, ValueError),
     ("beta_2", -0.1, ValueError), ("validation_fraction", 1.0, ValueError), ("epsilon", 0, ValueError),

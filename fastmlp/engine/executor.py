@@ -285,7 +285,7 @@ class Executor:
         names = {"first_forward": f"{path}_first_forward", "inner_forward": f"{inner}_forward"}
         if mode == TRAIN:
             names |= {"first_update": f"{path}_first_update", "inner_backward": f"{inner}_backward"}
-            if self.record["rule"] == DEFER:
+            if self.record["rule"] == DEFER and self.record["update_rule"] != DEFER:
                 names["deferred_update"] = "deferred_update"
         if self.network.layers["slope"].any():
             names["finish_forward"] = "finish_tiles"

@@ -28,11 +28,14 @@ from fastmlp.data.targets import check_not_weightless, check_sample_weight
 from fastmlp.errors import DivergenceError
 from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.sklearn import lbfgs
 from fastmlp.sklearn.progress import Progress
-from fastmlp.sklearn.scaling import Scale, scale_of
+from fastmlp.sklearn.scaling import Scale, optimizer_for, scale_of
 from fastmlp.train import train
 
 DTYPES = (np.float64, np.float32, np.uint8)  # kept as they are; anything else is converted to the first one
+SOLVERS = ("lbfgs", *OPTIMIZERS)
+OF_EPOCHS = ("t_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
 
 
@@ -108,7 +111,7 @@ class BaseMLP(BaseEstimator):
     def _fit(self, X, y, sample_weight, incremental: bool):
         hidden = self._check_parameters()
         first = "model_" not in vars(self) or not (self.warm_start or incremental)
-        if incremental and self.early_stopping:
+        if incremental and self._stops_early:
             raise ValueError("partial_fit does not support early_stopping=True")
         X, y = self._check_data(X, y, first, incremental)
         if sample_weight is not None:
@@ -119,19 +122,19 @@ class BaseMLP(BaseEstimator):
         random = check_random_state(self.random_state)
         held_out, encoder = None, None
         if isinstance(X, Table):  # encoded as is learnt from what is trained on, so it is split first
-            if self.early_stopping:
+            if self._stops_early:
                 X, targets, weights, held_out = self._split(X, targets, weights, sample_weight, random)
             encoder = (None if first else self.model_.encoder) or self._new_encoder(X)
             X = encoder.transform(X, "X")
             held_out = None if held_out is None else (encoder.transform(held_out[0], "X"), *held_out[1:])
         widths = (X.shape[1], *hidden, targets.shape[1] if targets.ndim == 2 else len(self.classes_))
         init: Any = self._initial(widths, random) if first else self.model_
-        if first:
+        if first or "loss_curve_" not in vars(self):
             self._reset(widths)
-        elif bool(self.early_stopping) != (self.validation_scores_ is not None):
+        elif self._stops_early != (self.validation_scores_ is not None):
             self._reset_best()
         score_of = None
-        if self.early_stopping:
+        if self._stops_early:
             if held_out is None:
                 X, targets, weights, held_out = self._split(X, targets, weights, sample_weight, random)
             score_of = lambda model: self._score(model, *held_out)  # noqa: E731
@@ -154,45 +157,65 @@ class BaseMLP(BaseEstimator):
         self, X, targets, weights, widths, init, score_of, random, incremental: bool, encoder: FrameEncoder | None
     ) -> None:
         """Train a new model; for one epoch if `incremental`.  `encoder` has made the features, and scaled them."""
-        batch_size, scale, optimizer, progress = self._plan(targets, weights, widths, score_of)
-        self.model_ = train(
-            X, targets, hidden=widths[1:-1], activation=self._activation(), loss=scale.loss, optimizer=optimizer,
-            learning_rate=progress, batch_size=batch_size, epochs=1 if incremental else self.max_iter,
-            shuffle=self._shuffle, init=init, input_scale=self.input_scale if encoder is None else 1.0,
-            sparse=self.sparse,
-            seed=int(random.randint(2**31 - 1)), threads=self.threads, progress=False, dropout=self.dropout,
-            input_dropout=self.input_dropout, max_norm=self.max_norm,
-            clip_norm=self.clip_norm and self.clip_norm / scale.gradient, sample_weight=weights,
-            classes=np.arange(widths[-1]) if targets.ndim == 1 else None, **self._loss_settings(),
-        )  # fmt: skip
+        scale = scale_of(self._loss, widths[-1])
+        arguments = {
+            "hidden": widths[1:-1], "activation": self._activation(), "loss": scale.loss, "init": init,
+            "input_scale": self.input_scale if encoder is None else 1.0, "sparse": self.sparse,
+            "seed": int(random.randint(2**31 - 1)), "threads": self.threads, "progress": False,
+            "sample_weight": weights, "classes": np.arange(widths[-1]) if targets.ndim == 1 else None,
+            **self._loss_settings(),
+        }  # fmt: skip
+        if self.solver == "lbfgs":
+            total = float(len(targets) if weights is None else weights.sum())
+            objective = lbfgs.Objective(self.alpha / total, scale, self._constant(targets, weights))
+            self.model_ = lbfgs.fit(self, X, targets, arguments, objective)
+        else:
+            self._train_in_steps(X, targets, weights, scale, arguments, score_of, incremental)
         if encoder is not None:
             self.model_.encoder, self.model_.feature_names = encoder, encoder.names
+
+    def _train_in_steps(
+        self, X, targets, weights, scale: Scale, arguments: dict[str, Any], score_of, incremental: bool
+    ) -> None:
+        """Train a new model by a stochastic solver; `arguments` are those of `fastmlp.train` that are not about it."""
+        batch_size, optimizer, progress = self._plan(scale, targets, weights, score_of)
+        warning = (
+            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+            "converged yet."
+        )
+        try:
+            self.model_ = train(
+                X, targets, optimizer=optimizer, learning_rate=progress, batch_size=batch_size,
+                epochs=1 if incremental else self.max_iter, shuffle=self._shuffle, dropout=self.dropout,
+                input_dropout=self.input_dropout, max_norm=self.max_norm,
+                clip_norm=self.clip_norm and self.clip_norm / scale.gradient, **arguments,
+            )  # fmt: skip
+        except DivergenceError as error:
+            if score_of is None:
+                raise
+            self.model_ = error.model
+            progress.record_divergence(self.model_)
+            warning = f"The loss became NaN or infinite in iteration {self.n_iter_}. The best one before that is kept."
         if self.model_.interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         elif not incremental and not progress.stopped:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            warnings.warn(warning, ConvergenceWarning, stacklevel=5)
 
     def _continue(self, X, targets, weights, widths) -> None:
         """Train the model for another epoch, on other samples."""
-        batch_size, _, optimizer, progress = self._plan(targets, weights, widths, None)
+        batch_size, optimizer, progress = self._plan(scale_of(self._loss, widths[-1]), targets, weights, None)
         metrics = self.model_._partial_fit(
             X, targets, weights, self._rate * progress.rate_factor, batch_size, optimizer=optimizer,
             shuffle=self._shuffle,
         )  # fmt: skip
         progress.record(self.model_, metrics.loss)
 
-    def _plan(self, targets, weights, widths, score_of) -> tuple[int, Scale, Optimizer, Progress]:
+    def _plan(self, scale: Scale, targets, weights, score_of) -> tuple[int, Optimizer, Progress]:
         """Return what makes steps and recorded values those of scikit-learn."""
         n_samples = len(targets)
         batch_size = self._batch_size(n_samples)
         total = float(n_samples if weights is None else weights.sum())
-        scale = scale_of(self._loss, widths[-1])
-        optimizer = self._optimizer(scale, total / n_samples * batch_size)
+        optimizer = optimizer_for(self, scale, total / n_samples * batch_size)
         decoupled = OPTIMIZERS[self.solver].decoupled
         penalty = 0.0 if decoupled else self.alpha / 2 * math.ceil(n_samples / batch_size) / total
         constant = self._constant(targets, weights)
@@ -202,16 +225,13 @@ class BaseMLP(BaseEstimator):
             return loss * scale.value + constant + penalty * squares
 
         rate_factor = scale.gradient if self.solver == "sgd" else 1.0
-        return batch_size, scale, optimizer, Progress(self, n_samples, rate_factor, loss_of, score_of)
+        return batch_size, optimizer, Progress(self, n_samples, rate_factor, loss_of, score_of)
 
     def _check_parameters(self) -> tuple[int, ...]:
         """Check the arguments that `fastmlp.train` does not check under the same name, and return the hidden widths."""
+        checks.check_choice(self.solver, "solver", SOLVERS)
         if self.solver == "lbfgs":
-            raise ValueError(
-                f"solver must be one of {', '.join(map(repr, OPTIMIZERS))}; 'lbfgs' is not in fastmlp, "
-                f"sklearn.neural_network.{type(self).__name__} has it"
-            )
-        checks.check_choice(self.solver, "solver", OPTIMIZERS)
+            lbfgs.check_options(self)
         checks.check_choice(self.learning_rate, "learning_rate", LEARNING_RATES)
         for name in ("learning_rate_init", "epsilon"):
             checks.check_positive(getattr(self, name), name)
@@ -220,6 +240,7 @@ class BaseMLP(BaseEstimator):
         for name in ("momentum", "validation_fraction", "beta_1", "beta_2"):
             checks.check_fraction(getattr(self, name), name)
         checks.check_integer(self.max_iter, "max_iter", 1)
+        checks.check_integer(self.max_fun, "max_fun", 1)
         if self.n_iter_no_change != math.inf:
             checks.check_integer(self.n_iter_no_change, "n_iter_no_change", 1)
         if not isinstance(self.batch_size, str):
@@ -278,6 +299,10 @@ class BaseMLP(BaseEstimator):
         return np.float32 if X.dtype == np.float32 else np.float64
 
     @property
+    def _stops_early(self) -> bool:
+        return bool(self.early_stopping) and self.solver != "lbfgs"
+
+    @property
     def _shuffle(self) -> bool | str:
         return self.shuffle if isinstance(self.shuffle, str) else bool(self.shuffle)
 
@@ -300,15 +325,18 @@ class BaseMLP(BaseEstimator):
     def _reset(self, widths) -> None:
         """Set everything that later fits continue from to its initial value."""
         self.n_outputs_, self.n_layers_, self.out_activation_ = widths[-1], len(widths), self._out_activation()
+        if self.solver == "lbfgs":  # which has no epochs
+            for name in OF_EPOCHS:
+                self.__dict__.pop(name, None)
+            return
         self.t_, self.loss_curve_ = 0, []
         self._reset_best()
 
     def _reset_best(self) -> None:
         self._no_improvement_count = 0
-        stops_early = bool(self.early_stopping)
-        self.best_loss_ = None if stops_early else math.inf
-        self.validation_scores_ = [] if stops_early else None
-        self.best_validation_score_ = -math.inf if stops_early else None
+        self.best_loss_ = None if self._stops_early else math.inf
+        self.validation_scores_ = [] if self._stops_early else None
+        self.best_validation_score_ = -math.inf if self._stops_early else None
 
     def _split(self, X, targets, weights, sample_weight, random):
         """Return samples, targets and weights to train on, and those to validate with, for `_score`."""
@@ -333,22 +361,6 @@ class BaseMLP(BaseEstimator):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
             )
         return min(self.batch_size, n_samples)
-
-    def _optimizer(self, scale: Scale, weight: float) -> Optimizer:
-        """Return the optimizer for batches of this total sample weight.
-
-        scikit-learn's gradient is G times ours, G = ``scale.gradient``, and alpha * W / weight more.  The fused weight
-        decay is added to our gradient, so it is alpha / weight / G; SGD's rate is multiplied by G; the others are
-        invariant to the gradient's scale, if epsilon has it too.
-        """
-        decay, epsilon = self.alpha / weight / scale.gradient, self.epsilon / scale.gradient
-        kind = OPTIMIZERS[self.solver]
-        if not kind.decoupled and decay > float(np.finfo(np.float32).max):
-            raise ValueError(
-                f"sample_weight must be larger: weights decay by alpha / (the sample weights of a batch), "
-                f"{self.alpha:g} / {weight:g}, which is infinite in float32"
-            )
-        return kind.from_solver(self, decay, epsilon)
 
     def _constant(self, targets, weights) -> float:
         """Return the part of scikit-learn's loss that depends only on the targets."""

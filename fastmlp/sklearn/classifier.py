@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix, issparse
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d, compute_class_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from fastmlp import checks
@@ -17,6 +18,7 @@ from fastmlp.losses import LOSSES, OUTPUTS, output_of
 from fastmlp.model import MLP
 from fastmlp.sklearn.base import BaseMLP, store
 from fastmlp.sklearn.documentation import choices, document
+from fastmlp.sklearn.lbfgs import has_epochs
 
 CLASSIFIER_LOSSES = tuple(name for name, row in LOSSES.items() if row.has_accuracy and not row.whole_batch)
 
@@ -87,6 +89,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         beta_2=0.999,
         epsilon=1e-8,
         n_iter_no_change=10,
+        max_fun=15000,
         loss=None,
         class_weight=None,
         label_smoothing=0.0,
@@ -166,12 +169,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return y, sample_weight
 
     def _stratify(self, targets: np.ndarray):
-        return targets if targets.ndim == 2 and targets.shape[1] == 1 else None  # as in scikit-learn
+        # as in scikit-learn, whose message of an error has them as booleans
+        return targets.astype(bool) if targets.ndim == 2 and targets.shape[1] == 1 else None
 
     def _score(self, model: MLP, X, targets: np.ndarray, sample_weight) -> float:
         right = model.predict(X) == targets
         return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=sample_weight))
 
+    @available_if(has_epochs)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Train on more samples for one epoch, for data that arrive in pieces; the optimizer keeps its state.
 
@@ -234,7 +239,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             In the order of `classes_`.
         """
         X = self._check_X(X)
-        probabilities = self.model_.predict_proba(X).astype(self._precision(X), copy=False)
+        if self._precision(X) is np.float32:
+            probabilities = self.model_.predict_proba(X)
+        else:  # those near 1 differ, as their logarithms do
+            logits = self.model_._outputs(X)[1].astype(np.float64)
+            binary = self.model_.loss == "binary_cross_entropy"
+            probabilities = expit(logits) if binary else softmax(logits, axis=1)
         if self._kind != "binary" or self.model_.loss != "binary_cross_entropy":
             return probabilities
         if len(self.classes_) == 1:

@@ -10,7 +10,9 @@ _PARAMETERS = """
         Activation of the hidden layers; "logistic" is the sigmoid.  All others of `fastmlp.train` work too, and one
         per hidden layer.
     solver : {solvers}, default="adam"
-        Optimizer.  There is no "lbfgs".
+        Optimizer.  "lbfgs" is SciPy's L-BFGS-B on all samples at once, which suits small data; arguments about steps,
+        epochs and the learning rate do not matter to it, and `dropout`, `input_dropout`, `clip_norm` and `max_norm` are
+        refused.
     alpha : float, default=0.0001
         Strength of the L2 penalty on weights, ``alpha / 2 * (W**2).sum()`` divided by the weight of the batch's
         samples.  For "adamw", the decoupled weight decay, as in PyTorch.
@@ -25,13 +27,14 @@ _PARAMETERS = """
     power_t : float, default=0.5
         Exponent of "invscaling".
     max_iter : int, default=200
-        Maximum number of epochs.
+        Maximum number of epochs; of "lbfgs", of iterations.
     shuffle : bool or "replacement", default=True
         Whether every epoch takes the samples in a new order; "replacement" draws them uniformly with replacement.
     random_state : int, RandomState instance or None, default=None
         Source of the initial weights, the validation set, the order of the samples, and dropout.
     tol : float, default=1e-4
-        Smallest improvement of the loss, or of the validation score, that counts.
+        Smallest improvement of the loss, or of the validation score, that counts; for "lbfgs", the largest element of
+        the gradient at which training ends.
     verbose : bool, default=False
         Whether to print the loss of every epoch.
     warm_start : bool, default=False
@@ -52,6 +55,8 @@ _PARAMETERS = """
     n_iter_no_change : int or inf, default=10
         Training ends when the loss, or the score, has not improved by `tol` for more than this number of epochs in a
         row.
+    max_fun : int, default=15000
+        Maximum number of times that "lbfgs" computes the loss.
     init : str, list of (weight, bias), MLP or None, default=None
         Initializer, as in `fastmlp.train`.  None draws weights and biases as scikit-learn does (Glorot and Bengio
         2010): the same `random_state` gives the same initial network.
@@ -84,11 +89,12 @@ _ATTRIBUTES = """
     loss_, best_loss_ : float
         Loss of the last epoch, and the lowest one (None with `early_stopping`).
     loss_curve_ : list of float
-        Loss of every epoch, including the L2 penalty.
+        Loss of every epoch, including the L2 penalty; not with "lbfgs", which has `loss_` alone.
     validation_scores_, best_validation_score_ : list of float and float, or None
         With `early_stopping`: {score} of every epoch, and the best one.
     n_iter_, t_ : int
-        Number of epochs of the last fit, and number of samples trained on, counted again in every epoch.
+        Number of epochs of the last fit (of "lbfgs", of iterations), and number of samples trained on, counted again in
+        every epoch.
     n_layers_, n_outputs_ : int
         Number of layers, including input and output, and number of outputs.
     out_activation_ : str
@@ -99,7 +105,7 @@ _ATTRIBUTES = """
 """
 
 _NOTES = """
-    The same as in scikit-learn: the arguments down to `n_iter_no_change`, and their defaults; the initial weights and
+    The same as in scikit-learn: the arguments down to `max_fun`, and their defaults; the initial weights and
     the held-out samples for the same `random_state`; gradients, steps and batch sizes; when the learning rate falls and
     when training ends; and the attributes.
 
@@ -112,7 +118,10 @@ _NOTES = """
       the recorded loss is that of the weights at the end of the epoch.
     - Adam's `epsilon` is added to the corrected root, as in algorithm 1 of its paper.
     - When the learning rate changes, momentum keeps its sum of gradients, not of steps, as in PyTorch.
-    - Sample weights are at least 0.  There is no ``solver="lbfgs"``, and no `max_fun`.
+    - Sample weights are at least 0.
+    - With several outputs, "lbfgs" minimizes the sum of their squared errors, of which scikit-learn has the gradient,
+      and the mean as the value.
+    - If the loss becomes NaN or infinite with `early_stopping`, training ends.
 
 """
 
@@ -127,6 +136,6 @@ def document(text: str, **words: str) -> str:
     shared = {"PARAMETERS": _PARAMETERS, "ATTRIBUTES": _ATTRIBUTES, "NOTES": _NOTES}
     for name, part in shared.items():
         text = text.replace(f"    <{name}>\n", part.lstrip("\n"))
-    for name, word in {"solvers": choices(OPTIMIZERS), **words}.items():
+    for name, word in {"solvers": choices(("lbfgs", *OPTIMIZERS)), **words}.items():
         text = text.replace(f"{{{name}}}", word)
     return text

@@ -76,6 +76,16 @@ class Progress:
         if best.is_patience_over:
             self._stop_or_slow_down()
 
+    def record_divergence(self, model: MLP) -> None:
+        """Record an epoch whose loss was not finite, and restore the parameters of the best one."""
+        estimator = self.estimator
+        estimator.n_iter_ += 1
+        estimator.t_ += self.n_samples
+        estimator.loss_ = float("nan")
+        estimator.loss_curve_.append(estimator.loss_)
+        estimator.validation_scores_.append(float("nan"))
+        self.on_train_end(model)
+
     def _update_best(self, model: MLP) -> Best:
         """Compare the epoch's validation score, or else its loss, with the best one."""
         estimator, score_of = self.estimator, self.score_of

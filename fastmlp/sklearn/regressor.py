@@ -9,6 +9,7 @@ from scipy.special import xlogy
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
 
 from fastmlp import checks
 from fastmlp.data.frames import MAX_LEVELS
@@ -17,6 +18,7 @@ from fastmlp.losses import LOSSES, OUTPUTS, output_of
 from fastmlp.model import MLP
 from fastmlp.sklearn.base import BaseMLP, store
 from fastmlp.sklearn.documentation import choices, document
+from fastmlp.sklearn.lbfgs import has_epochs
 from fastmlp.sklearn.scaling import scale_of
 
 REGRESSOR_LOSSES = ("squared_error", *(name for name, row in LOSSES.items() if not row.has_accuracy))
@@ -87,6 +89,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         beta_2=0.999,
         epsilon=1e-8,
         n_iter_no_change=10,
+        max_fun=15000,
         delta=1.0,
         init=None,
         input_scale=1.0,
@@ -135,6 +138,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         predicted = model.predict(X)
         return r2_score(targets, predicted, sample_weight=sample_weight) if np.isfinite(predicted).all() else np.nan
 
+    @available_if(has_epochs)
     def partial_fit(self, X, y, sample_weight=None):
         """Train on more samples for one epoch, for data that arrive in pieces; the optimizer keeps its state.
 

@@ -1,10 +1,16 @@
-"""How scikit-learn's losses and gradients compare with those of `fastmlp.train`."""
+"""How scikit-learn's losses, gradients and steps compare with those of `fastmlp.train`."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from fastmlp.losses import LOSSES
+from fastmlp.optimizers import OPTIMIZERS, Optimizer
+
+if TYPE_CHECKING:
+    from fastmlp.sklearn.base import BaseMLP
 
 
 class Scale(NamedTuple):
@@ -26,3 +32,20 @@ def scale_of(loss: str, n_outputs: int) -> Scale:
     if LOSSES[loss].sums_in_sklearn:
         return Scale(loss, n_outputs, n_outputs)
     return Scale(loss)
+
+
+def optimizer_for(estimator: BaseMLP, scale: Scale, weight: float) -> Optimizer:
+    """Return the optimizer for batches of this total sample weight.
+
+    scikit-learn's gradient is G times ours, G = ``scale.gradient``, and alpha * W / weight more.  The fused weight
+    decay is added to our gradient, so it is alpha / weight / G; SGD's rate is multiplied by G; the others are
+    invariant to the gradient's scale, if epsilon has it too.
+    """
+    decay, epsilon = estimator.alpha / weight / scale.gradient, estimator.epsilon / scale.gradient
+    kind = OPTIMIZERS[estimator.solver]
+    if not kind.decoupled and decay > float(np.finfo(np.float32).max):
+        raise ValueError(
+            f"sample_weight must be larger: weights decay by alpha / (the sample weights of a batch), "
+            f"{estimator.alpha:g} / {weight:g}, which is infinite in float32"
+        )
+    return kind.from_solver(estimator, decay, epsilon)
