@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from fastmlp.model import MLP
 
 
+class RankError(RuntimeError):
+    """Another process of a communicator failed, which ends training in all of them."""
+
+
 class DivergenceError(ArithmeticError):
     """The loss, or a weight, became NaN or infinite.
 

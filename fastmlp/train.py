@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.data.frames import MAX_LEVELS
 from fastmlp.docstrings import either, quoted, with_names
@@ -12,7 +14,8 @@ from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.training.checkpoints import Checkpoints
 from fastmlp.training.identity import identity
-from fastmlp.training.settings import check_settings
+from fastmlp.training.ranks import Ranks, ranks_of
+from fastmlp.training.settings import TrainingSettings, check_settings
 from fastmlp.training.trainer import Trainer
 
 
@@ -52,6 +55,8 @@ def train(
     shuffle_buffer: int | None = None,
     missing: str = "indicator",
     max_levels: int = MAX_LEVELS,
+    communicator: Any = None,
+    average_every: int = 1,
 ) -> MLP:
     """Train a multilayer perceptron by exact minibatch SGD.
 
@@ -163,6 +168,15 @@ def train(
         for these and 0 elsewhere.  "error": they are refused, in training and in prediction.
     max_levels : int
         Maximum number of different values in a column of text or categories.
+    communicator : mpi4py.MPI.Comm, optional
+        Processes that train one network together, such as ``mpi4py.MPI.COMM_WORLD``; all of them call `train` with the
+        same data and arguments, and get the same model.  `batch_size` counts the samples of all of them in a step.
+        Each has one thread by default.  Callbacks, validation, progress and checkpoints are those of rank 0.  An error
+        of one process ends all.  `x` has to be in memory.
+    average_every : int
+        Number of steps after which the processes of a communicator average their parameters and the optimizer's state.
+        With 1, they add up the gradients of every step instead, so that the result is that of one process, up to
+        rounding, except that dropout draws other units.
 
     Returns
     -------
@@ -176,12 +190,26 @@ def train(
     DivergenceError
         If the loss or a weight becomes NaN or infinite.
     """
-    settings = check_settings(locals())
-    if checkpoint is None:
-        return Trainer(settings, settings.seed).run()
-    checkpoints = Checkpoints(checkpoint, identity(settings.comparable()))
-    resumed = checkpoints.load()
-    return Trainer(settings, settings.seed if resumed is None else resumed.entropy).run(checkpoints, resumed)
+    arguments, ranks = locals(), ranks_of(communicator)
+    with ranks.guard():
+        with ranks.agree():
+            settings = check_settings(arguments)
+        ranks.check_same(settings.comparable())
+        return run(settings, ranks)
+
+
+def run(settings: TrainingSettings, ranks: Ranks) -> MLP:
+    """Train as the settings say, in all processes, and resume from a checkpoint if there is one."""
+    folder, resumed = settings.given["checkpoint"], None
+    checkpoints = None
+    if folder is not None:
+        checkpoints = ranks.from_first(lambda: Checkpoints(folder, identity(settings.comparable())))
+        resumed = ranks.from_first(checkpoints.load)
+    seed = settings.seed if resumed is None else resumed.entropy
+    entropy: Any = ranks.from_first(lambda: np.random.SeedSequence(seed).entropy)
+    with ranks.agree():
+        trainer = Trainer(settings, entropy, ranks)
+    return trainer.run(checkpoints, resumed)
 
 
 train.__doc__ = with_names(

@@ -42,6 +42,7 @@ DIFFERENT = {
     "max_norm": (None, 1.0), "label_smoothing": (0, 0.1), "delta": (1, 2), "sample_weight": (WEIGHTS, changed(WEIGHTS)),
     "class_weight": ({0: 2.0}, {1: 2.0}), "classes": ([0, 1, 2], [0, 1, 2, 3]), "metrics": ((), "top_2"),
     "shuffle_buffer": (50, 60), "missing": ("indicator", "error"), "max_levels": (10, 20),
+    "average_every": (1, 2),
 }  # fmt: skip
 # More pairs, of other kinds.
 MORE = [

@@ -107,7 +107,7 @@ def test_a_new_state_begins_with_zeros():
     state = TrainingState({"batch_size": 8, "optimizer": fastmlp.Adam()}, np.random.default_rng(0))
     executor = state.executor_for(model._parameters, model.activations, model.loss, 60)
     assert (executor.batch_size, executor.n_updates) == (8, 0)
-    assert state.optimizer_state is executor.network.state
+    assert state.optimizer_state is executor.optimizer_state
     assert not state.optimizer_state.any()
 
 

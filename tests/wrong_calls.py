@@ -59,6 +59,9 @@ for name in ("l1", "l2"):
     wrong_train(ValueError, f"{name} must be a finite number >= 0", **{name: -1e-9})
     wrong_train(TypeError, f"{name} must be a finite number >= 0", **{name: "small"})
     wrong_train(ValueError, f"{name} must be a finite number >= 0", **{name: NAN})
+wrong_train(ValueError, "average_every must be an integer >= 1", average_every=0)
+wrong_train(TypeError, "average_every must be an integer >= 1", average_every=1.5)
+wrong_train(TypeError, "communicator must be one of mpi4py's", communicator="world")
 for name in ("clip_norm", "max_norm"):
     wrong_train(ValueError, f"{name} must be a finite number > 0", **{name: 0})
     wrong_train(TypeError, f"{name} must be a finite number > 0", **{name: [1.0]})
@@ -530,6 +533,7 @@ COMMANDS = [
         (("train", "--l2", "nan"), 1, "l2 must be"),
         (("train", "--clip-norm", "-1"), 1, "clip_norm must be"),
         (("train", "--max-norm", "0"), 1, "max_norm must be"),
+        (("train", "--average-every", "0"), 1, "average_every must be"),
         (("train", "--input-scale", "-1"), 1, "input_scale must be"),
         (("train", "--warm-up", "-1"), 1, "epochs must be a finite number"),
         (("train", "--patience", "-1"), 1, "patience must be"),

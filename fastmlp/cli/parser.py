@@ -9,6 +9,7 @@ import sys
 import fastmlp
 from fastmlp.cli import compare, completion, demo, evaluate, info, predict, report, reproduce, train, warmup
 from fastmlp.cli.command import Parser
+from fastmlp.errors import RankError
 
 COMMANDS = (train, evaluate, predict, report, demo, reproduce, compare, info, warmup, completion)
 
@@ -25,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes the rest as it ends
         return 1
-    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, ImportError, RankError) as error:
         print(f"fastmlp {options.command}: error: {_message(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -19,6 +19,7 @@ from fastmlp.cli.data_options import (
     measure,
     read_data,
 )
+from fastmlp.cli.ranks import world
 from fastmlp.cli.target_scale import target_scale
 from fastmlp.cli.training_options import add_training_options, recipe_for, training_arguments
 from fastmlp.datasets import Dataset
@@ -58,6 +59,12 @@ def _add_saving_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("stopping").add_argument
     add("--patience", type=int, metavar="EPOCHS", help="stop after so many epochs without a lower validation loss")
     add("--time-budget", type=float, metavar="SECONDS", help="stop after the epoch in which they are over")
+    add = parser.add_argument_group("several processes").add_argument
+    add(
+        "--average-every", type=int, default=1, metavar="STEPS",
+        help="under mpiexec, which trains one network in all processes: steps between two averages of the parameters; "
+        "with 1, gradients are added up in every step",
+    )  # fmt: skip
     add = parser.add_argument_group("files").add_argument
     add("--save", metavar="FILE", help="write the model to this safetensors file")
     add("--checkpoint", metavar="FOLDER", help="save there after every epoch, and resume from what is there")
@@ -73,19 +80,25 @@ def _fraction_or_file(text: str) -> float | str:
 
 
 def run(options) -> None:
+    communicator = world()
+    is_first = communicator is None or communicator.Get_rank() == 0
+    options.quiet |= not is_first
     data = _training_data(options)
     if options.data is not None and not options.quiet and not options.json:
         print(describe_data(options.data, data), flush=True)
     validation, test = _other_data(options, data)
     arguments = training_arguments(options, recipe_for(data.x, data.y), data.x.shape[0])
-    if options.save:
+    if options.save and is_first:
         check_writable(options.save)
-    if options.plot:
+    if options.plot and is_first:
         from fastmlp import plots
 
         plots.check_path(options.plot)
     _compile(data, arguments, announce=not options.quiet)
+    arguments |= {"communicator": communicator, "average_every": options.average_every}
     model = _train(options, data, arguments, validation)
+    if not is_first:
+        return
     if model.interrupted:
         print("interrupted; what follows is of the last whole epoch", file=sys.stderr)
     if options.save:

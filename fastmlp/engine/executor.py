@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from functools import cached_property
 
@@ -29,6 +30,7 @@ from fastmlp.engine.workspace import (
     set_table,
     unpack,
 )
+from fastmlp.kernels.jit import REGION_ARGUMENTS
 from fastmlp.kernels.ops.gather import CSR
 from fastmlp.kernels.ops.grouped import GROUP
 from fastmlp.kernels.ops.losses import NOTEBOOK
@@ -51,6 +53,8 @@ MIN_GROUPS_BATCH, MAX_GROUPS_FEATURES = 5, 10_000
 
 # How the first layer can read its input, and the regions that do so.
 INPUT_PATHS = {"dense": "dense", "grouped sparse": "grouped", "sparse": "sparse"}  # prefixes of their names
+
+_REGION = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(REGION_ARGUMENTS))
 
 _LARGEST = float(np.finfo(np.float32).max)
 _NO_RECORDS, _NO_OUTPUTS = np.zeros((0, 3)), np.zeros(0, np.float32)
@@ -82,6 +86,8 @@ class Executor:
         Fields of the record that the loss needs, by name: "delta" and "smoothing".
     seed : int
         Of dropout, 62 bits.
+    splits_update : bool
+        Whether training steps leave the gradient in the state, and `update` applies it.
     """
 
     def __init__(
@@ -97,8 +103,9 @@ class Executor:
         regularization: Regularization | None = None,
         settings: dict[str, float] | None = None,
         seed: int = 0,
+        splits_update: bool = False,
     ):
-        self.packed, self.trains = packed, optimizer is not None
+        self.packed, self.trains, self.splits_update = packed, optimizer is not None, splits_update
         self.arguments = {
             "batch_size": batch_size, "has_bias": has_bias, "optimizer": optimizer, "threads": threads,
             "regularization": regularization, "settings": settings, "seed": seed,
@@ -106,11 +113,14 @@ class Executor:
         trains, regularization = optimizer is not None, regularization or Regularization()
         self.parameters, self.loss, self.batch_size, self.threads = parameters, CODES[loss], batch_size, threads
         optimizer = optimizer or SGD()
-        n_state_arrays = optimizer.n_state_arrays + regularization.needs_full_gradient
+        defers = regularization.needs_full_gradient or splits_update
         self.network = network_for(
-            parameters, (*activations, "identity"), has_bias, batch_size, n_state_arrays, threads, packed,
-            regularization.dropout, trains,
+            parameters, (*activations, "identity"), has_bias, batch_size, optimizer.n_state_arrays + defers, threads,
+            packed, regularization.dropout, trains,
         )  # fmt: skip
+        # what goes on from step to step; a gradient behind it does not
+        n_state_arrays = optimizer.n_state_arrays + regularization.needs_full_gradient
+        self.optimizer_state = self.network.state[: n_state_arrays * self.network.parameters.size]
         self.flop = 6 * batch_size * sum(weight.size for weight in parameters.weights)
         self.steps_per_call, self.tuner = max(1, int(FLOP_PER_CALL / self.flop)), ThreadTuner(self.flop)
         self.lists, self.entries = lists_for(0, batch_size), nonzeros_for(0, 0, 0)
@@ -122,7 +132,7 @@ class Executor:
             self._point(field, getattr(self.network, field))
         self._set(
             layout=self.network.layout, loss=self.loss, batch_size=batch_size, delta=1, dropout_seed=seed,
-            rule=DEFER if regularization.needs_full_gradient else optimizer.rule, update_rule=optimizer.rule,
+            rule=DEFER if defers else optimizer.rule, update_rule=optimizer.rule,
             input_dropout_threshold=dropout_threshold(regularization.input_dropout),
         )  # fmt: skip
         self._set(**optimizer.settings(), **regularization.settings())
@@ -285,7 +295,7 @@ class Executor:
         names = {"first_forward": f"{path}_first_forward", "inner_forward": f"{inner}_forward"}
         if mode == TRAIN:
             names |= {"first_update": f"{path}_first_update", "inner_backward": f"{inner}_backward"}
-            if self.record["rule"] == DEFER and self.record["update_rule"] != DEFER:
+            if self.record["rule"] == DEFER != self.record["update_rule"] and not self.splits_update:
                 names["deferred_update"] = "deferred_update"
         if self.network.layers["slope"].any():
             names["finish_forward"] = "finish_tiles"
@@ -367,15 +377,37 @@ class Executor:
             not finite training stops: that step is the last one, and the parameters are left as they were.  They are
             too if the last step made one that is not finite, and the last loss is NaN then.
         """
+        records = self.train_packed(order, rates)
+        self.unpack(records)
+        return records
+
+    def train_packed(self, order: np.ndarray, rates: np.ndarray) -> np.ndarray:
+        """Do the steps of `train` on the packed parameters alone; `unpack` brings the others up to date."""
         records = np.zeros((self.n_steps(len(order)), 3))
         done = self._all_steps(TRAIN, order, rates, records, _NO_OUTPUTS)
-        if done < len(records):
-            return records[: done + 1]
+        return records[: done + 1]
+
+    def unpack(self, records: np.ndarray) -> None:
+        """Bring the parameters up to date, unless the last loss is not finite; it becomes NaN if one of them is not."""
+        if not np.isfinite(records[-1, epoch.RECORD_LOSS]):
+            return
         if is_finite(self._views):
             unpack(self._views, self.parameters)
         else:
             records[-1, epoch.RECORD_LOSS] = np.nan
-        return records
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """The gradient that a step has left in the state, laid out like the packed parameters."""
+        return self.network.state[-self.network.parameters.size :]
+
+    def update(self) -> None:
+        """Update the packed parameters by `gradient`, as the last step would have done."""
+        compile_regions(["deferred_update"], self.announces_compiling)
+        self.record["n_parts"] = 1
+        region = _REGION(regions.deferred_update.address)
+        for kind in (regions.SQUARES, regions.UPDATE):
+            call_checked(region, self.record.ctypes.data, int(kind), 0, 0, 1, 0)
 
     def evaluate(self, n_samples: int) -> np.ndarray:
         """Return sums (3,) over the first samples of what `train` returns for each batch."""

@@ -90,7 +90,7 @@ class LossAndGradient:
         """
         self.set_parameters(flat)
         executor, loss = self.executor, 0.0
-        gradient = executor.network.state
+        gradient = executor.gradient
         self._sum[:] = 0
         for start in range(0, len(self.samples), executor.batch_size):
             batch = self.samples[start : start + executor.batch_size]

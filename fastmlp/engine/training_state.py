@@ -69,9 +69,9 @@ class TrainingState:
     def attach(self, executor: Executor) -> None:
         """Have an executor continue from this state, and from now on change it."""
         if self.optimizer_state is not None:
-            executor.network.state[:] = self.optimizer_state
+            executor.optimizer_state[:] = self.optimizer_state
         executor.n_updates = self._updates()
-        self.executor, self.optimizer_state = executor, executor.network.state
+        self.executor, self.optimizer_state = executor, executor.optimizer_state
 
     def detach(self) -> None:
         """Let go of the executor and its memory."""

@@ -10,11 +10,13 @@ import numpy as np
 
 from fastmlp.data.order import epoch_order, split
 from fastmlp.data.targets import check_not_weightless, take_targets, total_weight
+from fastmlp.engine.averaging import Averager
 from fastmlp.engine.executor import Executor
 from fastmlp.kernels.step.record import Targets
 
 if TYPE_CHECKING:
     from fastmlp.data.streams import Stream
+    from fastmlp.training.ranks import SeveralRanks
 
 BUFFER_BYTES = 1 << 27  # of a stream's shuffle buffer, by default; three of them may be in memory for a moment
 
@@ -30,10 +32,100 @@ class ArrayData:
         self.shuffle, self.weights = shuffle, targets.weights
         executor.set_data(x, input_scale, targets, sparse=sparse)
 
+    @property
+    def n_steps(self) -> int:
+        """Number of steps of an epoch."""
+        return self.executor.n_steps(self.n_samples)
+
     def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """Train for an epoch; return the result of `Executor.train` and the total weight of the samples."""
         order = epoch_order(self.samples, self.shuffle, rng)
         return self.executor.train(order, rates), total_weight(self.weights, order, len(order))
+
+
+class SharedData(ArrayData):
+    """A data set in memory whose batches are trained on by several processes, a part of each batch by each process.
+
+    Parameters
+    ----------
+    ranks : SeveralRanks
+    batch_size : int
+        Samples of a step, of all processes together.
+    average_every : int
+        Number of steps after which the processes agree on the parameters; 1: on the gradient of every step.
+
+    The others are those of `ArrayData`.
+    """
+
+    def __init__(self, *arguments, ranks: SeveralRanks, batch_size: int, average_every: int):
+        super().__init__(*arguments)
+        self.ranks, self.batch_size, self.average_every = ranks, batch_size, average_every
+        self.averager = Averager(self.executor, ranks.communicator)
+
+    @property
+    def n_steps(self) -> int:
+        return -(-self.n_samples // self.batch_size)
+
+    def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        order = epoch_order(self.samples, self.shuffle, rng)
+        records, diverged = np.zeros((self.n_steps, 3)), False
+        for first in range(0, self.n_steps, self.average_every):
+            last = min(first + self.average_every, self.n_steps)
+            diverged = self._train_piece(order, rates, first, last, records)
+            if diverged:
+                break
+        if not diverged:
+            self.executor.unpack(records)
+        records = self.ranks.sum(records)
+        finite = np.isfinite(records[:, 0])
+        n_done = self.n_steps if finite.all() else int(np.argmin(finite)) + 1
+        return records[:n_done], total_weight(self.weights, order, len(order))
+
+    def _train_piece(self, order: np.ndarray, rates: np.ndarray, first: int, last: int, records: np.ndarray) -> bool:
+        """Do some steps, average, and return whether the loss of any process is not finite."""
+        executor, n_updates = self.executor, self.executor.n_updates
+        error, fraction, diverged = None, 0.0, False
+        try:
+            whole = order[first * self.batch_size : last * self.batch_size]
+            part = rank_part(whole, self.batch_size, self.ranks.rank, self.ranks.size)
+            total = total_weight(self.weights, whole, len(whole))
+            fraction = total_weight(self.weights, part, len(part)) / total if total > 0 else 1 / self.ranks.size
+            if len(part):
+                done = executor.train_packed(part, rates[first:last])
+                records[first : first + len(done)] = done
+                diverged = not np.isfinite(done[-1, 0])
+            elif executor.splits_update:  # in a short last batch: a step that does not count, for what updates need
+                executor.train_packed(whole[:1], rates[first:last])
+            executor.n_updates = n_updates + last - first
+        except BaseException as caught:
+            error = caught
+        diverged, failed = self.averager.average(fraction, diverged, error is not None)
+        if failed:
+            self.ranks.raise_together(error)
+        return diverged
+
+
+def rank_part(samples: np.ndarray, batch_size: int, rank: int, n_ranks: int) -> np.ndarray:
+    """Return the samples of one process, of batches that lie behind each other; the last one may be short.
+
+    Every batch is split into parts as equal as can be, of which the larger ones come first.
+    """
+    n_full = len(samples) // batch_size * batch_size
+    full = samples[:n_full].reshape(-1, batch_size)[:, _part(batch_size, rank, n_ranks)]
+    rest = samples[n_full:]
+    return np.concatenate([full.ravel(), rest[_part(len(rest), rank, n_ranks)]])
+
+
+def rank_batch_size(batch_size: int, rank: int, n_ranks: int) -> int:
+    """Return how many samples of a batch are in a process's part."""
+    part = _part(batch_size, rank, n_ranks)
+    return part.stop - part.start
+
+
+def _part(n: int, rank: int, n_ranks: int) -> slice:
+    each, rest = divmod(n, n_ranks)
+    first = rank * each + min(rank, rest)
+    return slice(first, first + each + (rank < rest))
 
 
 class StreamData:
@@ -45,6 +137,11 @@ class StreamData:
         self.executor, self.stream, self.targets, self.input_scale = executor, stream, targets, input_scale
         self.n_samples, self.shuffle = stream.shape[0], shuffle
         self.buffer = buffer or max(1, BUFFER_BYTES * stream.shape[0] // max(stream.nbytes, 1))
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps of an epoch."""
+        return self.executor.n_steps(self.n_samples)
 
     def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """See `ArrayData.train`."""

@@ -17,10 +17,10 @@ from fastmlp.data.arrays import is_csr
 from fastmlp.data.frames import MAX_LEVELS
 
 # Arguments that may differ when a run is resumed: they affect its speed, its reports and its length.
-IRRELEVANT = frozenset({"callbacks", "checkpoint", "epochs", "progress", "sparse", "threads"})
+IRRELEVANT = frozenset({"callbacks", "checkpoint", "communicator", "epochs", "progress", "sparse", "threads"})
 # Arguments that the first version did not have, with their defaults.  These are left out, so that its checkpoints can
 # be resumed.
-ADDED = {"missing": "indicator", "max_levels": MAX_LEVELS}
+ADDED = {"missing": "indicator", "max_levels": MAX_LEVELS, "average_every": 1}
 
 _CHUNK = 1 << 20  # numbers converted at a time
 _STREAM_ROWS = 50  # rows sampled from a stream, which is too large to be read as a whole

@@ -34,6 +34,7 @@ from fastmlp.regularization import Regularization, check_regularization
 from fastmlp.training.data import BUFFER_BYTES
 from fastmlp.training.events import check_callbacks
 from fastmlp.training.metrics import Metric, check_metrics
+from fastmlp.training.ranks import check_communicator
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class TrainingSettings:
     shuffle_buffer: int | None
     missing: str
     max_levels: int
+    average_every: int
     feature_names: list[str] | None
     given: Mapping[str, Any]
 
@@ -144,13 +146,19 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
         None if get(name) is None else checks.check_integer(get(name), name, minimum)
         for name, minimum in (("seed", 0), ("shuffle_buffer", 1))
     )
-    n_threads = resolve(get("threads"))
+    average_every = checks.check_integer(get("average_every"), "average_every", 1)
+    several = check_communicator(get("communicator")) is not None
+    if several and is_stream:
+        raise ValueError("communicator needs x in memory, but x is a memmap or a folder that is read in parts")
+    n_threads = resolve(1 if several and get("threads") is None else get("threads"))
     callbacks = check_callbacks(get("callbacks"))
     if hasattr(learning_rate, "on_epoch_end"):
         callbacks.append(learning_rate)
     loss = _default_loss(y) if get("loss") is None else get("loss")
     checks.check_choice(loss, "loss", LOSSES)
     check_smoothing(loss, label_smoothing)
+    if several and LOSSES[loss].whole_batch:
+        raise ValueError(f"communicator needs a loss of single samples, but {loss!r} is that of a whole batch")
     classes, targets, n_outputs = _check_y(y, x.shape[0], loss, get("classes"))
     targets = _weighted(targets, classes, x.shape[0], get("sample_weight"), get("class_weight"))
     metrics = check_metrics(get("metrics"), None if classes is None else len(classes))
@@ -162,7 +170,7 @@ def check_settings(arguments: Mapping[str, Any]) -> TrainingSettings:
         shuffle=get("shuffle"), input_scale=input_scale, sparse=get("sparse"), seed=seed, n_threads=n_threads,
         callbacks=callbacks, progress=get("progress"), regularization=regularization,
         label_smoothing=label_smoothing, delta=delta, metrics=metrics, shuffle_buffer=buffer,
-        missing=get("missing"), max_levels=max_levels,
+        missing=get("missing"), max_levels=max_levels, average_every=average_every,
         feature_names=list(x.names) if isinstance(x, Table) else feature_names(get("x")), given=given,
     )  # fmt: skip
 

@@ -17,10 +17,13 @@ from fastmlp.engine.training_state import TrainingState, flush_subnormals
 from fastmlp.errors import DivergenceError
 from fastmlp.model import MLP, Metrics
 from fastmlp.training.checkpoints import Checkpoint, Checkpoints, pack_state, unpack_state
-from fastmlp.training.data import ArrayData, StreamData, split_validation
+from fastmlp.training.data import ArrayData, SharedData, StreamData, rank_batch_size, split_validation
 from fastmlp.training.events import call_callbacks
 from fastmlp.training.progress import HISTORY, ProgressBar
+from fastmlp.training.ranks import Ranks, SeveralRanks
 from fastmlp.training.settings import TrainingSettings
+
+RANK_SEED = 0x9E3779B97F4A7C15  # between the seeds of the processes' dropout
 
 
 class Trainer:
@@ -31,6 +34,8 @@ class Trainer:
     settings : TrainingSettings
     entropy : int, optional
         What all random numbers derive from; by default the system's entropy.
+    ranks : Ranks, optional
+        The processes that train together, with the same settings and entropy.
 
     Attributes
     ----------
@@ -39,8 +44,8 @@ class Trainer:
         Beside the model all that the epochs to come depend on.
     """
 
-    def __init__(self, settings: TrainingSettings, entropy: int | None = None):
-        self.settings = settings
+    def __init__(self, settings: TrainingSettings, entropy: int | None = None, ranks: Ranks | None = None):
+        self.settings, self.ranks = settings, ranks or Ranks()
         sequence = np.random.SeedSequence(entropy)
         init_rng, split_rng, order_rng, dropout_rng = (np.random.default_rng(s) for s in sequence.spawn(4))
         y = settings.y
@@ -50,6 +55,7 @@ class Trainer:
         self.encoder = self._new_encoder(samples)
         self.x: Any = settings.x if self.encoder is None else self.encoder.transform(settings.x)
         self.model = self._new_model(samples, init_rng)
+        self.batch_size = min(settings.batch_size, settings.x.shape[0] if samples is None else len(samples))
         executor = self._new_executor(seed=int(dropout_rng.integers(0, 2**62)))
         self.executor, self.data = executor, self._new_data(executor, samples)
         self.train_set = (
@@ -109,11 +115,18 @@ class Trainer:
         return model
 
     def _new_executor(self, seed: int) -> Executor:
-        settings, model = self.settings, self.model
+        settings, model, ranks = self.settings, self.model, self.ranks
+        if self.batch_size < ranks.size:
+            raise ValueError(
+                f"batch_size, and the training samples, must be at least as many as the ranks, {ranks.size}, "
+                f"got {self.batch_size}"
+            )
+        batch_size = rank_batch_size(self.batch_size, ranks.rank, ranks.size)
         executor = Executor(
-            model._parameters, model.activations, model.loss, min(settings.batch_size, settings.x.shape[0]),
-            model.has_bias, settings.optimizer, settings.n_threads, regularization=settings.regularization,
-            settings={"smoothing": settings.label_smoothing, "delta": settings.delta}, seed=seed,
+            model._parameters, model.activations, model.loss, batch_size, model.has_bias, settings.optimizer,
+            settings.n_threads, regularization=settings.regularization,
+            settings={"smoothing": settings.label_smoothing, "delta": settings.delta},
+            seed=(seed + ranks.rank * RANK_SEED) % 2**62, splits_update=ranks.size > 1 and settings.average_every == 1,
         )  # fmt: skip
         executor.announces_compiling = settings.progress is not False
         return executor
@@ -124,33 +137,50 @@ class Trainer:
         if settings.is_stream:
             return StreamData(executor, x, targets, scale, bool(shuffle), settings.shuffle_buffer)
         sparse = None if isinstance(settings.sparse, str) else settings.sparse
-        return ArrayData(executor, x, targets, scale, sparse, samples, shuffle)
+        arguments = executor, x, targets, scale, sparse, samples, shuffle
+        if isinstance(self.ranks, SeveralRanks):
+            return SharedData(
+                *arguments, ranks=self.ranks, batch_size=self.batch_size, average_every=settings.average_every
+            )
+        return ArrayData(*arguments)
 
     def run(self, checkpoints: Checkpoints | None = None, resumed: Checkpoint | None = None) -> MLP:
         """Train, save a checkpoint after every epoch, and return the model; begin with a checkpoint, if there is one.
 
         After Ctrl-C the model has the parameters of the last complete epoch.
         """
-        model, callbacks, epochs = self.model, self.settings.callbacks, self.settings.epochs
-        call_callbacks(callbacks, "on_train_begin", model)
+        model, epochs, ranks = self.model, self.settings.epochs, self.ranks
+        self._call("on_train_begin")
         is_finished = resumed is not None and self._resume(resumed)
+        progress = self.settings.progress if ranks.is_first else False
         try:
-            with ProgressBar(self.settings.progress, epochs, self.state.epochs_done, self.data.n_samples) as advance:
+            with ProgressBar(progress, epochs, self.state.epochs_done, self.data.n_samples) as advance:
                 while not is_finished and self.state.epochs_done < epochs:
                     record = self.train_epoch()
-                    self.commit_epoch({**record, **self._evaluate()})
+                    self.commit_epoch(ranks.from_first(lambda: {**record, **self._evaluate()}))  # noqa: B023, at once
                     advance(model)
-                    is_finished = call_callbacks(callbacks, "on_epoch_end", model)
+                    is_finished = self._call("on_epoch_end")
                     if checkpoints is not None:
-                        self._save(checkpoints, is_finished)
-        except KeyboardInterrupt:
+                        ranks.from_first(lambda: self._save(checkpoints, is_finished))  # noqa: B023
+        except KeyboardInterrupt as error:
+            if not ranks.know(error):
+                raise
             model.interrupted = True
         finally:  # after an error too: the model, which a callback may have kept, can be trained further
             self.restore_parameters()
             self.state.detach()
             model._training_state = self.state
-        call_callbacks(callbacks, "on_train_end", model)
+        self._call("on_train_end")
         return model
+
+    def _call(self, event: str) -> bool:
+        """Call the callbacks, in the first process, and return whether training is to end."""
+        model, ranks = self.model, self.ranks
+        is_finished = ranks.from_first(lambda: call_callbacks(self.settings.callbacks, event, model))
+        ranks.share(model._parameters)
+        if event == "on_train_end":  # in which callbacks may have more
+            model.history = ranks.from_first(lambda: model.history)
+        return is_finished
 
     def train_epoch(self) -> dict[str, Any]:
         """Train for an epoch, and return what is to be recorded of it.
@@ -162,7 +192,9 @@ class Trainer:
         """
         start = time.perf_counter()
         schedule, epoch, n_samples = self.settings.learning_rate, self.state.epochs_done, self.data.n_samples
-        rates = learning_rates(schedule, epoch, self.settings.epochs, self.executor.n_steps(n_samples))
+        rates = self.ranks.from_first(
+            lambda: learning_rates(schedule, epoch, self.settings.epochs, self.data.n_steps)
+        )  # fmt: skip
         with self.model._parameters.training.held():
             self._pack()
             self._before = self.state.copy()
