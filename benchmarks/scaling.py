@@ -8,9 +8,10 @@ under mpiexec where that is there, the Allreduce of the same vector between proc
 
 Modelled: a step on R ranks takes compute(B / R) + allreduce(R) / k, with the measured times of compute, for the batch
 size B of all ranks together and averages every k steps.  allreduce(R) = 2 log2(R) latency + 2 (R - 1) / R bytes /
-bandwidth, a lower bound that Rabenseifner's algorithm comes close to (Thakur, Rabenseifner and Gropp 2005).  Ranks wait
-for nothing but each other's messages, and never for a slow one: real machines come out below.  The model says nothing
-about how well rare averages train: with k > 1 the steps are no longer those of one process.
+bandwidth, a lower bound that Rabenseifner's algorithm comes close to (Thakur, Rabenseifner and Gropp 2005).
+
+The model's ranks wait for nothing but each other's messages, and never for a slow one: real machines come out below.
+It says nothing about how well rare averages train: with k > 1 the steps are no longer those of one process.
 """
 
 from __future__ import annotations

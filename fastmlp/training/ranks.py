@@ -12,7 +12,7 @@ import numpy as np
 
 from fastmlp.engine.parameters import Parameters
 from fastmlp.errors import DivergenceError, RankError
-from fastmlp.training.identity import identity
+from fastmlp.training.identity import ADDED, identity
 
 T = TypeVar("T")
 
@@ -139,7 +139,8 @@ class SeveralRanks(Ranks):
             self.communicator.Bcast(parameters.buffer, root=0)
 
     def check_same(self, arguments: dict[str, Any]) -> None:
-        own = {**identity(arguments), "epochs": arguments["epochs"], "checkpoint": arguments["checkpoint"] is not None}
+        own = {**ADDED, **identity(arguments), "epochs": arguments["epochs"]}
+        own["checkpoint"] = arguments["checkpoint"] is not None
         first = self.communicator.bcast(own, root=0)
         with self.agree():
             for name, value in own.items():
