@@ -12,6 +12,7 @@ from fastmlp.data.arrays import is_csr
 from fastmlp.data.encoding import coded_rows, coded_words, is_sparse, rows_of
 from fastmlp.data.scaling import InputScale, RobustScale
 from fastmlp.data.windows import DenseWindows, folds
+from fastmlp.engine.averaged_weights import AveragedWeights
 from fastmlp.engine.bounds import call_checked
 from fastmlp.engine.compilation import compile_regions
 from fastmlp.engine.packing_check import packs_correctly
@@ -114,7 +115,8 @@ class Executor:
         factors = rate_factors or RateFactors()
         has_scale = factors.scale_rate_factor is not None
         defers = regularization.needs_full_gradient or has_scale
-        n_state_arrays = optimizer.n_state_arrays + has_scale + defers
+        averages = 2 if regularization.ema_decay else 0  # the average, and what is trained
+        n_state_arrays = optimizer.n_state_arrays + has_scale + averages + defers
         self.network = network_for(
             parameters, (*activations, "identity"), has_bias, batch_size, n_state_arrays, threads, packed,
             regularization.dropout, trains, has_scale,
@@ -143,6 +145,11 @@ class Executor:
         if has_scale:
             self.scale = ScaledWeights(self.network, parameters, len(self.moments))
             self._set(shadow=self.scale.start, scale_at=self.scale.at, scale_rate=factors.scale_rate_factor)
+        self.average: AveragedWeights | None = None
+        if averages:
+            start = (optimizer.n_state_arrays + has_scale) * self.network.parameters.size
+            self.average = AveragedWeights(self.network, parameters, start)
+            self._set(average_at=start, average_rate=1 - regularization.ema_decay)
 
     def _set(self, **values) -> None:
         """Set fields of the record."""
@@ -160,6 +167,8 @@ class Executor:
     def pack(self) -> None:
         """Continue with what `parameters` holds now."""
         pack(self._views, self.parameters)
+        if self.average is not None:
+            self.average.follow()
         if self.scale is not None:
             self.scale.follow()
 
@@ -305,6 +314,8 @@ class Executor:
             names |= {"first_update": f"{path}_first_update", "inner_backward": f"{inner}_backward"}
             if self.record["rule"] == DEFER:
                 names["deferred_update"] = "deferred_update" if self.scale is None else "scaled_update"
+            if self.average is not None:
+                names["average"] = "parameter_average"
         if self.network.layers["slope"].any():
             names["finish_forward"] = "finish_tiles"
         if mode != PREDICT:
@@ -318,7 +329,7 @@ class Executor:
         names = self._regions(mode)
         compile_regions(list(names.values()), self.announces_compiling)
         addresses = {field: getattr(regions, name).address for field, name in names.items()}
-        self._set(mode=mode, **{"deferred_update": 0, "weigh_rows": 0, **addresses})
+        self._set(mode=mode, **{"deferred_update": 0, "weigh_rows": 0, "average": 0, **addresses})
 
     def _steps(self, mode: int, order, rates, records, outputs) -> int:
         """Do the steps for the samples of `order`; returns how many were done before a loss that is not finite."""
@@ -389,10 +400,12 @@ class Executor:
         done = self._all_steps(TRAIN, order, rates, records, _NO_OUTPUTS)
         if done < len(records):
             return records[: done + 1]
-        if is_finite(self._views):
-            unpack(self._views, self.parameters)
-        else:
+        if not is_finite(self._views):
             records[-1, epoch.RECORD_LOSS] = np.nan
+        elif self.average is not None:
+            self.average.unpack()
+        else:
+            unpack(self._views, self.parameters)
         return records
 
     def evaluate(self, n_samples: int) -> np.ndarray:
