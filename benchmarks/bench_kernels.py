@@ -18,7 +18,7 @@ class Kernels:
          "find_nonzeros", "copy_nonzeros", "sort_nonzeros",
          "sparse_forward", "sparse_update", "sparse_update_row", "dense_update_adam", "bias_update", "transpose",
          "make_words", "finish_forward", "prepare_rows", "prepare_entries", "penalize", "update_strip", "limit_norms",
-         "weigh", "activate"],
+         "weigh", "activate", "scale_gradient", "update_scaled", "average_parameters"],
         SHAPES,
     ]  # fmt: skip
     param_names = ["kernel", "shape"]
@@ -308,6 +308,36 @@ def _more(function):
     return make
 
 
+def _scaled(function):
+    """What works on the whole first layer, or on all parameters, after a step."""
+
+    def make(batch_size, n_in, n_out):
+        from fastmlp.kernels.ops.optimizers import ADAM, Rule
+        from fastmlp.kernels.step import average, input_scale
+
+        run, *_ = _layer(batch_size, n_in, n_out)
+        *_, weight = _matrices(run, batch_size)
+        scale_at = run.network.parameters.size
+        size = scale_at + -(-n_in // 16) * 16
+        parameters, state = np.zeros(size, np.float32), np.ones(4 * size, np.float32)
+        parameters[:scale_at] = run.network.parameters
+        adam = Rule(ADAM, *np.float32([1e-30, 0.9, 0, 0.999, 1e-8, 1e-30, 1]))
+        one, none = np.float32(1), np.float32(0)
+
+        def scale_gradient():
+            input_scale.scale_gradient(parameters, state, weight, 2 * size, scale_at, 0, n_in, none, none)
+
+        def update_scaled():
+            input_scale.update_scaled(parameters, state, weight, 2 * size, scale_at, 0, n_in, one, adam, adam)
+
+        def average_parameters():
+            average.average_parameters(parameters, state, 0, 0, size, np.float32(0.01))
+
+        return locals()[function]
+
+    return make
+
+
 def _loss(loss, n_outputs):
     from fastmlp.kernels.ops import losses
     from fastmlp.kernels.ops.dense import Matrix
@@ -343,7 +373,8 @@ _KERNELS = {
         (_dense, Kernels.params[0][:5]),
         (_grouped, Kernels.params[0][5:9]),
         (_sparse, Kernels.params[0][9:15]),
-        (_more, Kernels.params[0][15:]),
+        (_more, Kernels.params[0][15:27]),
+        (_scaled, Kernels.params[0][27:]),
     )
     for name in names
 }

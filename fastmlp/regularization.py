@@ -19,6 +19,8 @@ class Regularization(NamedTuple):
         Fraction of the features that are dropped.
     l1, l2, clip_norm, max_norm : float
         0 means off.
+    ema_decay : float
+        Of the moving average of the parameters; 0: there is none.
     """
 
     dropout: tuple[float, ...] = ()
@@ -27,6 +29,7 @@ class Regularization(NamedTuple):
     l2: float = 0.0
     clip_norm: float = 0.0
     max_norm: float = 0.0
+    ema_decay: float = 0.0
 
     @property
     def needs_full_gradient(self) -> bool:
@@ -44,7 +47,7 @@ def dropout_threshold(rate: float) -> int:
 
 
 def check_regularization(
-    n_hidden: int, dropout: Any, input_dropout: Any, l1: Any, l2: Any, clip_norm: Any, max_norm: Any
+    n_hidden: int, dropout: Any, input_dropout: Any, l1: Any, l2: Any, clip_norm: Any, max_norm: Any, ema_decay: Any
 ) -> Regularization:
     """Check the arguments of `fastmlp.train` that regularize, and return them as a Regularization."""
     if isinstance(dropout, Sequence) and not isinstance(dropout, str):
@@ -60,4 +63,5 @@ def check_regularization(
         checks.check_number(l2, "l2"),
         0.0 if clip_norm is None else checks.check_positive(clip_norm, "clip_norm"),
         0.0 if max_norm is None else checks.check_positive(max_norm, "max_norm"),
+        checks.check_fraction(ema_decay, "ema_decay"),
     )

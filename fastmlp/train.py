@@ -47,6 +47,7 @@ def train(
     l2: float = 0.0,
     clip_norm: float | None = None,
     max_norm: float | None = None,
+    ema_decay: float = 0.0,
     weight_rate_factors: str | Sequence[float] | None = None,
     bias_rate_factor: float = 1.0,
     scale_rate_factor: float | None = None,
@@ -146,6 +147,11 @@ def train(
         Maximum norm of the gradient of all parameters together, as in PyTorch's ``clip_grad_norm_``.
     max_norm : float, optional
         Maximum norm of the weights into a unit, enforced after every step.
+    ema_decay : float
+        Decay rate of the exponential moving average of all parameters, such as 0.99: after every step
+        ``average = ema_decay * average + (1 - ema_decay) * parameters``, beginning with the initial ones.  Where it is
+        not 0, the model has the average, in callbacks, validation and at the end, and training goes on with the
+        parameters themselves.
     weight_rate_factors : sequence of float or "ntk", optional
         Factors of the learning rate for the weights of every layer, the last one included.  "ntk" trains as if a layer
         computed ``x @ V / sqrt(n_in) + b`` and V were trained (the NTK parametrization), while the model holds

@@ -93,8 +93,15 @@ def regularizations(draw, n_hidden):
         "l2": st.sampled_from([1e-3, 0.1]),
         "clip_norm": st.sampled_from([0.01, 1.0]),
         "max_norm": st.sampled_from([0.3, 2.0]),
+        "ema_decay": st.sampled_from([0.5, 0.9]),
+        "weight_rate_factors": st.just("ntk")
+        | st.lists(st.sampled_from([0.1, 0.5, 1.0]), min_size=n_hidden + 1, max_size=n_hidden + 1),
+        "bias_rate_factor": st.sampled_from([0.0, 0.1]),
+        "scale_rate_factor": st.sampled_from([0.5, 2.0]),
     }
     names = draw(st.lists(st.sampled_from(sorted(values)), max_size=3, unique=True)) if draw(st.booleans()) else []
+    if "scale_rate_factor" in names and "max_norm" in names:  # these are not for each other
+        names.remove("max_norm")
     return {name: draw(values[name]) for name in names}
 
 

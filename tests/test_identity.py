@@ -43,7 +43,7 @@ DIFFERENT = {
     "class_weight": ({0: 2.0}, {1: 2.0}), "classes": ([0, 1, 2], [0, 1, 2, 3]), "metrics": ((), "top_2"),
     "shuffle_buffer": (50, 60), "missing": ("indicator", "error"), "max_levels": (10, 20),
     "weight_rate_factors": ("ntk", (1, 2)), "bias_rate_factor": (0.5, 1), "scale_rate_factor": (None, 6),
-    "average_every": (1, 2), "samples": (np.arange(20), np.arange(1, 21)),
+    "average_every": (1, 2), "samples": (np.arange(20), np.arange(1, 21)), "ema_decay": (0, 0.9),
 }  # fmt: skip
 # More pairs, of other kinds.
 MORE = [

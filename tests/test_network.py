@@ -274,6 +274,7 @@ UNKNOWN = {
     "first_update": unknown_kind("first_update", regions.cross_entropy_rows),
     "inner_backward": unknown_kind("inner_backward", regions.deferred_update),
     "deferred_update": unknown_kind("deferred_update", regions.grouped_first_forward),
+    "average": unknown_kind("average", regions.weigh_rows),
 }
 
 

@@ -26,6 +26,7 @@ SECONDS = {
     "inner_forward": 2.1, "row_forward": 1.5, "inner_backward": 3.0, "row_backward": 2.1,
     "cross_entropy_rows": 1.1, "softmax_mse_rows": 1.1, "notebook_rows": 1.1, "elementwise_rows": 1.0,
     "deferred_update": 1.7, "scaled_update": 2.5, "finish_tiles": 1.3, "weigh_rows": 0.8,
+    "parameter_average": 0.7,
 }  # fmt: skip
 # What pixels and labels take, as in MNIST.
 USUAL = ("grouped_first_forward", "grouped_first_update", "inner_forward", "inner_backward", "cross_entropy_rows")

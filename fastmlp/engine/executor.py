@@ -14,6 +14,7 @@ from fastmlp.data.arrays import is_csr
 from fastmlp.data.encoding import Encodings
 from fastmlp.data.scaling import InputScale, RobustScale
 from fastmlp.data.windows import DenseWindows, folds
+from fastmlp.engine.averaged_weights import AveragedWeights
 from fastmlp.engine.bounds import call_checked
 from fastmlp.engine.compilation import compile_regions
 from fastmlp.engine.packing_check import packs_correctly
@@ -123,12 +124,14 @@ class Executor:
         has_scale = factors.scale_rate_factor is not None
         stores_gradient = regularization.needs_full_gradient or has_scale
         defers = stores_gradient or splits_update
+        averages = 2 if regularization.ema_decay else 0  # the average, and what is trained
         self.network = network_for(
             parameters, (*activations, "identity"), has_bias, batch_size,
-            optimizer.n_state_arrays + has_scale + defers, threads, packed, regularization.dropout, trains, has_scale,
+            optimizer.n_state_arrays + has_scale + averages + defers, threads, packed, regularization.dropout, trains,
+            has_scale,
         )  # fmt: skip
         # what goes on from step to step; a gradient that `update` applies does not
-        n_state_arrays = optimizer.n_state_arrays + has_scale + stores_gradient
+        n_state_arrays = optimizer.n_state_arrays + has_scale + averages + stores_gradient
         self.optimizer_state = self.network.state[: n_state_arrays * self.network.parameters.size]
         for layer, own in zip(self.network.layers, factors.of_layers(parameters.widths, optimizer)):
             for field, value in own.items():
@@ -155,6 +158,11 @@ class Executor:
         if has_scale:
             self.scale = ScaledWeights(self.network, parameters, len(self.moments))
             self._set(shadow=self.scale.start, scale_at=self.scale.at, scale_rate=factors.scale_rate_factor)
+        self.average: AveragedWeights | None = None
+        if averages:
+            start = (optimizer.n_state_arrays + has_scale) * self.network.parameters.size
+            self.average = AveragedWeights(self.network, parameters, start)
+            self._set(average_at=start, average_rate=1 - regularization.ema_decay)
 
     def _set(self, **values) -> None:
         """Set fields of the record."""
@@ -172,6 +180,8 @@ class Executor:
     def pack(self) -> None:
         """Continue with what `parameters` holds now."""
         pack(self._views, self.parameters)
+        if self.average is not None:
+            self.average.follow()
         if self.scale is not None:
             self.scale.follow()
 
@@ -319,6 +329,8 @@ class Executor:
             names |= {"first_update": f"{path}_first_update", "inner_backward": f"{inner}_backward"}
             if self.record["rule"] == DEFER != self.record["update_rule"] and not self.splits_update:
                 names["deferred_update"] = "deferred_update" if self.scale is None else "scaled_update"
+            if self.average is not None:
+                names["average"] = "parameter_average"
         if self.network.layers["slope"].any():
             names["finish_forward"] = "finish_tiles"
         if mode != PREDICT:
@@ -332,7 +344,7 @@ class Executor:
         names = self._regions(mode)
         compile_regions(list(names.values()), self.announces_compiling)
         addresses = {field: getattr(regions, name).address for field, name in names.items()}
-        self._set(mode=mode, **{"deferred_update": 0, "weigh_rows": 0, **addresses})
+        self._set(mode=mode, **{"deferred_update": 0, "weigh_rows": 0, "average": 0, **addresses})
 
     def _steps(self, mode: int, order, rates, records, outputs) -> int:
         """Do the steps for the samples of `order`; returns how many were done before a loss that is not finite."""
@@ -415,10 +427,12 @@ class Executor:
         """Bring the parameters up to date, unless the last loss is not finite; it becomes NaN if one of them is not."""
         if not np.isfinite(records[-1, epoch.RECORD_LOSS]):
             return
-        if is_finite(self._views):
-            unpack(self._views, self.parameters)
-        else:
+        if not is_finite(self._views):
             records[-1, epoch.RECORD_LOSS] = np.nan
+        elif self.average is not None:
+            self.average.unpack()
+        else:
+            unpack(self._views, self.parameters)
 
     @property
     def gradient(self) -> np.ndarray:

@@ -100,6 +100,12 @@ def rate_factors(optimizer, inputs, weight_rate_factors, bias_rate_factor):
     return factors
 
 
+def average_parameters(averages, parameters, decay):
+    """Update exponential moving averages of arrays, in place."""
+    for average, parameter in zip(averages, parameters):
+        average += average.dtype.type(1 - decay) * (parameter - average)
+
+
 def initial_state(parameter, n_state_arrays):
     """Return what an optimizer knows of a parameter before the first step: zeros, one or two arrays of them."""
     if n_state_arrays == 1:

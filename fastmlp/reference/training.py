@@ -12,7 +12,7 @@ from .data import epoch_order, prepare_data, scaled_rows
 from .initializers import INITS, initialize
 from .losses import LOSSES, count_correct
 from .model import MLP, Metrics
-from .optimizers import OPTIMIZERS, initial_state, rate_factors, rule_of, set_rate
+from .optimizers import OPTIMIZERS, average_parameters, initial_state, rate_factors, rule_of, set_rate
 from .regularization import InputScale, Regularization
 from .step import train_step
 
@@ -47,6 +47,7 @@ def train(
     l2=0.0,
     clip_norm=None,
     max_norm=None,
+    ema_decay=0.0,
     weight_rate_factors=None,
     bias_rate_factor=1.0,
     scale_rate_factor=None,
@@ -90,7 +91,16 @@ def train(
     history: dict[str, list] = {name: [] for name in HISTORY}
     model = MLP(weights, biases, [*names, "identity"], data.loss, data.classes, data.input_scale, history, delta)
     factors = weight_rate_factors, bias_rate_factor, scale_rate_factor
-    steps = _Steps(model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, factors, dtype)
+    steps = _Steps(
+        model, data, batch_size, optimizer, regularization, update_biases, label_smoothing, factors, ema_decay
+    )
+    _train_epochs(steps, learning_rate, epochs, shuffle, order_rng, callbacks)
+    return model
+
+
+def _train_epochs(steps, learning_rate, epochs, shuffle, order_rng, callbacks):
+    """Train for some epochs, and record and show them."""
+    model, data = steps.model, steps.data
     learning_rate = steps.default_rate if learning_rate is None else learning_rate
     for epoch in range(epochs):
         start = time.perf_counter()
@@ -99,7 +109,6 @@ def train(
         _record(model, data.validation, (epoch + 1, time.perf_counter() - start, *trained), float(rates[0]))
         for callback in callbacks:
             callback(model)
-    return model
 
 
 def _record(model, validation, trained, learning_rate):
@@ -150,17 +159,23 @@ def _learning_rates(learning_rate, epoch, epochs, n_steps):
 class _Steps:
     """The steps of an epoch, on a model whose parameters change in place."""
 
-    def __init__(self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, factors, dtype):
+    def __init__(
+        self, model, data, batch_size, optimizer, regularization, update_biases, smoothing, factors, ema_decay
+    ):
         self.model, self.data, self.batch_size, self.regularization = model, data, batch_size, regularization
-        self.update_biases, self.smoothing, self.dtype = update_biases, smoothing, dtype
+        self.update_biases, self.smoothing = update_biases, smoothing
+        self.dtype, self.ema_decay = model.weights[0].dtype.type, ema_decay
+        self.weights, self.biases = model.weights, model.biases  # that are trained: the model has them or their average
+        if ema_decay:
+            self.weights, self.biases = ([array.copy() for array in part] for part in (model.weights, model.biases))
         *factors, scale_rate = factors
         self.factors = rate_factors(optimizer, [len(weight) for weight in model.weights], *factors)
         self.rule, n_state_arrays, self.rate_decay, self.default_rate = rule_of(optimizer)
         pairs = zip(model.weights, model.biases)
         self.states = [[initial_state(parameter, n_state_arrays) for parameter in pair] for pair in pairs]
-        first, self.scale = model.weights[0], None
+        first, self.scale = self.weights[0], None
         if scale_rate is not None:
-            values = np.ones(len(first), dtype)
+            values = np.ones(len(first), self.dtype)
             self.scale = InputScale(first.copy(), values, initial_state(values, n_state_arrays), scale_rate)
         self.n_steps = -(-len(data.samples) // batch_size)
 
@@ -172,12 +187,14 @@ class _Steps:
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             update, weights = epoch * self.n_steps + step + 1, None if data.weights is None else data.weights[batch]
             losses, predicted = train_step(
-                scaled_rows(data.x, batch, data.input_scale, self.dtype), data.target[batch], model.weights,
-                model.biases, self.states, model.activations, model.loss,
+                scaled_rows(data.x, batch, data.input_scale, self.dtype), data.target[batch], self.weights,
+                self.biases, self.states, model.activations, model.loss,
                 set_rate(self.rule, np.float32(rate), update, self.rate_decay), self.update_biases, weights,
                 self.regularization, update, self.smoothing, model.delta,
                 self.factors, self.scale,
             )  # fmt: skip
+            if self.ema_decay:
+                average_parameters(model.weights + model.biases, self.weights + self.biases, self.ema_decay)
             total_loss += float(losses.sum(dtype=np.float64))
             total_weight += len(batch) if weights is None else float(weights.sum(dtype=np.float64))
             correct += count_correct(predicted, data.target[batch], model.loss)

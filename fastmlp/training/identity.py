@@ -28,6 +28,7 @@ ADDED = {
     "weight_rate_factors": None,
     "bias_rate_factor": 1.0,
     "scale_rate_factor": None,
+    "ema_decay": 0.0,
 }
 
 _CHUNK = 1 << 20  # numbers converted at a time

@@ -149,8 +149,9 @@ def check_settings(arguments: Mapping[str, Any], data: SharedData | None = None)
     several = check_communicator(get("communicator")) is not None
     if several and is_stream:
         raise ValueError("communicator needs x in memory, but x is a memmap or a folder that is read in parts")
-    if several and rate_factors.scale_rate_factor is not None:
-        raise ValueError("scale_rate_factor must be None with a communicator, got both")
+    if several and (rate_factors.scale_rate_factor is not None or regularization.ema_decay):
+        name = "ema_decay" if regularization.ema_decay else "scale_rate_factor"
+        raise ValueError(f"{name} is not for several processes, got one, and a communicator")
     n_threads = resolve(1 if several and get("threads") is None else get("threads"))
     callbacks = check_callbacks(get("callbacks"))
     if hasattr(learning_rate, "on_epoch_end"):

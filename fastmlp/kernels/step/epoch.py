@@ -13,6 +13,7 @@ from fastmlp.kernels.simd.vector import load, splat, store
 from fastmlp.kernels.step.network import output_of
 from fastmlp.kernels.step.record import EVALUATE, PREDICT, TRAIN, network_of, record_at, targets_of
 from fastmlp.kernels.step.regions import (
+    AVERAGE,
     BACKWARD,
     FORWARD,
     INPUT,
@@ -120,6 +121,8 @@ def steps(run, record_address, first, last, learning_rates, sums, outputs, threa
             if record.deferred_update:
                 run(record.deferred_update, record_address, SQUARES, np.int64(0), threads)
                 run(record.deferred_update, record_address, UPDATE, np.int64(0), threads)
+            if record.average:
+                run(record.average, record_address, AVERAGE, np.int64(0), threads)
         if record.unknown_code:
             sums[step, RECORD_LOSS] = np.nan
         if mode == TRAIN and not np.isfinite(sums[step, RECORD_LOSS]):

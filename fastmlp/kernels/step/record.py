@@ -85,6 +85,7 @@ _FIELDS = {
     "loss_rows": np.int64,
     "weigh_rows": np.int64,
     "deferred_update": np.int64,
+    "average": np.int64,
     # the loss
     "loss": np.int64,
     "smoothing": np.float32,
@@ -105,6 +106,9 @@ _FIELDS = {
     "shadow": np.int64,
     "scale_at": np.int64,
     "scale_rate": np.float32,
+    # the moving average of the parameters: where it is in state, and the part of it that every step replaces
+    "average_at": np.int64,
+    "average_rate": np.float32,
     # regularization
     "l1": np.float32,
     "l2": np.float32,

@@ -18,6 +18,7 @@ FINISH           tiles of the output     what FORWARD leaves over where a layer 
 LOSS_OF_ROWS     rows of the batch       the loss and its gradient
 WEIGHTS_OF_ROWS  rows of the batch       losses and gradients are multiplied by sample weights
 FIRST_UPDATE     columns of the output   the first layer's weights are updated
+AVERAGE          parts                   the moving average of the parameters is updated
 
 Parts are numbered up to the record's n_parts.  A region that is asked for a kind that it does not know, or finds a code
 that it does not know, says so in the record (`unknown_code`), and the step's loss becomes NaN.
@@ -37,6 +38,7 @@ from fastmlp.kernels.ops.grouped import count_strips
 from fastmlp.kernels.simd.addresses import call_region
 from fastmlp.kernels.simd.processors import NARROW, ROWS, STRIP, WIDE
 from fastmlp.kernels.step import first_layer
+from fastmlp.kernels.step.average import average_partition
 from fastmlp.kernels.step.input_scale import Scale, row_blocks, square_scaled, update_scaled_partition
 from fastmlp.kernels.step.network import (
     Work,
@@ -65,7 +67,7 @@ from fastmlp.kernels.step.record import (
 )
 
 INPUT, FORWARD, OUTPUT, BACKWARD, SQUARES, UPDATE = (np.int64(kind) for kind in range(6))
-FINISH, LOSS_OF_ROWS, WEIGHTS_OF_ROWS, FIRST_UPDATE = (np.int64(kind) for kind in range(6, 10))
+FINISH, LOSS_OF_ROWS, WEIGHTS_OF_ROWS, FIRST_UPDATE, AVERAGE = (np.int64(kind) for kind in range(6, 11))
 
 
 @inline_llvm
@@ -366,6 +368,13 @@ def scaled_update(record_address, kind, layer, first, last, thread):
         factor = clipping_factor(network, n_sums, record.clip_norm)
         update_scaled_partition(network, scale, factor, rule, work)
         update_partition(network, inner_layers, factor, np.float32(0), rule, work)
+
+
+@region
+def parameter_average(record_address, kind, layer, first, last, thread):
+    record, work = record_at(record_address), Work(first, last, record_at(record_address).n_parts, thread)
+    if is_kind(record, kind, AVERAGE):
+        average_partition(network_of(record), record.average_at, record.average_rate, work)
 
 
 LOSS_REGIONS = {
