@@ -90,16 +90,16 @@ class Checkpoints:
     def _check(self, found: dict[str, Any] | None) -> None:
         """Refuse a checkpoint of another training run."""
         folder = f"checkpoint {os.fspath(self.folder)!r}"
-        found, ours = (None if identity is None else {**ADDED, **identity} for identity in (found, self.identity))
-        if found is None or ours is None or found.keys() != ours.keys():
+        found, own = found and {**ADDED, **found}, {**ADDED, **self.identity}
+        if found is None or found.keys() != own.keys():
             raise ValueError(
                 f"{folder} was written by another version of fastmlp, and can't be resumed by this one; take another "
                 "folder, or remove it (fastmlp.load reads the models in it)"
             )
         for name, value in found.items():
-            if ours[name] != value:
+            if own[name] != value:
                 raise ValueError(
-                    f"{folder} holds a training with another {name}: {value!r} there, {ours[name]!r} here; "
+                    f"{folder} holds a training with another {name}: {value!r} there, {own[name]!r} here; "
                     "take another folder, or remove it"
                 )
 
