@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 # importing takes is Numba's, and an interruption of it must find the command line ready to answer.
 _MODULES = {
     **dict.fromkeys(["MLP", "Metrics"], "model"),
-    "DivergenceError": "errors",
+    **dict.fromkeys(["DivergenceError", "WorkersLostError"], "errors"),
     "train": "train",
     **dict.fromkeys(["iter_many", "train_many"], "many.training"),
     "Ensemble": "many.ensemble",
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from fastmlp import report as report
     from fastmlp.convert import from_keras, from_sklearn, from_torch, load, to_torch
     from fastmlp.datasets import load_mnist
-    from fastmlp.errors import DivergenceError
+    from fastmlp.errors import DivergenceError, WorkersLostError
     from fastmlp.many.ensemble import Ensemble
     from fastmlp.many.search import search
     from fastmlp.many.training import iter_many, train_many
@@ -103,6 +103,7 @@ __all__ = [
     "SGD",
     "Step",
     "Warmup",
+    "WorkersLostError",
     "callbacks",
     "from_keras",
     "from_sklearn",
