@@ -10,7 +10,6 @@ import functools
 import multiprocessing
 import statistics
 import time
-import timeit
 from collections import namedtuple
 from contextlib import contextmanager, suppress
 
@@ -64,7 +63,9 @@ def dense(x):
 @functools.cache
 def initial(n_in: int, hidden: tuple, n_out: int):
     """Weights and biases that every training starts from."""
-    weights, biases = fastmlp.reference.initialize((n_in, *hidden, n_out), "he", np.random.default_rng(0))
+    from .internals import initialize
+
+    weights, biases = initialize((n_in, *hidden, n_out), "he", np.random.default_rng(0))
     return list(zip(weights, biases))
 
 
@@ -140,17 +141,43 @@ def least_ratio(case: str, batch_size: int, threads: int):
     return measure
 
 
-def least_time(call):
-    """A function that returns the least microseconds of a call, of many."""
+def over_product(make, arguments, shape):
+    """A function that returns the time of `make(*arguments)()` over that of a product in NumPy, on one thread each.
+
+    The two take turns, some milliseconds each, so that a machine that is slow today is slow for both.  `shape` is that
+    of the product: (m, k) times (k, n) in float32.
+    """
+    call, rng = make(*arguments), np.random.default_rng(0)
+    x, weight, out = (rng.random(size, np.float32) for size in (shape[:2], shape[1:], shape[::2]))
+
+    def product() -> None:
+        np.dot(x, weight, out=out)
 
     def measure() -> float:
-        call()
-        start = time.perf_counter()
-        call()
-        number = max(1, int(1e-3 / (time.perf_counter() - start)))
-        return 1e6 * min(timeit.repeat(call, number=number, repeat=60)) / number
+        with blas_threads(1):
+            numbers = [_calls_of(function, 2e-3) for function in (call, product)]
+            pairs, start = [], time.perf_counter()
+            while len(pairs) < 15 or time.perf_counter() - start < 0.3:
+                pairs.append([_mean_time(*turn) for turn in zip((call, product), numbers)])
+            return statistics.median(a / b for a, b in pairs)
 
     return measure
+
+
+def _calls_of(function, seconds: float) -> int:
+    """How many calls of a function take so long, at least one."""
+    _mean_time(function, 1)
+    number = 1
+    while (taken := _mean_time(function, number) * number) < seconds / 4:
+        number *= 4
+    return max(1, round(number * seconds / taken))
+
+
+def _mean_time(function, number: int) -> float:
+    start = time.perf_counter()
+    for _ in range(number):
+        function()
+    return (time.perf_counter() - start) / number
 
 
 def missing(function):
