@@ -42,6 +42,12 @@ _OLDER = {
     },
     "losses": {"elementwise": "by_elements"},
     "penalties": {"penalize": "penalise"},
+    "regions": {
+        "dense_first_forward": "tiles_ahead", "dense_first_update": "tiles_update", "row_forward": "row_ahead",
+        "row_backward": "row_back", "inner_forward": "inner_ahead", "grouped_first_forward": "groups_ahead",
+        "grouped_first_update": "groups_update", "sparse_first_forward": "nonzeros_ahead",
+        "sparse_first_update": "nonzeros_update",
+    },
     "workspace": {"lists_for": "sparse_lists"},
     "executor": {"Executor": "Run"},
     "reference": {"initialize": "initialise"},

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import re
 import subprocess
@@ -251,7 +252,7 @@ def test_a_side_never_imports_what_its_tree_lacks_from_elsewhere(tmp_path, monke
     worker.isolate()
     assert not any(isinstance(finder, Finder) for finder in sys.meta_path)
     assert sys.meta_path
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:/tool")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}/tool")
     monkeypatch.setattr(sys, "modules", {"fastmlp": types.SimpleNamespace(__file__=str(tmp_path / "fastmlp.py"))})
     worker.check_isolation()
     monkeypatch.setitem(sys.modules, "fastmlp.data", types.SimpleNamespace(__file__="/elsewhere/data.py"))

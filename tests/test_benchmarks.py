@@ -65,7 +65,8 @@ def test_every_benchmark_runs_and_none_is_skipped(results):
         values = found[name]
         assert values is not None, name
         assert len(values) == count, name
-        assert all(value is not None and value > 0 for value in values), name  # NaN: skipped; None: failed
+        least = 0 if "machine_code" in name else 1e-9  # an inner loop without spills is a good one
+        assert all(value is not None and value >= least for value in values), name  # NaN: skipped; None: failed
 
 
 def test_no_commit_is_timed_with_the_code_of_another():

@@ -23,6 +23,7 @@ ROUND_COST = 5.0  # seconds: what starting both sides takes
 CASE_COST = 0.12  # seconds: what setting up a case takes on both sides
 FIRST_CALL_COST = 5.0  # seconds: four processes
 MOST_SLOWNESS = 10.0  # rounds that took longer than so many times what was expected were an accident
+OVERRUN = 0.25  # of the budget, rather than leave out cases that have been measured in some of the rounds
 LOOK_EVERY = 1.5  # a look costs confidence: the next one is due when there are so many times as many pairs
 
 
@@ -141,7 +142,7 @@ class Comparison:
             return 1
         start = self._round_seconds(names, 0)
         once = self._round_seconds(names, 1) - start
-        room = left / max(1, self._rounds_to_come()) - start
+        room = left / max(1, self._rounds_to_come()) / 2 - start  # half of it, as rounds may become slower
         return max(1, min(4, int(2 * self.slowness * ROUND_COST / once), int(room / once)))
 
     def _rounds_to_come(self) -> int:
@@ -155,6 +156,8 @@ class Comparison:
         """Leave out the last cases for which the seconds that are left do not suffice for FEWEST_PAIRS pairs."""
         names = panel.unsettled
         rounds = self._rounds_to_come()
+        if self.pairs:
+            left += OVERRUN * self.budget
         while len(names) > 1 and rounds * self._round_seconds(names, 1) > left:
             self.left_out.insert(0, names[-1])
             panel.drop(names.pop())
