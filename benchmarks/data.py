@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import statistics
 import time
 from collections import namedtuple
@@ -29,6 +30,9 @@ CASES = {
     for kind in kinds
 }
 BATCH_SIZES = [1, 16, 128, 1024]
+# The tests of the suite want to know that everything runs, not how fast.
+ONCE = "FASTMLP_BENCHMARKS_ONCE" in os.environ
+PROCESSES, SECONDS = (1, 0.0) if ONCE else (3, 0.4)  # of what is measured in turns
 N_SAMPLES = {1: 256, 16: 2048, 128: 8192, 1024: 8192}  # of an epoch, by batch size; fewer for the large network
 
 
@@ -105,15 +109,15 @@ class Epoch:
         return model.history["seconds"][0]
 
 
-def steady(make, *arguments, processes: int = 3):
-    """The median, over some processes, of what `make(*arguments)()` returns there.
+def steady(make, *arguments):
+    """The median, over PROCESSES, of what `make(*arguments)()` returns there.
 
     Where memory happens to lie makes one process faster than the next by some per cent, for as long as it lives; a
     figure of a single one would be off by as much.
     """
     fork = multiprocessing.get_context("fork")
     figures = []
-    for _ in range(processes):
+    for _ in range(PROCESSES):
         receiver, sender = fork.Pipe(duplex=False)
         child = fork.Process(target=lambda to: to.send(make(*arguments)()), args=(sender,))
         child.start()
@@ -131,7 +135,7 @@ def least_ratio(case: str, batch_size: int, threads: int):
         for epoch in (ours, theirs):
             epoch.seconds()
         times, start = [], time.perf_counter()
-        while len(times) < 7 or time.perf_counter() - start < 0.4:
+        while len(times) < 7 or time.perf_counter() - start < SECONDS:
             times.append((ours.seconds(), theirs.seconds()))
             # threads of BLAS spin on for a while after a product, and would take a core from what is timed next
             time.sleep(0.2 if threads > 1 else 0)
@@ -157,7 +161,7 @@ def over_product(make, arguments, shape):
         with blas_threads(1):
             numbers = [_calls_of(function, 2e-3) for function in (call, product)]
             pairs, start = [], time.perf_counter()
-            while len(pairs) < 15 or time.perf_counter() - start < 0.3:
+            while len(pairs) < 15 or time.perf_counter() - start < SECONDS:
                 pairs.append([_mean_time(*turn) for turn in zip((call, product), numbers)])
             return statistics.median(a / b for a, b in pairs)
 
