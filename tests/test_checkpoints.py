@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -6,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from mutations import join
 
 import fastmlp
 
@@ -125,6 +127,19 @@ def test_a_damaged_one_gives_way_to_the_one_before(damage, tmp_path):
     newest = tmp_path / "epoch-000003.safetensors"
     newest.write_bytes(damage(newest.read_bytes()))
     same(train(checkpoint=tmp_path), train())
+
+
+@pytest.mark.parametrize("identity", [float("inf"), 3, "x", [1]])
+def test_one_whose_identity_is_no_dictionary_gives_way_too(identity, tmp_path):
+    def damage(data):
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + size])
+        del header["__metadata__"]["crc32"]
+        training = json.loads(header["__metadata__"]["training"])
+        header["__metadata__"]["training"] = json.dumps({**training, "identity": identity})
+        return join(json.dumps(header).encode(), data[8 + size :])
+
+    test_a_damaged_one_gives_way_to_the_one_before(damage, tmp_path)
 
 
 @pytest.mark.parametrize(

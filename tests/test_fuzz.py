@@ -284,7 +284,7 @@ class EqualModels(RuleBasedStateMachine):
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.stack.enter_context(patch("fastmlp.engine.threads.MIN_FLOP", 0))
         # a model from a file draws the order of its samples at random
-        self.stack.enter_context(patch("fastmlp.model.np", _SeededNumPy()))
+        self.stack.enter_context(patch("fastmlp.engine.training_state.np", _SeededNumPy()))
         self.guards = self.stack.enter_context(guarded())
         self.n_files = 0
 

@@ -20,7 +20,10 @@ _FOLDERS = ("FOLDER",)
 
 def add_parser(commands) -> None:
     """Add `fastmlp completion` to the commands."""
-    parser = add_command(commands, "completion", run, "Print what a shell needs to complete fastmlp's commands.")
+    parser = add_command(
+        commands, "completion", run, "Print what a shell needs to complete fastmlp's commands.", "{bash,zsh,fish}",
+        example=_WHERE["bash"],
+    )  # fmt: skip
     parser.add_argument("shell", choices=SHELLS, help="; ".join(_WHERE.values()))
 
 

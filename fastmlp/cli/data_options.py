@@ -81,14 +81,22 @@ def describe_data(name: str, data: Dataset) -> str:
     return f"{name}: {what}"
 
 
-def measure(model, x, y, name: str) -> str:
-    """Return the accuracy and the loss of a model, or R2 for a regression."""
+def measure(model, x, y) -> dict[str, float]:
+    """Return the loss of a model, and its accuracy, or R2 for a regression, by name."""
     loss, accuracy = model.evaluate(x, y)
     if model.has_accuracy:
-        return f"{name} accuracy {accuracy:.4f}  {name} loss {loss:.4f}"
+        return {"loss": loss, "accuracy": accuracy}
     from fastmlp.training.metrics import r2
 
-    return f"{name} loss {loss:.4g}  {name} r2 {r2(model, x, y):.4f}"
+    return {"loss": loss, "r2": r2(model, x, y)}
+
+
+def describe_scores(scores: dict[str, float], name: str) -> str:
+    """Return a line about what `measure` returned, and on what."""
+    if "accuracy" in scores:
+        return f"{name} accuracy {scores['accuracy']:.4f}  {name} loss {scores['loss']:.4f}"
+    more = f"  {name} r2 {scores['r2']:.4f}" if "r2" in scores else ""
+    return f"{name} loss {scores['loss']:.4g}{more}"
 
 
 def _model_columns(data: Dataset, model) -> Dataset:

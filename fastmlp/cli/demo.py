@@ -6,7 +6,10 @@ from fastmlp.cli.command import add_command
 
 def add_parser(commands) -> None:
     """Add `fastmlp demo` to the commands."""
-    parser = add_command(commands, "demo", run, "Open a page to draw digits on, which a network reads and learns.")
+    parser = add_command(
+        commands, "demo", run, "Open a page to draw digits on, which a network reads and learns.", "[MODEL]",
+        example="fastmlp demo",
+    )  # fmt: skip
     parser.add_argument(
         "model", metavar="MODEL", nargs="?",
         help="a model of 28 x 28 pixels that `fastmlp train --save` wrote; by default one is trained on MNIST first",

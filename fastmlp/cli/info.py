@@ -1,14 +1,21 @@
 """`fastmlp info`"""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 import fastmlp
-from fastmlp.cli.command import add_command
+from fastmlp.cli.command import add_command, add_json_option, print_result
 
 
 def add_parser(commands) -> None:
     """Add `fastmlp info` to the commands."""
-    add_command(commands, "info", run, "Show processor, vector width and cache folder.")
+    parser = add_command(
+        commands, "info", run, "Show processor, vector width and cache folder.", example="fastmlp info"
+    )
+    add_json_option(parser)
 
 
 def run(options) -> None:
@@ -21,10 +28,31 @@ def run(options) -> None:
 
     flags = set(jit.CPU_FEATURES.split(","))
     known = [name for name in ("avx512f", "avx512vbmi2", "avx2", "fma", "neon") if f"+{name}" in flags]
-    n_files = len(jit.cached_files())
-    print(f"fastmlp        {fastmlp.__version__}")
-    print(f"numpy          {np.__version__}, numba {numba.__version__}, llvmlite {llvmlite.__version__}")
-    print(f"processor      {jit.CPU_NAME}: {', '.join(known) or 'no vector extension that fastmlp knows'}")
-    print(f"tiles          {processors.ROWS} x {processors.WIDE} and {processors.ROWS} x {processors.NARROW} float32")
-    print(f"threads        {threads.resolve(None)}")
-    print(f"compiled code  {jit.CACHE_FOLDER or 'kept in memory: no cache folder can be written'} ({n_files} kernels)")
+    result = {
+        "fastmlp": fastmlp.__version__,
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+        "processor": jit.CPU_NAME,
+        "vector_extensions": known,
+        "tiles": [[int(processors.ROWS), int(width)] for width in (processors.WIDE, processors.NARROW)],
+        "threads": threads.resolve(None),
+        "cache_folder": None if jit.CACHE_FOLDER is None else str(jit.CACHE_FOLDER),
+        "compiled_kernels": len(jit.cached_files()),
+    }
+    print_result(options, result, _describe(result))
+
+
+def _describe(result: dict[str, Any]) -> str:
+    tiles = " and ".join(f"{rows} x {columns}" for rows, columns in result["tiles"])
+    where = result["cache_folder"] or "kept in memory: no cache folder can be written"
+    extensions = ", ".join(result["vector_extensions"]) or "no vector extension that fastmlp knows"
+    lines = {
+        "fastmlp": result["fastmlp"],
+        "numpy": f"{result['numpy']}, numba {result['numba']}, llvmlite {result['llvmlite']}",
+        "processor": f"{result['processor']}: {extensions}",
+        "tiles": f"{tiles} float32",
+        "threads": result["threads"],
+        "compiled code": f"{where} ({result['compiled_kernels']} kernels)",
+    }
+    return "\n".join(f"{name:13}  {value}" for name, value in lines.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TextIO
@@ -10,19 +11,23 @@ from typing import TextIO
 import numpy as np
 
 import fastmlp
-from fastmlp.cli.command import add_command
+from fastmlp.cli.command import add_command, add_json_option, print_result, to_json
 from fastmlp.cli.data_options import DATA, add_data_options, read_data
 
 
 def add_parser(commands) -> None:
     """Add `fastmlp predict` to the commands."""
-    parser = add_command(commands, "predict", run, "Write a saved model's labels and probabilities as CSV.")
+    parser = add_command(
+        commands, "predict", run, "Write a saved model's labels and probabilities as CSV.", "MODEL FILE",
+        example="fastmlp predict digits.safetensors drawing.png",
+    )  # fmt: skip
     parser.add_argument("model", metavar="MODEL", help="a file that `fastmlp train --save` wrote")
     parser.add_argument(
         "data", metavar="FILE", help=f"{DATA}; or an image, or a folder of images; labels need not be there"
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write, instead of to the terminal")
     add_data_options(parser, pictures=True)
+    add_json_option(parser)
 
 
 def run(options) -> None:
@@ -31,6 +36,14 @@ def run(options) -> None:
     names, columns = predictions(model, data.x)
     if data.files is not None:
         names, columns = ["file", *names], [data.files, *columns]
+    if options.json:
+        rows = [dict(zip(names, row)) for row in zip(*columns)]
+        if options.output is None:
+            print_result(options, rows, "")
+            return
+        with open(options.output, "w", encoding="utf-8") as file:
+            json.dump(to_json(rows), file, allow_nan=False)
+        return
     if options.output is None:
         _write(sys.stdout, names, columns)
         return

@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 
 import fastmlp
-from fastmlp.cli.command import add_command
-from fastmlp.cli.data_options import DATA, add_data_options, describe_data, labels_of, measure, read_data
+from fastmlp.cli.command import add_command, add_json_option, print_result
+from fastmlp.cli.data_options import (
+    DATA,
+    add_data_options,
+    describe_data,
+    describe_scores,
+    labels_of,
+    measure,
+    read_data,
+)
 from fastmlp.cli.target_scale import target_scale
 from fastmlp.cli.training_options import add_training_options, recipe_for, training_arguments
 from fastmlp.datasets import Dataset
@@ -22,30 +30,39 @@ from fastmlp.training.progress import ProgressBar
 
 def add_parser(commands) -> None:
     """Add `fastmlp train` to the commands."""
-    parser = add_command(commands, "train", run, "Train a network, and measure it on a test set if there is one.")
+    parser = add_command(
+        commands, "train", run, "Train a network, and measure it on a test set if there is one.", "[DATA]",
+        example="fastmlp train --save digits.safetensors\n"
+        "fastmlp train iris.csv --target species --validation 0.2 --save iris.safetensors",
+    )  # fmt: skip
     parser.add_argument("data", metavar="DATA", nargs="?", help=f"{DATA}; MNIST by default")
+    parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
+    add_json_option(parser)
     add_data_options(parser)
+    _add_measuring_options(parser)
     add_training_options(parser, losses=LOSSES)
-    _add_course_options(parser)
-    parser.add_argument("--save", metavar="FILE", help="write the model to this safetensors file")
-    parser.add_argument("--plot", metavar="FILE", help="write a picture of the history there, such as a .png or .svg")
-    parser.add_argument("--quiet", action="store_true", help="print the last lines only")
+    _add_saving_options(parser)
 
 
-def _add_course_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("measuring").add_argument
     add(
         "--validation", type=_fraction_or_file, metavar="FILE|FRACTION",
         help="data to measure after every epoch, or the fraction of the training set to hold out for that",
     )  # fmt: skip
     add("--test", metavar="FILE", help="data to measure in the end; by default those found beside the training set")
     add("--metrics", type=lambda text: text.split(","), default=(), metavar="NAME[,NAME...]", help="such as top_5")
-    add(
-        "--patience", type=int, help="stop after so many epochs without a better validation loss, with the best weights"
-    )
+
+
+def _add_saving_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("stopping").add_argument
+    add("--patience", type=int, metavar="EPOCHS", help="stop after so many epochs without a lower validation loss")
     add("--time-budget", type=float, metavar="SECONDS", help="stop after the epoch in which they are over")
+    add = parser.add_argument_group("files").add_argument
+    add("--save", metavar="FILE", help="write the model to this safetensors file")
+    add("--checkpoint", metavar="FOLDER", help="save there after every epoch, and resume from what is there")
     add("--csv-log", metavar="FILE", help="write the history there, a line after every epoch")
-    add("--checkpoint", metavar="FOLDER", help="save there after every epoch, and go on from what is there")
+    add("--plot", metavar="FILE", help="write a picture of the history there, such as a .png or .svg")
 
 
 def _fraction_or_file(text: str) -> float | str:
@@ -57,7 +74,7 @@ def _fraction_or_file(text: str) -> float | str:
 
 def run(options) -> None:
     data = _training_data(options)
-    if options.data is not None and not options.quiet:
+    if options.data is not None and not options.quiet and not options.json:
         print(describe_data(options.data, data), flush=True)
     validation, test = _other_data(options, data)
     arguments = training_arguments(options, recipe_for(data.x, data.y), data.x.shape[0])
@@ -73,12 +90,11 @@ def run(options) -> None:
         print("interrupted; what follows is of the last whole epoch", file=sys.stderr)
     if options.save:
         save_somewhere(model.state(), options.save)
-    _print_results(model, data, test)
-    if options.save:
-        print(f"saved to {options.save}")
     if options.plot:
         model.plot_history().savefig(options.plot)
-        print(f"plotted to {options.plot}")
+    result = _results(model, data, test)
+    result |= {"saved": options.save, "plotted": options.plot}
+    print_result(options, result, _describe(result))
 
 
 def _training_data(options) -> Dataset:
@@ -155,17 +171,34 @@ def _callbacks(options) -> list:
     return callbacks
 
 
-def _print_results(model, data: Dataset, test) -> None:
-    """Print what was reached, and how fast."""
+def _results(model, data: Dataset, test) -> dict[str, Any]:
+    """Return what was reached, and how fast."""
     history = model.history
     if test is not None:
         x, y = test
-        print(measure(model, x, labels_of(y, model), "test"))
+        name, scores = "test", measure(model, x, labels_of(y, model))
     elif history["validation_loss"] and not np.isnan(history["validation_loss"][-1]):
-        accuracy, loss = history["validation_accuracy"][-1], history["validation_loss"][-1]
-        print((f"validation accuracy {accuracy:.4f}  " if model.has_accuracy else "") + f"validation loss {loss:.4g}")
+        name, scores = "validation", {"loss": history["validation_loss"][-1]}
+        if model.has_accuracy:
+            scores["accuracy"] = history["validation_accuracy"][-1]
     else:
-        print(f"{measure(model, data.x, data.y, 'training')} (--test or --validation measure on other samples)")
-    seconds = sum(history["seconds"])
-    rate = data.x.shape[0] * len(history["epoch"]) / seconds if seconds else 0.0
-    print(f"training took {seconds:.2f} s, {rate:,.0f} samples per second")
+        name, scores = "training", measure(model, data.x, data.y)
+    seconds, n_epochs = sum(history["seconds"]), len(history["epoch"])
+    rate = data.x.shape[0] * n_epochs / seconds if seconds else 0.0
+    return {
+        "measured_on": name, **scores, "epochs": n_epochs, "seconds": seconds, "samples_per_second": rate,
+        "widths": model.widths, "interrupted": model.interrupted, "history": model.history,
+    }  # fmt: skip
+
+
+def _describe(result: dict[str, Any]) -> str:
+    line = describe_scores(result, result["measured_on"])
+    if result["measured_on"] == "training":
+        line += " (--test or --validation measure on other samples)"
+    lines = [
+        line,
+        f"training took {result['seconds']:.2f} s, {result['samples_per_second']:,.0f} samples per second",
+        f"saved to {result['saved']}" if result["saved"] else "",
+        f"plotted to {result['plotted']}" if result["plotted"] else "",
+    ]
+    return "\n".join(filter(None, lines))

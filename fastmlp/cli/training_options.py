@@ -56,41 +56,41 @@ def recipe_for(x, y) -> Recipe:
 
 def add_training_options(parser: argparse.ArgumentParser, losses=OF_LABELS, epochs: int | None = None) -> None:
     """Add the options; those without a default get it from a recipe."""
-    group = parser.add_argument_group("training")
-    add = group.add_argument
-    add("--hidden", type=_widths, default=(128,), metavar="N[,N...]", help='widths of the hidden layers; "" for none')
+    add = parser.add_argument_group("network").add_argument
+    add("--hidden", type=_widths, default="128", metavar="N[,N...]", help='widths of the hidden layers; "" for none')
     add("--activation", default="relu", choices=list(ACTIVATIONS), help="of the hidden layers")
-    add("--loss", choices=list(losses), help="what is minimized; by default what suits the labels or targets")
-    add("--label-smoothing", type=float, default=0.0, help="share of the target that is spread over the classes")
-    add("--class-weight", choices=["balanced"], help="weigh the classes by how rare they are")
-    add("--optimizer", choices=list(OPTIMIZERS), help="update rule; by default sgd for pixels, adam for tables")
-    add("--momentum", type=float, default=MOMENTUM, help="momentum of SGD")
-    add("--weight-decay", type=float, default=0.0, help="of the optimizer")
-    add("--dropout", type=float, default=0.0, help="share of its units that a hidden layer leaves out in a step")
-    add("--input-dropout", type=float, default=0.0, help="share of the pixels that is left out")
-    add("--l1", type=float, default=0.0, help="penalty on the absolute values of weights")
-    add("--l2", type=float, default=0.0, help="penalty on half the squares of weights")
-    add("--clip-norm", type=float, help="largest norm of the gradient")
-    add("--max-norm", type=float, help="largest norm of the weights into a unit")
+    add("--init", default="he", choices=list(INITS), help="initializer of the weights")
     add(
         "--input-scale", type=_scale, metavar=f"{'|'.join(SCALES)}|FACTOR",
         help="what the input is multiplied by; auto is 1/255 for pixels, 1 for other numbers; by default robust for "
         "tables, standardize for arrays of floats, else auto",
     )  # fmt: skip
-    add("--init", default="he", choices=list(INITS), help="weights to start from")
-    add("--schedule", default="linear", choices=list(SCHEDULES), help="how the learning rate changes")
-    add(
-        "--warm-up", type=float, default=0.0, metavar="EPOCHS", help="the learning rate rises from 0 for so long before"
-    )
+    add = parser.add_argument_group("loss").add_argument
+    add("--loss", choices=list(losses), help="what is minimized; by default what suits the labels or targets")
+    add("--label-smoothing", type=float, default=0.0, help="fraction of the target that is spread over the classes")
+    add("--class-weight", choices=["balanced"], help="weight the classes by how rare they are")
+    add = parser.add_argument_group("steps").add_argument
     add("--epochs", type=int, default=epochs, help="passes over the training set; by default 10, more for few samples")
-    add("--batch-size", type=int, default=BATCH_SIZE, help="samples of a step")
+    add("--batch-size", type=int, default=BATCH_SIZE, help="number of samples per step")
+    add("--optimizer", choices=list(OPTIMIZERS), help="update rule; by default sgd for pixels, adam for tables")
+    add("--momentum", type=float, default=MOMENTUM, help="momentum of SGD")
     add(
         "--learning-rate", type=float,
-        help=f"the largest; by default {PIXELS.learning_rate} for sgd, {TABLE.learning_rate} for adam on a table, else "
-        "the optimizer's own",
+        help=f"highest learning rate; by default {PIXELS.learning_rate} for sgd, {TABLE.learning_rate} for adam on a "
+        "table, else the optimizer's own",
     )  # fmt: skip
-    add("--seed", type=int, default=0, help="random seed")
-    add("--threads", type=int, default=None, help="number of threads")
+    add("--schedule", default="linear", choices=list(SCHEDULES), help="how the learning rate changes")
+    add("--warm-up", type=float, default=0.0, metavar="EPOCHS", help="epochs in which the learning rate rises from 0")
+    add("--seed", type=int, default=0, help="seed of all random numbers")
+    add("--threads", type=int, default=None, help="maximum number of threads; by default the physical cores")
+    add = parser.add_argument_group("regularization").add_argument
+    add("--weight-decay", type=float, default=0.0, help="weight decay of the optimizer")
+    add("--dropout", type=float, default=0.0, help="fraction of the units of a hidden layer that are dropped in a step")
+    add("--input-dropout", type=float, default=0.0, help="fraction of the features that are dropped in a step")
+    add("--l1", type=float, default=0.0, help="penalty on the absolute values of weights")
+    add("--l2", type=float, default=0.0, help="penalty on half the squares of weights")
+    add("--clip-norm", type=float, help="maximum norm of the gradient")
+    add("--max-norm", type=float, help="maximum norm of the weights into a unit")
 
 
 def _scale(text: str) -> float | str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastmlp.io.safetensors import read, write
 from fastmlp.io.state import ModelState
+from fastmlp.training.identity import ADDED
 
 PREFIX = "training."  # of the tensors that are not the model's
 KEPT = 2  # number of checkpoints that are kept: if the last one is damaged, there is one before it
@@ -78,6 +79,7 @@ class Checkpoints:
                 model, metadata, tensors = read(path)
                 header = json.loads(metadata["training"])
                 identity, state = header.get("identity"), dict(header["state"])
+                identity = identity if identity is None else dict(identity)
             except (ValueError, TypeError, KeyError, RecursionError, OSError):  # damaged: try the one before it
                 continue
             self._check(identity)
@@ -88,15 +90,16 @@ class Checkpoints:
     def _check(self, found: dict[str, Any] | None) -> None:
         """Refuse a checkpoint of another training run."""
         folder = f"checkpoint {os.fspath(self.folder)!r}"
-        if found is None or found.keys() != self.identity.keys():
+        found, own = found and {**ADDED, **found}, {**ADDED, **self.identity}
+        if found is None or found.keys() != own.keys():
             raise ValueError(
                 f"{folder} was written by another version of fastmlp, and can't be resumed by this one; take another "
                 "folder, or remove it (fastmlp.load reads the models in it)"
             )
         for name, value in found.items():
-            if self.identity[name] != value:
+            if own[name] != value:
                 raise ValueError(
-                    f"{folder} holds a training with another {name}: {value!r} there, {self.identity[name]!r} here; "
+                    f"{folder} holds a training with another {name}: {value!r} there, {own[name]!r} here; "
                     "take another folder, or remove it"
                 )
 

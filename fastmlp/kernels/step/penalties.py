@@ -1,7 +1,7 @@
 """What needs the whole gradient before any weight is updated, or the whole of a unit's weights after it: penalties,
 clipping by norm, max-norm.
 
-The way back stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them: the
+The backward pass stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them: the
 penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of a
 layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
 """
@@ -74,7 +74,7 @@ def layer_strips(network, layer):
 
 @inline_numba
 def sum_squares(network, l1, l2, work):
-    """Penalties added to a share of the gradient, and the sums of its squares put into workspace."""
+    """Add penalties to a partition of the gradient, and put the sums of its squares into workspace."""
     unit = network.layout.squares
     for layer in range(network.layers.size):
         row, weight = network.layers[layer], weight_of(network, layer)
@@ -91,7 +91,7 @@ def sum_squares(network, l1, l2, work):
 
 @inline_numba
 def clipping_factor(network, clip_norm):
-    """What the gradient is multiplied by to have at most this norm (as in PyTorch); 1 if that is 0."""
+    """Return what the gradient is multiplied by to have at most this norm (as in PyTorch); 1 if that is 0."""
     total, unit = 0.0, network.layout.squares
     for layer in range(network.layers.size):
         for strip in range(layer_strips(network, layer)):
@@ -102,7 +102,7 @@ def clipping_factor(network, clip_norm):
 
 @inline_numba
 def update_partition(network, clip_norm, max_norm, rule, work):
-    """A share of the parameters updated by the stored gradient."""
+    """Update a partition of the parameters by the stored gradient."""
     factor = clipping_factor(network, clip_norm)
     for layer in range(network.layers.size):
         row, weight = network.layers[layer], weight_of(network, layer)
