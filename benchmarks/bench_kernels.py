@@ -1,4 +1,4 @@
-"""Single kernels, on one thread, on shapes around the widths of tiles."""
+"""Single kernels, on one thread, on shapes around the widths of tiles, beside a product in NumPy."""
 
 from contextlib import suppress
 
@@ -7,10 +7,14 @@ import numpy as np
 from . import data
 
 SHAPES = [(128, 784, 128), (127, 300, 65), (17, 784, 64)]  # batch size, n_in, n_out
+N_LOSS_SAMPLES = 2048
 
 
 class Kernels:
-    """A first layer's kernels, called as the regions of a step call them; some microseconds are the call's."""
+    """A first layer's kernels, called as the regions of a step call them, over NumPy's product of the same layer.
+
+    Some microseconds are the call's.  Kernels that make no product are over the layer's product too.
+    """
 
     params = [
         ["dense_forward", "dense_backward_input", "dense_update", "dense_forward_row", "dense_backward_row",
@@ -22,39 +26,37 @@ class Kernels:
         SHAPES,
     ]  # fmt: skip
     param_names = ["kernel", "shape"]
-    unit = "us"
+    unit = "times NumPy's x @ weight of this shape"
     timeout = 120
-    version = "1"
+    version = "2"
 
     @data.missing
     def setup(self, kernel, shape):
-        _KERNELS[kernel](*shape)()  # compiles
+        kernel_call(kernel, shape)()  # compiles
 
-    def track_kernel(self, kernel, shape):
-        return data.steady(lambda: data.least_time(_KERNELS[kernel](*shape)))
+    def track_over_numpy(self, kernel, shape):
+        return data.steady(data.over_product, kernel_call, (kernel, shape), shape)
 
 
 class Losses:
-    """Losses with their gradients, 2048 samples."""
+    """Losses with their gradients, 2048 samples, over NumPy's product that makes their logits from 128 units."""
 
     params = [["cross_entropy", "softmax_mse", "notebook", "mse", "binary_cross_entropy"], [2, 10, 100]]
     param_names = ["loss", "outputs"]
-    unit = "us"
-    version = "1"
+    unit = "times NumPy's x @ weight, 128 inputs to these outputs"
+    version = "2"
 
     @data.missing
     def setup(self, loss, n_outputs):
-        _loss(loss, n_outputs)()  # compiles
+        loss_call(loss, n_outputs)()  # compiles
 
-    def track_loss(self, loss, n_outputs):
-        return data.steady(lambda: data.least_time(_loss(loss, n_outputs)))
+    def track_over_numpy(self, loss, n_outputs):
+        return data.steady(data.over_product, loss_call, (loss, n_outputs), (N_LOSS_SAMPLES, 128, n_outputs))
 
 
 def _layer(batch_size, n_in, n_out):
     """A first layer with its memory as the executor lays it out, its input, and a rule that changes no weight."""
-    from fastmlp.engine.executor import Executor
-    from fastmlp.engine.parameters import initial_parameters
-    from fastmlp.kernels.ops.optimizers import PLAIN, Rule
+    from .internals import PLAIN, Executor, Rule, initial_parameters
 
     rng = np.random.default_rng(0)
     x = (rng.integers(1, 256, (batch_size, n_in)) * (rng.random((batch_size, n_in)) < 0.2)).astype(np.uint8)
@@ -64,7 +66,7 @@ def _layer(batch_size, n_in, n_out):
 
 
 def _matrices(run, batch_size):
-    from fastmlp.kernels.step import network as n
+    from .internals import network as n
 
     zero, size = np.int64(0), np.int64(batch_size)
     return n.network_input(run.network, size), n.output_of(run.network, zero, size), n.weight_of(run.network, zero)
@@ -72,14 +74,13 @@ def _matrices(run, batch_size):
 
 def _dense(function):
     def make(batch_size, n_in, n_out):
-        from fastmlp.data.encoding import rows_of
-        from fastmlp.kernels.ops import dense, gather
+        from .internals import bias_of, dense, gather, layout_of, rows_of
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
-        network, layout = run.network, run.network.layout
+        network, layout = run.network, layout_of(run.network)
         inp, out, weight = _matrices(run, batch_size)
         gather.gather(network.workspace, inp, rows_of(x, "auto"), samples, 0, 0, batch_size)
-        bias = int(network.layers[0].bias)
+        bias = bias_of(network)
         if function == "dense_forward":
             return lambda: dense.dense_forward(
                 network.workspace, out, inp, network.parameters, weight, bias, 0, layout.scratch, 0, dense.tiles(out),
@@ -91,12 +92,12 @@ def _dense(function):
                 layout.scratch, 0, dense.strips(weight), 0, weight.rows,
             )  # fmt: skip
         if function in ("dense_forward_row", "dense_backward_row"):
-            from fastmlp.kernels.ops import rows
-            from fastmlp.kernels.ops.grouped import count_strips
+            from .internals import grouped, rows
 
+            strips = grouped.count_strips(out)
             if function == "dense_forward_row":
                 return lambda: rows.dense_forward_row(
-                    network.workspace, out, inp, network.parameters, weight, bias, 0, 0, count_strips(out)
+                    network.workspace, out, inp, network.parameters, weight, bias, 0, 0, strips
                 )
             return lambda: rows.dense_backward_row(
                 network.workspace, inp, out, network.parameters, network.state, weight, 0, 0, rule, layout.scratch,
@@ -118,12 +119,10 @@ def _grouped(function):
     def make(batch_size, n_in, n_out):
         from scipy.sparse import csr_matrix
 
-        from fastmlp.data.encoding import coded_rows, coded_words
-        from fastmlp.engine import workspace
-        from fastmlp.kernels.ops import grouped
+        from .internals import coded_rows, coded_words, grouped, layout_of, workspace
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
-        network, layout = run.network, run.network.layout
+        network, layout = run.network, layout_of(run.network)
         _, out, weight = _matrices(run, batch_size)
         rows, table = coded_rows(x, "auto")
         workspace.set_table(network, table)
@@ -164,15 +163,13 @@ def _sparse(function):
     def make(batch_size, n_in, n_out):
         from scipy.sparse import csr_matrix
 
-        from fastmlp.data.encoding import rows_of
-        from fastmlp.engine import workspace
-        from fastmlp.kernels.ops import grouped, sparse
+        from .internals import bias_of, grouped, layout_of, rows_of, sparse, workspace
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
-        network, layout = run.network, run.network.layout
+        network, layout = run.network, layout_of(run.network)
         _, out, weight = _matrices(run, batch_size)
         rows, entries = rows_of(x, "auto"), workspace.nonzeros_for(n_in, batch_size, n_in)
-        bias, strips = int(network.layers[0].bias), grouped.count_strips(out)
+        bias, strips = bias_of(network), grouped.count_strips(out)
 
         def find_nonzeros():
             sparse.find_nonzeros(entries, rows, samples, 0, 0, batch_size)
@@ -217,19 +214,29 @@ def _more(function):
     def make(batch_size, n_in, n_out):
         from scipy.sparse import csr_matrix
 
-        from fastmlp.data.encoding import rows_of
-        from fastmlp.engine import workspace
-        from fastmlp.kernels.ops import dense, dropout, grouped, losses, sparse
-        from fastmlp.kernels.ops.activations import SIGMOID, TANH
-        from fastmlp.kernels.ops.activations import activate as activate_flat
-        from fastmlp.kernels.ops.optimizers import ADAM, Rule
-        from fastmlp.kernels.simd.processors import NARROW
-        from fastmlp.kernels.step import penalties
+        from .internals import (
+            ADAM,
+            NARROW,
+            SIGMOID,
+            TANH,
+            Rule,
+            activations,
+            bias_of,
+            dense,
+            dropout,
+            grouped,
+            layout_of,
+            losses,
+            penalties,
+            rows_of,
+            sparse,
+            workspace,
+        )
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
-        network, layout = run.network, run.network.layout
+        network, layout = run.network, layout_of(run.network)
         inp, out, weight = _matrices(run, batch_size)
-        work, parameters, bias = network.workspace, network.parameters, int(network.layers[0].bias)
+        work, parameters, bias = network.workspace, network.parameters, bias_of(network)
         state = np.zeros(3 * parameters.size, np.float32)
         slope, strips = np.zeros(2 * work.size, np.float32), -(-n_out // int(NARROW))
         slope[: work.size] = work
@@ -298,7 +305,7 @@ def _more(function):
             losses.weigh(work, out, weights, samples, 0, layout.rows, layout.capacity, 0, batch_size)
 
         def activate():
-            activate_flat(logits, SIGMOID)
+            activations.activate(logits, SIGMOID)
 
         def limit_norms():
             by_strips(penalties.limit_norms, np.float32(1e30))
@@ -312,8 +319,7 @@ def _scaled(function):
     """What works on the whole first layer, or on all parameters, after a step."""
 
     def make(batch_size, n_in, n_out):
-        from fastmlp.kernels.ops.optimizers import ADAM, Rule
-        from fastmlp.kernels.step import average, input_scale
+        from .internals import ADAM, Rule, average, input_scale
 
         run, *_ = _layer(batch_size, n_in, n_out)
         *_, weight = _matrices(run, batch_size)
@@ -338,20 +344,17 @@ def _scaled(function):
     return make
 
 
-def _loss(loss, n_outputs):
-    from fastmlp.kernels.ops import losses
-    from fastmlp.kernels.ops.dense import Matrix
+def loss_call(loss, n_outputs):
+    """A function without arguments that computes a loss and its gradient."""
+    from .internals import dense, loss_codes, losses
 
-    n, rng = 2048, np.random.default_rng(0)
+    n, rng = N_LOSS_SAMPLES, np.random.default_rng(0)
     panels = -(-n_outputs // 64)
     start = rng.standard_normal(panels * n * 64 + 3 * n).astype(np.float32)
-    logits, work = Matrix(0, n * 64, 64, n, n_outputs), start.copy()
+    logits, work = dense.Matrix(0, n * 64, 64, n, n_outputs), start.copy()
     samples, labels = np.arange(n), rng.integers(0, n_outputs, n).astype(np.int32)
     targets = rng.standard_normal(n * n_outputs + 16).astype(np.float32)
-    try:
-        from fastmlp.losses import CODES as codes
-    except ImportError:  # an older commit
-        codes = losses.LOSSES
+    codes = loss_codes()
     elementwise = [name for name, code in codes.items() if code >= codes["mse"]]
     target = targets if loss in elementwise else labels
     rows = {"notebook": (), "cross_entropy": (0, n, np.float32(0))}.get(loss, (0, n))
@@ -379,6 +382,12 @@ _KERNELS = {
     for name in names
 }
 
-for _make in [*_KERNELS.values(), *(lambda *_, name=name: _loss(name, 2) for name in Losses.params[0])]:
+
+def kernel_call(kernel, shape):
+    """A function without arguments that calls a kernel on a layer of that shape."""
+    return _KERNELS[kernel](*shape)
+
+
+for _make in [*_KERNELS.values(), *(lambda *_, name=name: loss_call(name, 2) for name in Losses.params[0])]:
     with suppress(AttributeError, ImportError, TypeError):  # what a version lacks is skipped, see `data.missing`
         _make(*SHAPES[-1])()  # loads compiled code before asv forks

@@ -1,27 +1,32 @@
-"""Prediction by a trained model, on one thread."""
+"""Prediction by a trained model, on one thread, beside a product in NumPy."""
 
 import fastmlp
 
 from . import data
 
+CALLS = ["predict", "predict_proba"]
+
+
+def prediction_call(name, pixels, n_samples):
+    """A function without arguments that predicts labels or probabilities of images."""
+    x, y = data.samples("mnist")
+    model = fastmlp.train(x[:1024], y[:1024], epochs=1, seed=0, threads=1, progress=False)
+    images, predict = fastmlp.load_mnist().x_test[:n_samples].astype(pixels), getattr(model, name)
+    return lambda: predict(images)
+
 
 class Predict:
-    """Labels of images."""
+    """Labels and probabilities of images, over NumPy's product of the first layer's weights with as many images."""
 
-    params = [["uint8", "float32"], [1, 10, 10_000]]
-    param_names = ["pixels", "samples"]
-    warmup_time, rounds, repeat, sample_time = 0, 2, (5, 20, 0.5), 0.01
-    version = "1"
+    params = [CALLS, ["uint8", "float32"], [1, 10, 10_000]]
+    param_names = ["call", "pixels", "samples"]
+    unit = "times NumPy's x @ weight of the first layer"
+    timeout = 120
+    version = "2"
 
     @data.missing
-    def setup(self, pixels, n_samples):
-        x, y = data.samples("mnist")
-        self.model = fastmlp.train(x[:1024], y[:1024], epochs=1, seed=0, threads=1, progress=False)
-        self.x = fastmlp.load_mnist().x_test[:n_samples].astype(pixels)
-        self.model.predict(self.x)
+    def setup(self, call, pixels, n_samples):
+        prediction_call(call, pixels, n_samples)()
 
-    def time_predict(self, pixels, n_samples):
-        self.model.predict(self.x)
-
-    def time_predict_proba(self, pixels, n_samples):
-        self.model.predict_proba(self.x)
+    def track_over_numpy(self, call, pixels, n_samples):
+        return data.steady(data.over_product, prediction_call, (call, pixels, n_samples), (n_samples, 784, 128))

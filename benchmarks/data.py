@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import statistics
 import time
-import timeit
 from collections import namedtuple
 from contextlib import contextmanager, suppress
 
@@ -30,6 +30,9 @@ CASES = {
     for kind in kinds
 }
 BATCH_SIZES = [1, 16, 128, 1024]
+# The tests of the suite want to know that everything runs, not how fast.
+ONCE = "FASTMLP_BENCHMARKS_ONCE" in os.environ
+PROCESSES, SECONDS = (1, 0.0) if ONCE else (3, 0.4)  # of what is measured in turns
 N_SAMPLES = {1: 256, 16: 2048, 128: 8192, 1024: 8192}  # of an epoch, by batch size; fewer for the large network
 
 
@@ -64,7 +67,9 @@ def dense(x):
 @functools.cache
 def initial(n_in: int, hidden: tuple, n_out: int):
     """Weights and biases that every training starts from."""
-    weights, biases = fastmlp.reference.initialize((n_in, *hidden, n_out), "he", np.random.default_rng(0))
+    from .internals import initialize
+
+    weights, biases = initialize((n_in, *hidden, n_out), "he", np.random.default_rng(0))
     return list(zip(weights, biases))
 
 
@@ -104,15 +109,15 @@ class Epoch:
         return model.history["seconds"][0]
 
 
-def steady(make, *arguments, processes: int = 3):
-    """The median, over some processes, of what `make(*arguments)()` returns there.
+def steady(make, *arguments):
+    """The median, over PROCESSES, of what `make(*arguments)()` returns there.
 
     Where memory happens to lie makes one process faster than the next by some per cent, for as long as it lives; a
     figure of a single one would be off by as much.
     """
     fork = multiprocessing.get_context("fork")
     figures = []
-    for _ in range(processes):
+    for _ in range(PROCESSES):
         receiver, sender = fork.Pipe(duplex=False)
         child = fork.Process(target=lambda to: to.send(make(*arguments)()), args=(sender,))
         child.start()
@@ -130,7 +135,7 @@ def least_ratio(case: str, batch_size: int, threads: int):
         for epoch in (ours, theirs):
             epoch.seconds()
         times, start = [], time.perf_counter()
-        while len(times) < 7 or time.perf_counter() - start < 0.4:
+        while len(times) < 7 or time.perf_counter() - start < SECONDS:
             times.append((ours.seconds(), theirs.seconds()))
             # threads of BLAS spin on for a while after a product, and would take a core from what is timed next
             time.sleep(0.2 if threads > 1 else 0)
@@ -140,17 +145,43 @@ def least_ratio(case: str, batch_size: int, threads: int):
     return measure
 
 
-def least_time(call):
-    """A function that returns the least microseconds of a call, of many."""
+def over_product(make, arguments, shape):
+    """A function that returns the time of `make(*arguments)()` over that of a product in NumPy, on one thread each.
+
+    The two take turns, some milliseconds each, so that a machine that is slow today is slow for both.  `shape` is that
+    of the product: (m, k) times (k, n) in float32.
+    """
+    call, rng = make(*arguments), np.random.default_rng(0)
+    x, weight, out = (rng.random(size, np.float32) for size in (shape[:2], shape[1:], shape[::2]))
+
+    def product() -> None:
+        np.dot(x, weight, out=out)
 
     def measure() -> float:
-        call()
-        start = time.perf_counter()
-        call()
-        number = max(1, int(1e-3 / (time.perf_counter() - start)))
-        return 1e6 * min(timeit.repeat(call, number=number, repeat=60)) / number
+        with blas_threads(1):
+            numbers = [_calls_of(function, 2e-3) for function in (call, product)]
+            pairs, start = [], time.perf_counter()
+            while len(pairs) < 15 or time.perf_counter() - start < SECONDS:
+                pairs.append([_mean_time(*turn) for turn in zip((call, product), numbers)])
+            return statistics.median(a / b for a, b in pairs)
 
     return measure
+
+
+def _calls_of(function, seconds: float) -> int:
+    """How many calls of a function take so long, at least one."""
+    _mean_time(function, 1)
+    number = 1
+    while (taken := _mean_time(function, number) * number) < seconds / 4:
+        number *= 4
+    return max(1, round(number * seconds / taken))
+
+
+def _mean_time(function, number: int) -> float:
+    start = time.perf_counter()
+    for _ in range(number):
+        function()
+    return (time.perf_counter() - start) / number
 
 
 def missing(function):

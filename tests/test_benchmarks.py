@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,8 @@ pytestmark = [
 
 def asv(folder, *arguments):
     command = [sys.executable, "-m", "asv", "--config", str(folder / "asv.conf.json"), *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    variables = {**os.environ, "FASTMLP_BENCHMARKS_ONCE": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=variables)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -65,7 +67,8 @@ def test_every_benchmark_runs_and_none_is_skipped(results):
         values = found[name]
         assert values is not None, name
         assert len(values) == count, name
-        assert all(value is not None and value > 0 for value in values), name  # NaN: skipped; None: failed
+        least = 0 if "machine_code" in name else 1e-9  # an inner loop without spills is a good one
+        assert all(value is not None and value >= least for value in values), name  # NaN: skipped; None: failed
 
 
 def test_no_commit_is_timed_with_the_code_of_another():

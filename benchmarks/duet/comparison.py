@@ -1,0 +1,222 @@
+"""A comparison of two sides within a budget: rounds of fresh processes until every case is settled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .cases import FIRST_CALL, kind_of, threads_of
+from .sides import Side
+from .turns import TURN, Failure, MissingCase, Worker, abba, measure_pair
+from .verdicts import FEWEST_PAIRS, Panel
+
+MOST_LANES = 2
+ROUND_COST = 5.0  # seconds: what starting both sides takes
+CASE_COST = 0.12  # seconds: what setting up a case takes on both sides
+FIRST_CALL_COST = 5.0  # seconds: four processes
+MOST_SLOWNESS = 10.0  # rounds that took longer than so many times what was expected were an accident
+OVERRUN = 0.25  # of the budget, rather than leave out cases that have been measured in some of the rounds
+LOOK_EVERY = 1.5  # a look costs confidence: the next one is due when there are so many times as many pairs
+
+
+@dataclass
+class Comparison:
+    """A comparison of two sides within a budget.
+
+    In every round each of the lanes, a core, has a pair of processes, which take turns on all cases on one thread; then
+    lane after lane those on two threads, which take two cores.
+
+    Parameters
+    ----------
+    sides : list of Side
+        Base and head.
+    tool : Path
+        The folder with the benchmarks.
+    names : list of str
+        The cases, the most important first.
+    budget : float
+        Seconds, without compiling.
+    n_hypotheses : int, optional
+        Cases to correct for, if there are more than those named.
+    seed : int, optional
+        Of the order of cases and turns.
+    lanes : int, optional
+        How many cores are used at once, at most; the default is MOST_LANES.
+    most_pairs : int, optional
+        How many pairs of processes there are at most, with one ABBA each.
+    note : function of a str
+        Told about progress.
+    """
+
+    sides: list[Side]
+    tool: Path
+    names: list[str]
+    budget: float
+    n_hypotheses: int | None = None
+    seed: int | None = None
+    lanes: int | None = None
+    most_pairs: int | None = None
+    note: Callable[[str], None] = lambda text: None
+    missing: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    pairs: int = 0
+    slowness: float = 1.0  # seconds of a round over what was expected
+
+    def run(self) -> Panel:
+        """Measure round by round until every case is settled or the budget is used up."""
+        self.generator, self.cores = random.Random(self.seed), available_cores()
+        self.lanes = min(len(self.cores), self.lanes or MOST_LANES)
+        self._compile()
+        start = time.monotonic()
+        panel = Panel([name for name in self.names if name not in self.missing], self.n_hypotheses)
+        looked = 0
+        while panel.unsettled:
+            left = self.budget - (time.monotonic() - start)
+            if self.pairs < FEWEST_PAIRS:
+                self._leave_out(panel, left)
+            elif self.pairs >= (self.most_pairs or math.inf) or left < self._round_seconds(panel.unsettled, 1):
+                break
+            self._round(panel, self._quads(panel.unsettled, left))
+            self.pairs += self.lanes
+            if self.pairs >= max(FEWEST_PAIRS, LOOK_EVERY * looked):
+                panel.look()
+                looked = self.pairs
+                self.note(f"{looked} pairs of processes: {len(panel.unsettled)} of {len(panel.verdicts)} to settle")
+        if panel.unsettled and self.pairs > looked:
+            panel.look()
+        return panel
+
+    def _round(self, panel: Panel, n_quads: int) -> None:
+        names, start = panel.unsettled, time.monotonic()
+        expected = self._round_seconds(names, n_quads) / self.slowness
+        with ThreadPoolExecutor(self.lanes) as pool:
+            kinds = kinds_of(names)
+            pairs = list(pool.map(lambda _: self._start(kinds), range(self.lanes)))
+            try:
+                singles = [name for name in names if threads_of(name) == 1]
+                done = [
+                    pool.submit(self._measure, panel, workers, singles, [core], n_quads, self.generator.random())
+                    for workers, core in zip(pairs, reversed(self.cores))
+                ]
+                for one in done:
+                    one.result()
+                doubles = [name for name in names if threads_of(name) > 1]
+                for workers in pairs:
+                    self._measure(panel, workers, doubles, self.cores[-2:], n_quads, self.generator.random())
+            finally:
+                for worker in (worker for workers in pairs for worker in workers):
+                    worker.close()
+        measured = min(max(0.5, (time.monotonic() - start) / expected), MOST_SLOWNESS)
+        self.slowness = math.sqrt(self.slowness * measured)  # one round may have been an accident
+
+    def _start(self, kinds: list[str]) -> list[Worker]:
+        workers = [Worker(side, self.tool, kinds) for side in self.sides]
+        for worker in workers:
+            worker.answer()
+        return workers
+
+    def _measure(
+        self, panel: Panel, workers: list[Worker], names: list[str], cores: list[int], n_quads: int, seed: float
+    ) -> None:
+        """Have a pair of processes take turns on some cases, in random order."""
+        generator = random.Random(seed)
+        for name in generator.sample(names, len(names)):
+            order = abba(1 if name == FIRST_CALL else n_quads, generator)
+            try:
+                panel.add(name, measure_pair(workers, name, cores, order))
+            except MissingCase as error:
+                self.missing[name] = str(error)
+                panel.drop(name)
+
+    def _quads(self, names: list[str], left: float) -> int:
+        """ABBAs of a case in a round: one, or as many as make a round worth its start and the budget has room for."""
+        if self.most_pairs:
+            return 1
+        start = self._round_seconds(names, 0)
+        once = self._round_seconds(names, 1) - start
+        room = left / max(1, self._rounds_to_come()) / 2 - start  # half of it, as rounds may become slower
+        return max(1, min(4, int(2 * self.slowness * ROUND_COST / once), int(room / once)))
+
+    def _rounds_to_come(self) -> int:
+        """How many rounds there have to be until cases can be settled."""
+        return -(-(FEWEST_PAIRS - self.pairs) // self.lanes)
+
+    def _round_seconds(self, names: list[str], n_quads: int) -> float:
+        return self.slowness * round_seconds(names, n_quads, self.lanes)
+
+    def _leave_out(self, panel: Panel, left: float) -> None:
+        """Leave out the last cases for which the seconds that are left do not suffice for FEWEST_PAIRS pairs."""
+        names = panel.unsettled
+        rounds = self._rounds_to_come()
+        if self.pairs:
+            left += OVERRUN * self.budget
+        while len(names) > 1 and rounds * self._round_seconds(names, 1) > left:
+            self.left_out.insert(0, names[-1])
+            panel.drop(names.pop())
+
+    def _compile(self) -> None:
+        """Have each side compile all cases once, and find out what it lacks."""
+        if len(self.cores) < 2:
+            self.missing |= {name: "needs two cores" for name in self.names if threads_of(name) > 1}
+        for side in {side.tree: side for side in self.sides}.values():
+            names = [name for name in self.names if name not in self.missing]
+            self.missing |= {name: f"{side.name} {reason}" for name, reason in self._lacking(side, names).items()}
+
+    def _lacking(self, side: Side, names: list[str]) -> dict[str, str]:
+        """Compile cases, unless that has been done before; return what the side lacks, by case, and why."""
+        key = hashlib.sha256(json.dumps([str(side.python), str(self.tool), names]).encode()).hexdigest()[:16]
+        path = side.cache / f"compiled-{key}.json"
+        if path.exists():
+            return json.loads(path.read_text())
+        self.note(f"compiling {side.name}, unless it is cached")
+        lacking = {}
+        worker = Worker(side, self.tool, kinds_of(names))
+        try:
+            worker.answer()
+            for name in names:
+                try:
+                    answer = worker.ask(case=name, cores=self.cores)
+                    if "missing" in answer:
+                        lacking[name] = f"lacks it: {answer['missing']}"
+                    else:
+                        worker.send(end=True)
+                    worker.answer()
+                except Failure:
+                    # an older commit may have a function of that name for something else; the newer one may not
+                    if side is not self.sides[0] or worker.process.poll() is not None:
+                        raise
+                    lacking[name] = "fails at it"
+        finally:
+            worker.close()
+        if side.cache.is_dir():
+            path.write_text(json.dumps(lacking))
+        return lacking
+
+
+def kinds_of(names: list[str]) -> list[str]:
+    """Return the kinds of these cases."""
+    return sorted({kind_of(name) for name in names})
+
+
+def round_seconds(names: list[str], n_quads: int, lanes: int) -> float:
+    """Return the seconds that a round of these cases takes, more or less."""
+    once = 4 * TURN * n_quads + CASE_COST
+    doubles = sum(threads_of(name) > 1 for name in names)
+    first_calls = names.count(FIRST_CALL)
+    singles = len(names) - doubles - first_calls
+    return ROUND_COST + first_calls * FIRST_CALL_COST + (singles + lanes * doubles) * once
+
+
+def available_cores() -> list[int]:
+    """Return the cores that this process may use; the last are those that workers are pinned to."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
