@@ -17,9 +17,10 @@ from fastmlp.data.frames import FrameEncoder
 from fastmlp.data.order import epoch_order
 from fastmlp.data.scaling import check_input_scale
 from fastmlp.data.targets import check_sample_weight, encode_like, total_weight, weighted_mean
-from fastmlp.engine.executor import Executor, SingleRow
+from fastmlp.engine.executor import Executor
 from fastmlp.engine.inference import CHUNK, compute_outputs, compute_totals, to_predictions, to_probabilities
 from fastmlp.engine.parameters import Parameters
+from fastmlp.engine.single_row import SingleRow
 from fastmlp.engine.threads import resolve
 from fastmlp.engine.training_state import TrainingState, flush_subnormals
 from fastmlp.errors import DivergenceError

@@ -14,10 +14,11 @@ import numpy as np
 from fastmlp import checks
 from fastmlp.data.targets import encode_labels
 from fastmlp.datasets import load_mnist
-from fastmlp.engine.executor import Executor, padded_outputs
+from fastmlp.engine.executor import Executor
 from fastmlp.engine.inference import CHUNK, to_predictions
 from fastmlp.engine.parameters import initial_parameters
 from fastmlp.engine.threads import resolve
+from fastmlp.engine.workspace import padded_outputs
 from fastmlp.errors import DivergenceError
 from fastmlp.kernels.step.epoch import RECORD_CORRECT, RECORD_LABEL_ERROR, RECORD_LOSS
 from fastmlp.model import MLP

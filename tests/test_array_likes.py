@@ -222,7 +222,7 @@ def test_one_long_row_takes_no_memory_for_the_others(monkeypatch):
         sizes.append(entries.feature.size)
         return entries
 
-    monkeypatch.setattr("fastmlp.engine.executor.nonzeros_for", note)
+    monkeypatch.setattr("fastmlp.engine.data_reader.nonzeros_for", note)
     n, n_features = 20_000, 50_000
     rows = np.r_[np.zeros(n_features, int), np.arange(1, n)]
     columns = np.r_[np.arange(n_features), np.arange(1, n) % n_features]

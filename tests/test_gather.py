@@ -5,7 +5,7 @@ from helpers import Memory
 from fastmlp import reference
 from fastmlp.data.arrays import check_features
 from fastmlp.data.encoding import rows_of
-from fastmlp.engine.executor import padded
+from fastmlp.engine.workspace import padded
 from fastmlp.kernels.ops.gather import gather, gather_standardized
 
 

@@ -17,8 +17,9 @@ from fastmlp import kernels, reference
 from fastmlp.data.arrays import check_features
 from fastmlp.data.scaling import InputScale, check_input_scale
 from fastmlp.data.targets import encode_labels, encode_targets
-from fastmlp.engine.executor import Executor, padded_outputs
+from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import initial_parameters
+from fastmlp.engine.workspace import padded_outputs
 from fastmlp.kernels.jit import REGION_ARGUMENTS
 from fastmlp.kernels.ops.dense import ceil_div, strips, tiles
 from fastmlp.kernels.ops.grouped import LIST_CAPACITY, count_strips

@@ -8,7 +8,8 @@ import numpy as np
 
 from fastmlp.data.arrays import is_csr
 from fastmlp.data.targets import slice_targets
-from fastmlp.engine.executor import Executor, padded_outputs
+from fastmlp.engine.executor import Executor
+from fastmlp.engine.workspace import padded_outputs
 from fastmlp.kernels.ops.dense import Matrix
 from fastmlp.kernels.simd.processors import PANEL
 from fastmlp.kernels.step.record import Targets

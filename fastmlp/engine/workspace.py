@@ -15,7 +15,7 @@ from fastmlp.kernels.ops.grouped import BLOCK, GROUP, GROUPS_PER_PASS, LIST_CAPA
 from fastmlp.kernels.ops.sparse import FEATURES, Nonzeros
 from fastmlp.kernels.simd import processors
 from fastmlp.kernels.step import network as kernels
-from fastmlp.memory import paged_zeros, round_up
+from fastmlp.memory import aligned_zeros, paged_zeros, round_up
 from fastmlp.regularization import dropout_threshold
 
 NARROW, PANEL, ROWS = int(processors.NARROW), int(processors.PANEL), int(processors.ROWS)
@@ -225,3 +225,18 @@ def unpack(views: Views, parameters: Parameters) -> None:
     with parameters.lock.writing():
         for packed, plain in views:
             plain[:] = packed
+
+
+def padded(values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+    """Return a copy, with zeros up to a whole vector."""
+    size = round_up(len(values), int(NARROW))
+    array: np.ndarray = aligned_zeros(size * np.dtype(dtype).itemsize // 4).view(dtype)
+    array[: len(values)] = values
+    return array
+
+
+def padded_outputs(n_samples: int, n_outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return an array for `Executor.predict`, and a view of it as (n_samples, n_outputs)."""
+    row = round_up(n_outputs, int(NARROW))
+    flat = aligned_zeros(n_samples * row)
+    return flat, flat.reshape(n_samples, row)[:, :n_outputs]

@@ -32,12 +32,10 @@ from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.sklearn import lbfgs
 from fastmlp.sklearn.members import check_members, fit_members
 from fastmlp.sklearn.preset import fit_preset
-from fastmlp.sklearn.progress import Progress
-from fastmlp.sklearn.scaling import Scale, optimizer_for, scale_of
+from fastmlp.sklearn.progress import NOT_CONVERGED, Progress
+from fastmlp.sklearn.scaling import Scale, initial_network, optimizer_for, scale_of
 from fastmlp.train import train
 
-# scikit-learn's words
-_NOT_CONVERGED = "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged yet."
 DTYPES = (np.float64, np.float32, np.uint8)  # kept as they are; anything else is converted to the first one
 SOLVERS = ("lbfgs", *OPTIMIZERS)
 OF_EPOCHS = ("t_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
@@ -185,7 +183,7 @@ class BaseMLP(BaseEstimator):
 
     def _train_in_steps(self, X, targets, settings, progress: Progress, score_of, incremental: bool) -> None:
         """Train a new model by a stochastic solver."""
-        warning = _NOT_CONVERGED.format(self.max_iter)
+        warning = NOT_CONVERGED.format(self.max_iter)
         try:
             self.model_ = train(X, targets, threads=self.threads, progress=False, **settings)
         except DivergenceError as error:
@@ -221,11 +219,6 @@ class BaseMLP(BaseEstimator):
             "max_norm": self.max_norm, "clip_norm": self.clip_norm and self.clip_norm / scale.gradient,
         }  # fmt: skip
         return settings, progress
-
-    def _warn_unless(self, stopped: bool, stacklevel: int) -> None:
-        """Warn as scikit-learn does where training did not end by itself."""
-        if not stopped:
-            warnings.warn(_NOT_CONVERGED.format(self.max_iter), ConvergenceWarning, stacklevel=stacklevel)
 
     def _continue(self, X, targets, weights, widths) -> None:
         """Train the model for another epoch, on other samples."""
@@ -342,12 +335,7 @@ class BaseMLP(BaseEstimator):
         """Return `init`, or weights and biases from scikit-learn's distribution, drawn in the same order."""
         if self.init is not None:
             return self.init
-        square = 2.0 if self._activation() == "sigmoid" else 6.0
-        pairs = []
-        for n_in, n_out in zip(widths, widths[1:]):
-            bound = math.sqrt(square / (n_in + n_out))
-            pairs.append((random.uniform(-bound, bound, (n_in, n_out)), random.uniform(-bound, bound, n_out)))
-        return pairs
+        return initial_network(widths, 2.0 if self._activation() == "sigmoid" else 6.0, random)
 
     def _reset(self, widths) -> None:
         """Set everything that later fits continue from to its initial value."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp.many.ensemble import Ensemble
 from fastmlp.many.training import train_many
+from fastmlp.sklearn.progress import NOT_CONVERGED
 
 if TYPE_CHECKING:
     from fastmlp.sklearn.base import BaseMLP
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 def check_members(estimator: BaseMLP, first: bool) -> None:
     """Raise an error if a fit continues with another number of members; forget the members where it does not."""
+    if estimator.n_members > 1 and estimator.solver == "lbfgs":
+        raise ValueError(f"n_members must be 1 with solver='lbfgs', got {estimator.n_members}")
     found = len(vars(estimator).get("estimators_", [None]))
     if first and hasattr(estimator, "estimators_"):
         del estimator.estimators_
@@ -63,8 +68,8 @@ def _train(
         member.model_, model.threads = model, estimator.threads
         if encoder is not None:
             model.encoder, model.feature_names = encoder, encoder.names
-    if not incremental:
-        estimator._warn_unless(all(progress.stopped for progress in watched), stacklevel=6)
+    if not incremental and not all(progress.stopped for progress in watched):
+        warnings.warn(NOT_CONVERGED.format(estimator.max_iter), ConvergenceWarning, stacklevel=5)
 
 
 def _average(estimator: BaseMLP, members: list) -> None:

@@ -23,6 +23,8 @@ def fit_preset(estimator: Any, X, y, sample_weight, incremental: bool) -> None:
     if incremental or estimator.warm_start:
         what = "partial_fit" if incremental else "warm_start=True"
         raise ValueError(f"{what} is not for preset={estimator.preset!r}, whose schedule is that of a whole run")
+    if checks.check_integer(estimator.n_members, "n_members", 1) > 1:
+        raise ValueError(f"n_members must be 1 with preset={estimator.preset!r}, got {estimator.n_members}")
     validation = checks.check_fraction(estimator.validation_fraction, "validation_fraction")
     X, y = estimator._check_data(X, y, True, False)
     if sample_weight is not None:

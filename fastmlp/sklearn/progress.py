@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 SLOWEST = 1e-6  # the learning rate from which on "adaptive" stops instead of dividing by five
 
+# scikit-learn's words
+NOT_CONVERGED = "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged yet."
+
 
 class Progress:
     """Record, lower the learning rate and stop by the rules of scikit-learn's estimators.

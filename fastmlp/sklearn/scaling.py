@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -49,3 +50,15 @@ def optimizer_for(estimator: BaseMLP, scale: Scale, weight: float) -> Optimizer:
             f"{estimator.alpha:g} / {weight:g}, which is infinite in float32"
         )
     return kind.from_solver(estimator, decay, epsilon)
+
+
+def initial_network(widths, square: float, random) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return weights and biases from scikit-learn's distribution, drawn in its order.
+
+    `square` over a layer's inputs and outputs is the square of their bound.
+    """
+    pairs = []
+    for n_in, n_out in zip(widths, widths[1:]):
+        bound = math.sqrt(square / (n_in + n_out))
+        pairs.append((random.uniform(-bound, bound, (n_in, n_out)), random.uniform(-bound, bound, n_out)))
+    return pairs
