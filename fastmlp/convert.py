@@ -6,15 +6,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fastmlp.model import MLP
 
-if TYPE_CHECKING:
-    from fastmlp.many.ensemble import Ensemble
 
-
-def load(path: str | os.PathLike) -> MLP | Ensemble:
+def load(path: str | os.PathLike) -> MLP | Any:  # or Ensemble: callers know which, and need not say so
     """Read a model that `MLP.save` wrote, or an ensemble from `Ensemble.save`.
 
     Parameters

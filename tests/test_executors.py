@@ -238,6 +238,19 @@ def test_ctrl_c_cancels_what_waits():
     worker._data.clear()
 
 
+def test_a_worker_that_gets_ctrl_c_too_ends_its_task():
+    def interrupt(model):
+        raise KeyboardInterrupt
+
+    payload = pickle.dumps(worker.Payload(X, LABELS, None, False, COMMON))
+    configs = [(0, {"seed": 0}), (1, {"callbacks": interrupt}), (2, {"seed": 2})]
+    result = worker.run_task(0, "key", payload, configs)
+    assert [(index, type(outcome)) for index, outcome in result.outcomes] == [(0, fastmlp.MLP), (1, KeyboardInterrupt)]
+    with pytest.raises(KeyboardInterrupt):
+        fastmlp.train_many([config for _, config in configs], X, LABELS, executor=Inline(1), **COMMON)
+    worker._data.clear()
+
+
 @pytest.mark.parametrize(
     ("executor", "match"),
     [

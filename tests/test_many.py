@@ -93,6 +93,10 @@ def test_the_data_are_checked_and_encoded_once(monkeypatch):
     models = fastmlp.train_many(configs, BYTES, LABELS, threads=3, hidden=(4,), epochs=1)
     assert sorted(calls) == ["check_features", "coded_rows", "encode_labels", "is_sparse"]
     assert [model.input_scale for model in models] == [1.0 + seed for seed in range(8)]
+    calls.clear()
+    models = fastmlp.train_many(configs, BYTES, LABELS, hidden=(4,), epochs=1, classes=["c", "d", "b", "a"])
+    assert calls.count("encode_labels") == 1
+    assert [model.classes.tolist() for model in models] == [["a", "b", "c", "d"]] * 8
 
 
 def test_results_come_when_they_are_there_and_the_list_has_the_order_of_the_configs():

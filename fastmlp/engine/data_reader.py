@@ -99,7 +99,8 @@ class DataReader:
         self._check_path(input_path, self.input_path)
         if self.input_path == "sparse" and csr:
             lengths = np.diff(self.rows.starts)
-            self._make_room(int(np.sort(lengths)[-self.batch_size :].sum()))
+            size = min(self.batch_size, len(lengths))
+            self._make_room(int(np.partition(lengths, -size)[-size:].sum()))
         elif self.input_path == "sparse" and self.entries.room < n_features + NARROW:
             self.entries = nonzeros_for(n_features, self.batch_size, n_features)
         self.targets = targets

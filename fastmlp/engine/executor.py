@@ -131,14 +131,22 @@ class Executor(DataReader):
         self._set(**settings or {})
         self.moments = self.network.state[: optimizer.n_state_arrays * self.network.parameters.size]
         self.scale: ScaledWeights | None = None
-        if has_scale:
-            self.scale = ScaledWeights(self.network, parameters, len(self.moments))
-            self._set(shadow=self.scale.start, scale_at=self.scale.at, scale_rate=factors.scale_rate_factor)
         self.average: AveragedWeights | None = None
+        if has_scale:
+            self._learn_scale(factors.scale_rate_factor)
         if averages:
-            start = (optimizer.n_state_arrays + has_scale) * self.network.parameters.size
-            self.average = AveragedWeights(self.network, parameters, start)
-            self._set(average_at=start, average_rate=1 - regularization.ema_decay)
+            self._average(optimizer.n_state_arrays + has_scale, regularization.ema_decay)
+
+    def _learn_scale(self, rate: float | None) -> None:
+        """Have a scale of the input be learnt, whose state lies behind the optimizer's."""
+        self.scale = ScaledWeights(self.network, self.parameters, len(self.moments))
+        self._set(shadow=self.scale.start, scale_at=self.scale.at, scale_rate=rate)
+
+    def _average(self, n_state_arrays: int, decay: float) -> None:
+        """Have the parameters be a moving average, which lies behind so many arrays of the state."""
+        start = n_state_arrays * self.network.parameters.size
+        self.average = AveragedWeights(self.network, self.parameters, start)
+        self._set(average_at=start, average_rate=1 - decay)
 
     @cached_property
     def _views(self):

@@ -143,9 +143,9 @@ class Dispatcher:
             self._submit(task.indices, has_data=not any(t.has_data and t.number > task.number for t in self.running))
             return
         self.breaks = 0
-        self.n_trained += len(task.indices)
+        self.n_trained += len(result.outcomes)
         self.seconds += result.seconds
-        self.missing.difference_update(task.indices)
+        self.missing.difference_update(index for index, _ in result.outcomes)
         yield from result.outcomes
 
     def _retry(self, task: _Task, error: BaseException) -> None:

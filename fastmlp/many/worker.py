@@ -66,6 +66,8 @@ def run_task(
     for index, config in configs:
         outcome = outcome_of(config, common, data)
         outcomes.append((index, _as_pickle(outcome) if isinstance(outcome, BaseException) else outcome))
+        if isinstance(outcome, KeyboardInterrupt):  # terminals send Ctrl-C to all processes
+            break
     return Result(outcomes, time.perf_counter() - start)
 
 

@@ -242,7 +242,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             In the order of `classes_`.
         """
         X = self._check_X(X)
-        if self._precision(X) is np.float32:
+        if self._precision(X) is np.float32 or self.n_members > 1:
             probabilities = self.model_.predict_proba(X)
         else:  # those near 1 differ, as their logarithms do
             logits = self.model_._outputs(X)[1].astype(np.float64)

@@ -145,13 +145,7 @@ def check_settings(arguments: Mapping[str, Any], data: SharedData | None = None)
         None if get(name) is None else checks.check_integer(get(name), name, minimum)
         for name, minimum in (("seed", 0), ("shuffle_buffer", 1))
     )
-    average_every = checks.check_integer(get("average_every"), "average_every", 1)
-    several = check_communicator(get("communicator")) is not None
-    if several and is_stream:
-        raise ValueError("communicator needs x in memory, but x is a memmap or a folder that is read in parts")
-    if several and (rate_factors.scale_rate_factor is not None or regularization.ema_decay):
-        name = "ema_decay" if regularization.ema_decay else "scale_rate_factor"
-        raise ValueError(f"{name} is not for several processes, got one, and a communicator")
+    average_every, several = _check_several(get, is_stream, rate_factors, regularization)
     n_threads = resolve(1 if several and get("threads") is None else get("threads"))
     callbacks = check_callbacks(get("callbacks"))
     if hasattr(learning_rate, "on_epoch_end"):
@@ -174,6 +168,18 @@ def check_settings(arguments: Mapping[str, Any], data: SharedData | None = None)
         rate_factors=rate_factors, label_smoothing=label_smoothing, delta=delta, metrics=metrics,
         shuffle_buffer=buffer, missing=get("missing"), max_levels=max_levels, average_every=average_every, given=given,
     )  # fmt: skip
+
+
+def _check_several(get, is_stream: bool, rate_factors: RateFactors, regularization: Regularization) -> tuple[int, bool]:
+    """Return the number of steps between two averages, and whether several processes train together."""
+    average_every = checks.check_integer(get("average_every"), "average_every", 1)
+    several = check_communicator(get("communicator")) is not None
+    if several and is_stream:
+        raise ValueError("communicator needs x in memory, but x is a memmap or a folder that is read in parts")
+    if several and (rate_factors.scale_rate_factor is not None or regularization.ema_decay):
+        name = "ema_decay" if regularization.ema_decay else "scale_rate_factor"
+        raise ValueError(f"{name} is not for several processes, got one, and a communicator")
+    return average_every, several
 
 
 def check_optimizer(optimizer) -> Optimizer:

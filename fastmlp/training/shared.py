@@ -82,12 +82,14 @@ class SharedData:
     def _labels(self, classes) -> tuple[np.ndarray, Targets, int]:
         labels = self.once("labels", lambda: check_labels(self.y, self.x.shape[0]))
 
+        given = None if classes is None else check_classes(classes)
+
         def encode() -> tuple[np.ndarray, Targets, int]:
-            found = find_classes(labels) if classes is None else check_classes(classes)
+            found = find_classes(labels) if given is None else given
             return found, encode_labels(labels, found), len(found)
 
-        # given classes are not compared with those of other runs
-        return encode() if classes is not None else self.once("encoded labels", encode)
+        key = None if given is None else (given.dtype.str, given.tobytes())
+        return self.once(("encoded labels", key), encode)
 
 
 def _open(x, y, shuffle_buffer, has_encoder: bool):
