@@ -17,7 +17,7 @@ def either(names: Iterable[str]) -> str:
 
 
 def with_names(docstring: str | None, **words: str) -> str | None:
-    """A docstring with words in the place of their {names}; lines that become too long are wrapped."""
+    """Return a docstring with words in the place of their {names}; lines that become too long are wrapped."""
     if docstring is None:  # python -OO
         return None
     lines = []

@@ -11,7 +11,7 @@ ALIGNMENT = 64  # bytes: a cache line.  The weight gradient took 1.7 times as lo
 
 
 def aligned_zeros(size: int) -> np.ndarray:
-    """A flat float32 array of `size` zeros that starts at a cache line."""
+    """Return a flat float32 array of `size` zeros that starts at a cache line."""
     raw = np.zeros(size * 4 + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size * 4].view(np.float32)
@@ -21,7 +21,7 @@ _HUGE_PAGE = 1 << 21
 
 
 def paged_zeros(size: int, dtype: type = np.float32) -> np.ndarray:
-    """The same for memory that kernels work in: larger arrays in huge pages, where the system has them.
+    """Return the same for memory that kernels work in: larger arrays in huge pages, where the system has them.
 
     Small pages lie anywhere in memory, so that some runs have their arrays in the same sets of the cache: epochs of
     MNIST took 71 to 76 ms from one run to the next on small pages, and 71 to 72 on huge ones.

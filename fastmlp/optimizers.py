@@ -40,7 +40,7 @@ class Optimizer:
 
     @classmethod
     def from_solver(cls, estimator: Any, weight_decay: float, eps: float) -> Optimizer:
-        """The optimizer that a solver of `fastmlp.MLPClassifier` is; `eps` fits the scale of our gradients."""
+        """Return the optimizer that a solver of `fastmlp.MLPClassifier` is; `eps` fits the scale of our gradients."""
         return cls(eps=eps, weight_decay=weight_decay)  # type: ignore[call-arg]
 
     def settings(self) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def require(package: str, extra: str) -> Any:
-    """The imported package; where it is missing, an error that says which of fastmlp's extras has it."""
+    """Return the imported package; where it is missing, an error that says which of fastmlp's extras has it."""
     name = package.partition(".")[0]
     try:
         return importlib.import_module(package)

@@ -14,7 +14,7 @@ import numpy as np
 from fastmlp.checks import check_integer
 from fastmlp.optional import require
 from fastmlp.report import history as recorded
-from fastmlp.report.evaluation import evaluate, rows, sample_shape
+from fastmlp.report.evaluation import evaluate, input_names, rows, sample_shape
 from fastmlp.report.pictures import to_bytes
 from fastmlp.report.sections import describe
 
@@ -150,8 +150,8 @@ def first_layer_weights(model: MLP, *, n: int = 64, image_shape: Any = "auto") -
         picture = axes.imshow(weight[:, np.sort(order)].T, aspect="auto", interpolation="nearest", **settings)
         axes.set_xlabel("feature")
         axes.set_ylabel("unit")
-        names = model.feature_names
-        if names is not None and len(names) <= _MOST_NUMBERS:
+        names = input_names(model)
+        if (model.feature_names or model.encoder) and len(names) <= _MOST_NUMBERS:
             axes.set_xticks(range(len(names)), [_plain(str(name)) for name in names], rotation=90)
         figure.colorbar(picture, label="weight")
         return figure
@@ -195,7 +195,7 @@ def mistakes(model: MLP, x, y, *, n: int = 25, image_shape: Any = "auto") -> Fig
         figure = _figure(4, 1)
         figure.text(0.5, 0.5, "no mistakes", ha="center", va="center")
         return figure
-    samples = rows(x, worst)
+    samples = rows(model._check_features(x), worst)  # a data frame as the network sees it
     figure, cells = _grid(len(worst), 5, 1.6)
     pixels = to_bytes(samples) if shape is not None else samples
     for axes, sample, values in zip(cells, worst, pixels):

@@ -54,7 +54,6 @@ def test_every_guide_has_examples(page):
 PUBLIC = [name for name in dir(fastmlp) if not name.startswith("_")]
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", ["", *PUBLIC])
 def test_examples_in_docstrings_of_public_names_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -123,7 +123,7 @@ def test_training_in_a_pipe_does_not_import_rich():
 
 
 # Files that are being split.
-LONG_FILES = ("kernels/", "engine/executor.py")
+LONG_FILES = ("engine/executor.py",)
 
 
 def sources():

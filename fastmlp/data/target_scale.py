@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp.initializers import INITS
+
 # How a loss, or a metric of the history, grows with the targets: by this power of their factor.
 _POWERS = {"mse": 2, "huber": 2, "mae": 1}
 
@@ -68,7 +70,7 @@ class TargetScale(NamedTuple):
 def target_scale(y: np.ndarray, arguments: dict[str, Any]) -> TargetScale | None:
     """Return the scale for the targets of `fastmlp.train`; None where there is none, as for labels."""
     loss = arguments["loss"] or ("mse" if y.dtype.kind == "f" else None)
-    if loss not in _POWERS or arguments["init"] == "notebook" or y.dtype.kind not in "buif":  # that has no biases
+    if loss not in _POWERS or not INITS[arguments["init"]].has_bias or y.dtype.kind not in "buif":
         return None
     y = np.asarray(y, np.float64)
     offset = np.atleast_1d(y.mean(axis=0))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastmlp.datasets.digit_image import SIZE, digit_image
+from fastmlp.losses import LOSSES
 
 if TYPE_CHECKING:
     from fastmlp.model import MLP
@@ -49,7 +50,7 @@ class Answer(NamedTuple):
 
 def check_model(model: MLP) -> None:
     """Raise a ValueError if a model does not tell pictures of 28 x 28 pixels apart."""
-    if model.classes is None or model.n_features != SIZE * SIZE or model.loss == "notebook":
+    if model.classes is None or model.n_features != SIZE * SIZE or LOSSES[model.loss].whole_batch:
         kind = "labels" if model.classes is not None else "no labels"
         raise ValueError(
             f"the demo needs a classifier of {SIZE} x {SIZE} pixels, which are {SIZE * SIZE} features; "

@@ -18,7 +18,7 @@ _lock = threading.RLock()  # the hook is the process's: one call at a time
 
 def call_checked(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a kernel.  Under ``NUMBA_BOUNDSCHECK=1``, raise the first error of the regions that it called, whatever
-    thread they ran on; regions go on after an error, so that the kernel has ended by then.
+    thread they ran on; regions continue after an error, so that the kernel has ended by then.
 
     Raises
     ------

@@ -72,7 +72,7 @@ def _total(names: list[str]) -> float:
 
 
 def _can_share() -> bool:
-    """Whether a second process may compile: there is a core for it, a cache to share, and a Python to run."""
+    """Return whether a second process may compile: there is a core for it, a cache to share, and a Python to run."""
     is_python = re.fullmatch(r"python[\d.]*(\.exe)?", Path(sys.executable or "").name.lower()) is not None
     is_worker = multiprocessing.parent_process() is not None  # its siblings have the other cores
     return is_python and not is_worker and jit.is_cache_writable() and default_threads() > 1

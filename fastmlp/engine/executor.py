@@ -307,7 +307,7 @@ class Executor:
             set_bias(self.network, 0, shifted_bias(self.parameters, self.folded))
 
     def _regions(self, mode: int) -> dict[str, str]:
-        """The names of the regions that a mode takes, by the fields of the record where their addresses belong."""
+        """Return the names of the regions that a mode takes, by the fields of the record for their addresses."""
         path, inner = INPUT_PATHS[self.input_path], "row" if self.batch_size == 1 else "inner"
         names = {"first_forward": f"{path}_first_forward", "inner_forward": f"{inner}_forward"}
         if mode == TRAIN:
@@ -409,7 +409,7 @@ class Executor:
         return records
 
     def evaluate(self, n_samples: int) -> np.ndarray:
-        """Sums (3,) over the first samples of what `train` returns for each batch."""
+        """Return sums (3,) over the first samples of what `train` returns for each batch."""
         n_steps = self._most_steps(EVALUATE, n_samples)
         records, rates = np.zeros((n_steps, 3)), np.zeros(n_steps, np.float32)
         self._all_steps(EVALUATE, np.arange(n_samples), rates, records, _NO_OUTPUTS)
@@ -421,7 +421,7 @@ class Executor:
         self._all_steps(PREDICT, np.arange(n_samples), rates, _NO_RECORDS, outputs)
 
     def _most_steps(self, mode: int, n_samples: int) -> int:
-        """How many steps there are, of which windows smaller than a batch make more."""
+        """Return how many steps there are, of which windows smaller than a batch make more."""
         size = self.batch_size if self.windows is None else min(self.batch_size, self._window_size(mode))
         return -(-n_samples // size)
 
@@ -463,7 +463,7 @@ class SingleRow:
 
 
 def padded(values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-    """A copy, with zeros up to a whole vector."""
+    """Return a copy, with zeros up to a whole vector."""
     size = round_up(len(values), int(NARROW))
     array: np.ndarray = aligned_zeros(size * np.dtype(dtype).itemsize // 4).view(dtype)
     array[: len(values)] = values
@@ -471,7 +471,7 @@ def padded(values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
 
 
 def padded_outputs(n_samples: int, n_outputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """An array for `Executor.predict`, and a view of it as (n_samples, n_outputs)."""
+    """Return an array for `Executor.predict`, and a view of it as (n_samples, n_outputs)."""
     row = round_up(n_outputs, int(NARROW))
     flat = aligned_zeros(n_samples * row)
     return flat, flat.reshape(n_samples, row)[:, :n_outputs]

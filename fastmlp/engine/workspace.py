@@ -92,7 +92,7 @@ def network_for(
     trains: bool = True,
     has_scale: bool = False,
 ):
-    """A Network for batches of up to `batch_size` samples.
+    """Return a Network for batches of up to `batch_size` samples.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def network_for(
     dropout : sequence of float
         Of the hidden layers.
     trains : bool
-        Whether there is a way back, for which some layers keep their slope.
+        Whether there is a backward pass, for which some layers keep their slope.
     has_scale : bool
         Whether a scale of the input is learnt, which has its place at the end of the parameters.
     """
@@ -141,7 +141,7 @@ def network_for(
 
 
 def lists_for(n_features: int, batch_size: int) -> Lists:
-    """Room for the lists of batches of up to `batch_size` samples; for no features, of the lists' type alone."""
+    """Return room for the lists of batches of up to `batch_size` samples; for no features, of the lists' type alone."""
     groups = round_up(-(-n_features // int(GROUP)), int(GROUPS_PER_PASS))
     blocks = -(-batch_size // int(BLOCK)) if n_features else 0
     offsets = np.zeros(blocks * BLOCK, np.int64)
@@ -150,7 +150,7 @@ def lists_for(n_features: int, batch_size: int) -> Lists:
 
 
 def nonzeros_for(n_features: int, batch_size: int, per_sample: int, size: int | None = None) -> Nonzeros:
-    """Room for the entries of batches of up to `batch_size` samples of `per_sample` entries each, at most; or for
+    """Return room for the entries of batches of up to `batch_size` samples of at most `per_sample` entries each; or for
     `size` entries of a batch, however they are spread over its samples."""
     room = round_up(per_sample, NARROW) + NARROW  # whole vectors are written behind the last
     size = batch_size * room if size is None else size

@@ -70,7 +70,7 @@ def rescue_file(path, data: bytes) -> str:
 
 
 def _mode(path: str) -> int | None:
-    """The type and permissions of what is at a path, or at the end of a link; None if there is nothing."""
+    """Return the type and permissions of what is at a path, or at the end of a link; None if there is nothing."""
     try:
         return os.stat(path).st_mode
     except FileNotFoundError:
@@ -78,7 +78,7 @@ def _mode(path: str) -> int | None:
 
 
 def _make_temporary(folder: str) -> tuple[int, str]:
-    """A new file's handle and path.  Unlike those of `tempfile`, it has the permissions that the umask leaves."""
+    """Open a new file, with the permissions that the umask leaves, unlike `tempfile`; return its handle and path."""
     temporary = os.path.join(folder, f".fastmlp-{secrets.token_hex(8)}")
     return os.open(temporary, _EXCLUSIVE, 0o666), temporary
 

@@ -63,7 +63,7 @@ def _cache_root() -> Path:
 
 
 def _cache_folder() -> Path | None:
-    """The folder of this version's compiled code, made if need be; None where there is none and none can be made."""
+    """Return the folder of this version's compiled code, made if need be; None if none can be made."""
     try:
         folder = _cache_root() / f"kernels-{_digest()}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,12 +78,12 @@ _FOLDER = None if CACHE_FOLDER is None else CodeFolder(CACHE_FOLDER, r"kernels-[
 
 
 def cached_files() -> list[Path]:
-    """The files in CACHE_FOLDER: one for each compiled function and signature."""
+    """Return the files in CACHE_FOLDER: one for each compiled function and signature."""
     return [] if CACHE_FOLDER is None else sorted(CACHE_FOLDER.glob(f"*{SUFFIX}"))
 
 
 def is_cache_writable() -> bool:
-    """Whether compiled code can be kept in CACHE_FOLDER."""
+    """Return whether compiled code can be kept in CACHE_FOLDER."""
     return CACHE_FOLDER is not None and os.access(CACHE_FOLDER, os.W_OK)
 
 
@@ -111,7 +111,7 @@ class _Compiler(_FunctionCompiler):
 
 
 def _is_for_python(options, args) -> bool:
-    """Whether Python may call a function with arguments of these types: not with those that only kernels have."""
+    """Return whether Python may call a function with arguments of these types: some only kernels have."""
     return not options.get("forceinline") and not any(name in str(args) for name in ("span(", "record("))
 
 
@@ -152,7 +152,7 @@ def kernel(function):
 
 
 def parallel(function):
-    """A kernel whose loops over `numba.prange` run on several threads."""
+    """Return a kernel whose loops over `numba.prange` run on several threads."""
     compiled = numba.njit(parallel=True, **_FLAGS)(function)
     if _FOLDER is not None and not config.DISABLE_JIT:
         compiled._cache = CodeCache(function, _FOLDER)

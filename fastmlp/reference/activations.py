@@ -98,7 +98,7 @@ ACTIVATIONS = {
     "mish": Activation(with_slope=_mish),
 }
 
-# Not an activation, but the code for the way back through one whose slope was kept, in the place of the output.
+# Not an activation, but the code for the backward pass through one whose slope was kept, in the place of the output.
 SLOPE = "slope"
 
 

@@ -10,7 +10,7 @@ from .regularization import NO_REGULARIZATION, deferred_update, keep_lanes
 
 
 def forward_for_training(x, weights, biases, activations, regularization, update):
-    """Return the outputs of all layers, the input first, and the code of each for the way back, and its slope."""
+    """Return the outputs of all layers, the input first, and the code of each for the backward pass, and its slope."""
     dtype, n = x.dtype.type, len(x)
     if regularization.input_dropout:
         x = x * keep_lanes(regularization.seed, update, -1, regularization.input_dropout, *x.shape).astype(dtype)

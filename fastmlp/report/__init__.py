@@ -96,6 +96,8 @@ def to_html(model: MLP, x, y, title: str, data: str, image_shape: Any) -> str:
 
 
 def _model_facts(model: MLP) -> list[tuple[str, str]]:
+    from fastmlp.data.scaling import RobustScale
+
     n_parameters = sum(array.size for array in (*model.weights, *(model.biases if model.has_bias else ())))
     pairs = [
         ("network", f"{'-'.join(map(str, model.widths))}, {n_parameters:,} parameters"),
@@ -111,7 +113,11 @@ def _model_facts(model: MLP) -> list[tuple[str, str]]:
         shown = ", ".join(map(str, model.feature_names[:12]))
         pairs.append(("features", shown + (f" and {more} more" if more > 0 else "")))
     scale = model.input_scale
-    if hasattr(scale, "offset"):
+    if model.encoder is not None:
+        pairs.append(("input", "categories as 0 and 1, missing values marked, numbers scaled"))
+    elif isinstance(scale, RobustScale):
+        pairs.append(("input", "(x - median) / interquartile range, clipped smoothly"))
+    elif hasattr(scale, "offset"):
         pairs.append(("input", "(x - offset) * factor, with an offset and a factor for each feature"))
     else:
         pairs.append(("input", "x / 255 for uint8, else x" if isinstance(scale, str) else f"x * {scale:.6g}"))

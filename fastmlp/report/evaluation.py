@@ -138,7 +138,8 @@ def sample_shape(model: MLP, given: Any = "auto") -> tuple[int, ...] | None:
         return None
     if isinstance(given, str) and given == "auto":
         side = math.isqrt(n)
-        return (side, side) if side >= 8 and side * side == n and model.feature_names is None else None
+        has_names = model.feature_names is not None or model.encoder is not None
+        return (side, side) if side >= 8 and side * side == n and not has_names else None
     shape = tuple(given) if isinstance(given, (tuple, list)) else ()
     if len(shape) not in (2, 3) or not all(isinstance(side, int) and side > 0 for side in shape):
         raise ValueError(f'image_shape must be "auto", None, (height, width) or (height, width, 3), got {given!r}')
@@ -147,8 +148,15 @@ def sample_shape(model: MLP, given: Any = "auto") -> tuple[int, ...] | None:
     return shape[:2] if shape[2:] == (1,) else shape
 
 
+def input_names(model: MLP) -> list[str]:
+    """Return the names of the features that the network sees."""
+    if model.encoder is not None:
+        return model.encoder.feature_names
+    return model.feature_names or [f"feature {i}" for i in range(model.n_features)]
+
+
 def rows(x, samples: np.ndarray) -> np.ndarray:
-    """Return some samples of an array, a data frame or a sparse matrix as an array (n, n_features)."""
+    """Return some samples of an array, a data frame or a sparse matrix as an array, with a frame's own columns."""
     if hasattr(x, "iloc"):
         return x.iloc[samples].to_numpy()
     if hasattr(x, "toarray"):

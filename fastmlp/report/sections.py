@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp.report import history as recorded
-from fastmlp.report.evaluation import Evaluation, rows
+from fastmlp.report.evaluation import Evaluation, input_names, rows
 from fastmlp.report.pictures import Series, chart, image, sheet, signed_colors, to_bytes
 from fastmlp.report.statistics import Interval, regression_scores
 
@@ -196,14 +196,14 @@ def _numbers(values: np.ndarray) -> str:
 
 def _mistakes_as_rows(model: MLP, evaluation: Evaluation, samples: np.ndarray, features: np.ndarray) -> str:
     columns = list(range(min(MOST_COLUMNS, features.shape[1])))
-    names = model.feature_names or [f"feature {i}" for i in range(model.n_features)]
+    names = input_names(model) if features.shape[1] == model.n_features else model.feature_names or []
     head = ["sample", "actual", "predicted", "loss", *(str(names[i]) for i in columns)]
     lines = [
         (
             str(sample),
             *describe(evaluation, sample),
             f"{evaluation.losses[sample]:.3g}",
-            *(f"{row[i]:.4g}" for i in columns),
+            *(_cell(row[i]) for i in columns),
         )
         for sample, row in zip(samples, features)
     ]
@@ -211,6 +211,12 @@ def _mistakes_as_rows(model: MLP, evaluation: Evaluation, samples: np.ndarray, f
     return table(
         head, lines, f"Highest loss first; {more} more features are not shown" if more else "Highest loss first"
     )
+
+
+def _cell(value: Any) -> str:
+    """Return a value of a sample as text: frames hold categories and missing values, too."""
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return f"{value:.4g}" if is_number else str(value)
 
 
 def first_layer(model: MLP, shape: tuple[int, ...] | None) -> str:
@@ -231,7 +237,7 @@ def first_layer(model: MLP, shape: tuple[int, ...] | None) -> str:
 def _features_by_weight(model: MLP, weight: np.ndarray) -> str:
     norms = np.sqrt(np.square(weight.astype(np.float64)).sum(axis=1))
     order = np.argsort(-norms, kind="stable")[:MOST_LISTED]
-    names = model.feature_names or [f"feature {i}" for i in range(model.n_features)]
+    names = input_names(model)
     most = norms.max() or 1.0
     body = "".join(
         f'<tr><th scope="row">{escape(str(names[i]))}</th><td>{norms[i]:.3g}</td>'

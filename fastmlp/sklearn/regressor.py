@@ -50,7 +50,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     >>> from sklearn.datasets import make_regression
     >>> import fastmlp
     >>> X, y = make_regression(n_samples=300, n_features=10, random_state=0)
-    >>> model = fastmlp.MLPRegressor(random_state=0, learning_rate_init=0.01, max_iter=500, tol=0.1)
+    >>> model = fastmlp.MLPRegressor(random_state=0, learning_rate_init=0.01, max_iter=1000, tol=1)
     >>> model.fit(X[:200], y[:200]).score(X[200:], y[200:]) > 0.9
     True
     """,

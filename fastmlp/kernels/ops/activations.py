@@ -1,6 +1,6 @@
 """Activation functions of one vector, and their derivatives as functions of the output.
 
-Where a derivative is no function of the output, forward keeps it, the slope, for the way back (code SLOPE).
+Where a derivative is no function of the output, forward keeps it, the slope, for the backward pass (code SLOPE).
 
 A kernel takes the activation as an integer code.  The code is the same for all vectors of a loop, so that its branch is
 predicted, and a vector costs tens of times more in the product before it.
@@ -46,7 +46,7 @@ def activation_forward(z, activation):
 
 @inline_llvm
 def activation_backward(dout, out, activation):
-    """The gradient of z from that of out = activation(z); the gradient of ReLU at 0 is 0."""
+    """Return the gradient of z from that of out = activation(z); the gradient of ReLU at 0 is 0."""
     if activation == RELU:
         return where_positive(out, dout, splat(np.float32(0)))
     if activation == SIGMOID:
@@ -78,7 +78,7 @@ def rarer_forward(z, activation):
 
 @inline_llvm
 def keeps_slope(activation):
-    """Whether the derivative is no function of the output."""
+    """Return whether the derivative is no function of the output."""
     return activation > SLOPE
 
 
@@ -123,7 +123,7 @@ def clamp(x):
 
 @inline_llvm
 def rarer_backward(dout, out, activation):
-    """The gradients of the other activations"""
+    """Return the gradients of the other activations"""
     zero, one = splat(np.float32(0)), splat(np.float32(1))
     if activation == LEAKY_RELU:
         return where_positive(out, dout, mul(splat(LEAK), dout))

@@ -29,7 +29,7 @@ Matrix = namedtuple("Matrix", "start panel row rows columns")
 
 CACHE_LINE = np.int64(64)
 
-# Rows of a data set that will be wanted soon: the addresses of the data and of the samples' numbers, the bytes from row
+# Rows of a data set that will be read soon: the addresses of the data and of the samples' numbers, the bytes from row
 # to row and of an element, and which of the samples they are.
 Prefetch = namedtuple("Prefetch", "data samples stride itemsize first last")
 
@@ -70,13 +70,13 @@ def strip_columns(matrix, strip):
 
 @inline_llvm
 def column_start(matrix, j):
-    """Where column j starts."""
+    """Return where column j starts."""
     return matrix.start + j // PANEL * matrix.panel + j % PANEL
 
 
 @inline_llvm
 def element_offset(matrix, i, j):
-    """Where element (i, j) lies."""
+    """Return where element (i, j) lies."""
     return column_start(matrix, j) + i * matrix.row
 
 

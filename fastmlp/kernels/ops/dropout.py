@@ -39,7 +39,7 @@ def mix(x):
 
 @inline_llvm
 def dropout_of(seed, update, layer, threshold):
-    """The Dropout of a layer (-1: the input) in the update-th update; `seed` holds 62 bits"""
+    """Return the Dropout of a layer (-1: the input) in the update-th update; `seed` holds 62 bits"""
     first = mix((mix(((seed & _MASK) + update) & _MASK) + layer + 1) & _MASK)
     second = mix((mix(((seed >> 31) + update) & _MASK) ^ (layer + 1)) & _MASK)
     return Dropout(first, second, threshold, np.float32(2**32 / (2**32 - np.float64(threshold))))
@@ -47,7 +47,7 @@ def dropout_of(seed, update, layer, threshold):
 
 @inline_llvm
 def random_bits(dropout, counter):
-    """The counter's 32 bits"""
+    """Return the counter's 32 bits"""
     return mix(mix((counter + dropout.first) & _MASK) ^ dropout.second)
 
 
@@ -132,7 +132,7 @@ def prepare_rows(workspace, inp, factor, dropout, first, last):
 
 @kernel
 def prepare_entries(entries, n_features, factor, dropout, first, last):
-    """The same for lists of entries: the values of the samples first..last-1 updated in place"""
+    """Do the same for lists of entries: the values of the samples first..last-1 updated in place"""
     for i in range(first, last):
         for p in range(entries.begin[i], entries.end[i]):
             feature, value = get(entries.feature, p), get(entries.value, p)

@@ -39,7 +39,7 @@ Rows = namedtuple("Rows", "data kind itemsize row_bytes stride scale indices ind
 
 @inline_llvm
 def load_element(rows, at):
-    """The element at byte `at`, as float32"""
+    """Return the element at byte `at`, as float32"""
     if rows.kind == UINT8:
         return np.float32(rows.data[at])
     if rows.kind == FLOAT32:

@@ -60,7 +60,7 @@ def count_strips(matrix):
 
 @inline_llvm
 def is_wide(matrix, strip):
-    """Whether a strip has more than NARROW columns."""
+    """Return whether a strip has more than NARROW columns."""
     return matrix.columns - strip * STRIP > NARROW
 
 
@@ -104,7 +104,7 @@ def locate(lists, rows, samples, start, batch_size, zero_row):
 
 @kernel
 def make_lists(lists, rows, batch_size, first, last):
-    """The lists of the groups first..last-1, multiples of GROUPS_PER_PASS, for the rows that `locate` found"""
+    """Make the lists of the groups first..last-1, multiples of GROUPS_PER_PASS, for the rows that `locate` found"""
     for block in range(ceil_div(batch_size, BLOCK)):
         origin = block * lists.groups
         end = min(BLOCK, batch_size - block * BLOCK)
@@ -120,8 +120,8 @@ def make_lists(lists, rows, batch_size, first, last):
 
 @kernel
 def make_words(words, starts, codes, row_starts, indices, index_itemsize):
-    """The rows of a CSR matrix as words of 64 bits, one for every group that is not empty: its number in the upper
-    half, in the lower one three bytes and a byte that is 0, the sample's place
+    """Write the rows of a CSR matrix as words of 64 bits, one for every group that is not empty: its number in the
+    upper half, in the lower one three bytes and a byte that is 0, the sample's place
 
     words       (n_entries,) int64      overwritten, as far as there are words
     starts      (n_samples + 1,) int64  overwritten: where a row's words start, and the last one's end
@@ -147,7 +147,7 @@ def make_words(words, starts, codes, row_starts, indices, index_itemsize):
 
 @inline_llvm
 def word_of(words, begin, end, group):
-    """The first of the words begin..end-1 of a group that is not below `group`, by bisection."""
+    """Return the first of the words begin..end-1 of a group that is not below `group`, by bisection."""
     while begin < end:
         middle = (begin + end) // 2
         if np.int64(words[middle] >> 32) < group:

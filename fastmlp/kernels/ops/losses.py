@@ -43,7 +43,7 @@ def load_row(workspace, matrix, i, j, fill):
 
 @inline_llvm
 def row_maximum(workspace, logits, i):
-    """The largest element of row i, and the first class that has it; NaN where the row holds NaN"""
+    """Return the largest element of row i, and the first class that has it; NaN where the row holds NaN"""
     largest = splat(np.float32(-np.inf))
     for j in range(0, logits.columns, NARROW):
         largest = maximum(largest, load_row(workspace, logits, i, j, np.float32(-np.inf)))
@@ -177,7 +177,7 @@ def softmax_mse(workspace, logits, labels, samples, start, rows, capacity, first
 
 @kernel
 def notebook(workspace, logits, labels, samples, start, rows, capacity):
-    """The same with the softmax over the batch: each class's column sums to one.  Takes all rows at once."""
+    """Do the same with the softmax over the batch: each class's column sums to one.  Takes all rows at once."""
     batch_softmax(workspace, logits)
     twice = np.float32(2) / np.float32(logits.rows)
     for i in range(logits.rows):
@@ -194,7 +194,7 @@ def magnitude_of(x):
 
 @inline_llvm
 def element_loss(out, target, loss, delta):
-    """The loss of one vector of outputs, and its derivative; NaN for an unknown code."""
+    """Return the loss of one vector of outputs, and its derivative; NaN for an unknown code."""
     zero, one, half = splat(np.float32(0)), splat(np.float32(1)), splat(np.float32(0.5))
     difference = sub(out, target)
     if loss == MSE:
@@ -222,8 +222,8 @@ def element_loss(out, target, loss, delta):
 
 @kernel
 def elementwise(workspace, logits, targets, samples, start, rows, capacity, first, last, loss, delta):
-    """The losses MSE, MAE, HUBER (Huber 1964, with `delta`), POISSON (outputs are the logarithm of the mean; without
-    the term that the targets alone make) and BINARY_CROSS_ENTROPY (outputs are logits), each the mean over outputs
+    """Compute the losses MSE, MAE, HUBER (Huber 1964, with `delta`), POISSON (outputs are the logarithm of the mean;
+    without the term that the targets alone make) and BINARY_CROSS_ENTROPY (outputs are logits), means over outputs
 
     logits   (batch_size, n_outputs)      overwritten by dlogits, which are over batch_size * n_outputs
     targets  (n_samples * n_outputs,)     read: row samples[start + i] is sample i's; whole vectors

@@ -39,7 +39,7 @@ def nadam_momentum(momentum, decay, t):
 
 @inline_llvm
 def step_sizes(rule, rate, t, momentum, beta, decay):
-    """A Rule's learning_rate, step_size and correction in the t-th update since training began, counted from 1
+    """Return a Rule's learning_rate, step_size and correction in the t-th update since training began, counted from 1
 
     `decay` is what changes the rate from step to step: Adagrad's, or NAdam's of the momentum.
     """
@@ -64,7 +64,7 @@ def step_sizes(rule, rate, t, momentum, beta, decay):
 
 @inline_llvm
 def scale_rule(rule, rate, epsilon, decay):
-    """The rule with its rate, its epsilon and its weight decay multiplied by these factors."""
+    """Return the rule with its rate, its epsilon and its weight decay multiplied by these factors."""
     return Rule(
         rule.rule, rule.learning_rate * rate, rule.momentum, rule.weight_decay * decay, rule.beta,
         rule.epsilon * epsilon, rule.step_size * rate, rule.correction,
@@ -93,7 +93,7 @@ def optimizer_update(parameters, state, at, gradient, start, columns, rule):
 
 @inline_llvm
 def sgd_update(parameters, state, at, gradient, start, columns, rule):
-    """The rules PLAIN, MOMENTUM and NESTEROV: parameters -= learning_rate * step, from the velocity (state)"""
+    """Apply the rules PLAIN, MOMENTUM and NESTEROV: parameters -= learning_rate * step, from the velocity (state)"""
     rate, decay = splat(-rule.learning_rate), splat(rule.weight_decay)
     if rule.rule == PLAIN:
         for c in range(0, columns, NARROW):
@@ -114,8 +114,8 @@ def sgd_update(parameters, state, at, gradient, start, columns, rule):
 
 @kernel
 def adaptive_update(parameters, state, at, gradient, start, columns, rule):
-    """The rules ADAM (Kingma and Ba 2015), ADAMW (Loshchilov and Hutter 2019), RMSPROP (Hinton 2012), ADAGRAD (Duchi et
-    al. 2011) and NADAM (Dozat 2016), as PyTorch defines them
+    """Apply the rules ADAM (Kingma and Ba 2015), ADAMW (Loshchilov and Hutter 2019), RMSPROP (Hinton 2012), ADAGRAD
+    (Duchi et al. 2011) and NADAM (Dozat 2016), as PyTorch defines them
 
     `state` holds Adam's mean of gradients, or RMSprop's velocity, and behind it the mean of squares; Adagrad's sum of
     squares is all of it.

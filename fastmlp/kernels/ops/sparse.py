@@ -1,8 +1,8 @@
 """The first layer on lists of what is not zero in its input: for CSR matrices, and for batches of one sample.
 
-Every sample has a list of entries, a feature and a value each, in the order of the features.  The way ahead adds up
-rows of weights, sample by sample, in registers.  For the way back the entries are sorted by features, in two passes
-that count and place them; for a single sample they are in that order already.
+Every sample has a list of entries, a feature and a value each, in the order of the features.  The forward pass adds up
+rows of weights, sample by sample, in registers.  For the backward pass the entries are sorted by features, in two runs
+over them, which count and place them; for a single sample they are in that order already.
 
 Every sum runs in the order of the dense kernels, leaving out zeros alone, so that both give the same result.
 """
@@ -82,7 +82,7 @@ def find_nonzeros(entries, rows, samples, start, first, last):
 
 @kernel
 def copy_nonzeros(entries, rows, samples, start, first, last):
-    """The same from the rows of a CSR matrix; its values are multiplied by the scale"""
+    """Do the same from the rows of a CSR matrix; its values are multiplied by the scale"""
     to = np.int64(0)
     for i in range(first):
         sample = samples[start + i]
@@ -135,7 +135,7 @@ def fetch_sample(rows, sample):
 
 @inline_llvm
 def entry_of(entries, i, feature):
-    """The first entry of sample i of a feature that is not below `feature`, by bisection."""
+    """Return the first entry of sample i of a feature that is not below `feature`, by bisection."""
     low, high = entries.begin[i], entries.end[i]
     while low < high:
         middle = (low + high) // 2
@@ -148,7 +148,7 @@ def entry_of(entries, i, feature):
 
 @kernel
 def sort_nonzeros(entries, batch_size, n_features, first, last):
-    """A batch's entries sorted by features, for the blocks first..last-1 of FEATURES features
+    """Sort a batch's entries by features, for the blocks first..last-1 of FEATURES features
 
     entries  see Nonzeros; `until`, `touched`, `sample_offset` and `factor`   overwritten for these features
     """
@@ -224,7 +224,7 @@ def sparse_forward(workspace, out, entries, parameters, weight, bias, activation
 
 @inline_llvm
 def update_feature(zero, entries, begin, end, workspace, dout_at, parameters, state, at, rule, scratch, columns):
-    """A feature's row of weights updated from its entries begin..end-1 of those sorted by features"""
+    """Update a feature's row of weights from its entries begin..end-1 of those sorted by features"""
     total = zero
     for q in range(begin, end):
         total = fma_strip(total, get(entries.factor, 2 * q + 1), workspace, dout_at + get(entries.sample_offset, 2 * q))
@@ -270,7 +270,7 @@ def sparse_update(workspace, dout, entries, parameters, state, weight, rule, scr
 
 @inline_llvm
 def update_rows(zero, entries, workspace, dout_at, parameters, weight_at, weight_row, learning_rate):
-    """The rows of weights of a single sample's entries updated"""
+    """Update the rows of weights of a single sample's entries"""
     dout = load_strip(zero, workspace, dout_at)
     for p in range(entries.begin[0], entries.end[0]):
         at = weight_at + get(entries.feature, p) * weight_row

@@ -37,7 +37,7 @@ def _make_array_at(dtype):
 
     @operation(lambda address, size: array_at(dtype, address, size))
     def span_at(typingctx, address, size):
-        """The array of `size` elements that lies at `address`; whoever passed the address keeps it alive."""
+        """Return the array of `size` elements that lies at `address`; whoever passed the address keeps it alive."""
 
         def codegen(context, builder, signature, args):
             value = cgutils.create_struct_proxy(span)(context, builder)
@@ -61,7 +61,7 @@ def _address_of_python(array):
 
 @operation(_address_of_python)
 def address_of(typingctx, array):
-    """Where the array's elements start in memory"""
+    """Return where the array's elements start in memory"""
 
     def codegen(context, builder, signature, args):
         data, _ = emit_place(context, builder, signature.args[0], args[0])

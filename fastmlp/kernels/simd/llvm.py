@@ -93,7 +93,7 @@ def emit_splat(builder, scalar, n):
 
 
 def emit_place(context, builder, array_type, array):
-    """Where an array's elements start, and how many there are."""
+    """Return where an array's elements start, and how many there are."""
     if isinstance(array_type, Span):
         span = cgutils.create_struct_proxy(array_type)(context, builder, value=array)
         return span.data, span.size
@@ -133,7 +133,7 @@ def emit_select(builder, condition, x, y):
 
 
 def emit_fold(builder, value, combine):
-    """All lanes combined into one, halves first: the order is the same on every machine."""
+    """Return all lanes combined into one, halves first: the order is the same on every machine."""
     n = value.type.count
     while n > 1:
         n //= 2

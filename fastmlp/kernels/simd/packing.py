@@ -32,7 +32,7 @@ _LANES = int(LANES)
 
 
 def _emit_table(builder, name, rows):
-    """The address of a constant table of bytes."""
+    """Return the address of a constant table of bytes."""
     data = ir.Constant(ir.ArrayType(I8, sum(map(len, rows))), bytearray(b"".join(map(bytes, rows))))
     table = builder.module.globals.get(name)
     if table is None:
@@ -41,7 +41,7 @@ def _emit_table(builder, name, rows):
 
 
 def _lanes_of(mask):
-    """The lanes whose bit is set, in order"""
+    """Return the lanes whose bit is set, in order"""
     return [k for k in range(_LANES) if mask >> k & 1]
 
 
@@ -103,8 +103,8 @@ def _emit_scalar_append(builder, full, vectors, pointers):
 
 
 def emit_append(builder, full, vectors, pointers):
-    """The lanes of each of the vectors of LANES that are `full` stored one behind the other from its pointer on, LANES
-    of them written; returns how many count."""
+    """Store the lanes of each of the vectors that are `full`, one behind the other from its pointer on; LANES are
+    written, and the number of those that count is returned."""
     if PROCESSOR.packing == "scalar":
         return _emit_scalar_append(builder, full, vectors, pointers)
     bits = builder.zext(builder.bitcast(full, ir.IntType(_LANES)), I64)

@@ -51,7 +51,7 @@ PROCESSORS = {
 
 
 def choose(features: set[str], machine: str) -> str:
-    """The row of PROCESSORS for a set of LLVM's features and a name of `platform.machine`."""
+    """Return the row of PROCESSORS for a set of LLVM's features and a name of `platform.machine`."""
     if "+avx512f" in features and "+avx512bw" in features and "+avx512vl" in features:
         return "avx512"
     if "+avx2" in features and "+fma" in features:

@@ -55,7 +55,7 @@ zero_group_strip, zero_group_narrow = _make_zero(STRIP, _GROUP), _make_zero(NARR
 
 
 def _emit_pointers(context, builder, array_type, array, offset, n):
-    """Addresses of n vectors, one behind the other"""
+    """Return addresses of n vectors, one behind the other"""
     first = emit_address(context, builder, array_type, array, offset, count=n * _LANES)
     return [builder.gep(first, [I64(q * _LANES)]) for q in range(n)]
 
@@ -220,7 +220,7 @@ def add_group(typingctx, group, factor, array, offset, row):
 
 
 def _emit_factors(context, builder, table_type, table, at, word):
-    """The floats that the three upper bytes of a word stand for, each in all lanes"""
+    """Return the floats that the three upper bytes of a word stand for, each in all lanes"""
     factors = []
     for r in range(_GROUP):
         byte = builder.lshr(word, I64(8 * (r + 1)))

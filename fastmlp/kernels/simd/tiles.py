@@ -26,7 +26,7 @@ from fastmlp.kernels.simd.processors import LANES, NARROW, ROWS, WIDE
 def _make_repeat(n):
     @operation(lambda array, offset: (array[offset : offset + n].copy(),) * int(ROWS))
     def repeat(typingctx, array, offset):
-        """A tile with array[offset : offset + n] in every row"""
+        """Return a tile with array[offset : offset + n] in every row"""
 
         def codegen(context, builder, signature, args):
             pointer = emit_address(context, builder, signature.args[0], *args, count=int(n))
@@ -155,7 +155,7 @@ _LANES, _NARROW = int(LANES), int(NARROW)
 
 
 def _emit_block(context, builder, array_type, array, start, stride):
-    """A block of LANES x LANES elements from array[start] on, its rows `stride` apart, transposed"""
+    """Return a block of LANES x LANES elements from array[start] on, its rows `stride` apart, transposed"""
     rows = []
     for i in range(_LANES):
         at = builder.add(start, builder.mul(stride, I64(i)))

@@ -31,7 +31,7 @@ from fastmlp.kernels.simd.processors import NARROW
 
 
 def _converting_load(dtype, python):
-    """An intrinsic that loads NARROW values of `dtype` at byte `offset` of a uint8 array, as float32."""
+    """Return an intrinsic that loads NARROW values of `dtype` at byte `offset` of a uint8 array, as float32."""
     element = {np.uint8: I8, np.float32: FLOAT, np.float64: ir.DoubleType()}[dtype]
     memory = ir.VectorType(element, int(NARROW))
     size = np.dtype(dtype).itemsize
@@ -62,7 +62,7 @@ load_float64 = _converting_load(np.float64, _from_bytes(np.float64))
 
 
 def _standardizing_load(dtype, n):
-    """An intrinsic that loads n values of `dtype` at byte `at` of a uint8 array, brings them to float64, subtracts
+    """Make an intrinsic that loads n values of `dtype` at byte `at` of a uint8 array, brings them to float64, subtracts
     scale[i:], multiplies by scale[i + size / 2:], and only then rounds to float32: a vector, or a number if n is 1."""
     element = {np.uint8: I8, np.float32: FLOAT, np.float64: ir.DoubleType()}[dtype]
     size, several = np.dtype(dtype).itemsize, n > 1
@@ -190,7 +190,7 @@ def put(typingctx, value, array, offset):
 
 @operation(lambda value: np.full(NARROW, value, np.float32))
 def splat(typingctx, value):
-    """A vector with `value` (float32) in every lane."""
+    """Return a vector with `value` (float32) in every lane."""
     return Vector(NARROW)(types.float32), lambda context, builder, signature, args: emit_splat(
         builder, args[0], int(NARROW)
     )
@@ -243,7 +243,7 @@ def where_positive(typingctx, x, y, z):
 
 @operation(lambda x, n, fill: np.where(np.arange(NARROW) < n, x, np.float32(fill)))
 def first_lanes(typingctx, x, n, fill):
-    """The first n lanes of x, and `fill` in the others"""
+    """Return the first n lanes of x, and `fill` in the others"""
 
     def codegen(context, builder, signature, args):
         lanes = ir.Constant(ir.VectorType(I64, x.n), list(range(x.n)))
@@ -260,7 +260,7 @@ def _first_equal_python(x, value):
 
 @operation(_first_equal_python)
 def first_equal(typingctx, x, value):
-    """The first lane of x that equals `value`; NARROW where none does"""
+    """Return the first lane of x that equals `value`; NARROW where none does"""
 
     def codegen(context, builder, signature, args):
         equal = builder.fcmp_ordered("==", args[0], emit_splat(builder, args[1], x.n))

@@ -89,7 +89,7 @@ def copy_outputs(record, layer, outputs):
 
 @inline_numba
 def steps(run, record_address, first, last, learning_rates, sums, outputs, threads):
-    """The steps of `train_steps`; `run` does a region"""
+    """Run the steps of `train_steps`; `run` runs a region"""
     record = record_at(record_address)
     network, samples, labels = network_of(record), record.samples, targets_of(record).labels
     layout, last_layer, mode = network.layout, network.layers.size - 1, record.mode
@@ -132,7 +132,8 @@ def steps(run, record_address, first, last, learning_rates, sums, outputs, threa
 
 @kernel
 def train_steps(record_address, first, last, learning_rates, sums, outputs):
-    """The steps first..last-1 of an epoch of exact minibatch SGD; returns `last`, or the step whose loss is not finite.
+    """Run the steps first..last-1 of an epoch of exact minibatch SGD; return `last`, or the step whose loss is not
+    finite.
     In other modes than TRAIN, all of these steps without what the mode leaves out.
 
     record_address  of a RECORD          its batch is overwritten, and what its arrays hold is updated in place: step s

@@ -23,7 +23,7 @@ from fastmlp.kernels.step.network import network_input, output_of, partition, sc
 
 @inline_numba
 def dense_input(network, data, batch, scale, work):
-    """A share of the rows of the data set gathered, before `dense_forward`, for input that is changed in between; and
+    """Gather a partition of the rows of the data set, before `dense_forward`, for input that is changed in between; and
     standardized, if there is a `scale`."""
     first, last = partition(batch.size, work)
     inp = network_input(network, batch.size)
@@ -78,7 +78,7 @@ def dense_update(network, batch_size, rule, first_column, last_column, thread):
 
 @inline_numba
 def grouped_input(data, batch, work):
-    """Lists of a share of the groups of features."""
+    """Make the lists of a partition of the groups of features."""
     lists, rows = data.lists, data.rows
     first, last = partition(lists.groups // GROUPS_PER_PASS, work)
     first, last = first * GROUPS_PER_PASS, last * GROUPS_PER_PASS
@@ -92,7 +92,7 @@ def grouped_input(data, batch, work):
 
 @inline_numba
 def grouped_forward(network, data, batch, work):
-    """Output of the first layer from lists: a share of the strips.
+    """Compute the output of the first layer from lists: a partition of the strips.
 
     The rows of the next batch are fetched into cache meanwhile, a few of them with every group of features.
     """
@@ -129,7 +129,7 @@ def grouped_update(network, data, batch_size, rule, first_column, last_column, t
 
 @inline_numba
 def sparse_input(data, batch, work):
-    """Entries of a share of the samples."""
+    """Collect the entries of a partition of the samples."""
     first, last = partition(batch.size, work)
     if data.rows.kind == CSR:
         sparse.copy_nonzeros(data.entries, data.rows, batch.samples, batch.start, first, last)
@@ -140,13 +140,13 @@ def sparse_input(data, batch, work):
 
 @inline_numba
 def takes_row(batch_size, rule):
-    """Whether the entries of a batch need not be sorted for the way back."""
+    """Return whether the entries of a batch need not be sorted for the backward pass."""
     return batch_size == 1 and rule.rule == PLAIN and rule.weight_decay == 0
 
 
 @inline_numba
 def sparse_forward(network, data, batch, sorts, work):
-    """Output of the first layer from entries, a share of the strips; and a share of the features sorted, if `sorts`."""
+    """Compute the output of the first layer from entries, a partition of the strips; sort some features, if `sorts`."""
     layer, n_features = network.layers[0], network.layers[0].n_in
     out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
     if sorts:

@@ -92,40 +92,40 @@ def scratch_of(network, thread):
 
 @inline_llvm
 def network_input(network, batch_size):
-    """The input of the first layer, a Matrix in workspace."""
+    """Return the input of the first layer, a Matrix in workspace."""
     layout = network.layout
     return Matrix(layout.input, layout.input_panel, PANEL, batch_size, network.layers[0].n_in)
 
 
 @inline_llvm
 def input_of(network, layer, batch_size):
-    """The input of a layer, a Matrix in workspace."""
+    """Return the input of a layer, a Matrix in workspace."""
     return network_input(network, batch_size) if layer == 0 else output_of(network, layer - 1, batch_size)
 
 
 @inline_llvm
 def output_of(network, layer, batch_size):
-    """The output of a layer, a Matrix in workspace."""
+    """Return the output of a layer, a Matrix in workspace."""
     row = network.layers[layer]
     return Matrix(row.output, row.output_panel, row.output_row, batch_size, row.n_out)
 
 
 @inline_llvm
 def rows_of(matrix, first, n):
-    """The rows of a matrix from `first` on."""
+    """Return the rows of a matrix from `first` on."""
     return Matrix(matrix.start + first * matrix.row, matrix.panel, matrix.row, n, matrix.columns)
 
 
 @inline_llvm
 def weight_of(network, layer):
-    """The weights of a layer, a Matrix in parameters."""
+    """Return the weights of a layer, a Matrix in parameters."""
     row = network.layers[layer]
     return Matrix(row.weight, row.weight_panel, row.weight_row, row.n_in, row.n_out)
 
 
 @inline_llvm
 def transposed_of(network, layer):
-    """The transposed weights of a layer, a Matrix in workspace."""
+    """Return the transposed weights of a layer, a Matrix in workspace."""
     row = network.layers[layer]
     panel = ceil_div(row.n_out, NARROW) * NARROW * PANEL
     return Matrix(row.transposed, panel, PANEL, row.n_out, row.n_in)
@@ -146,7 +146,7 @@ def bias_rule(network, layer, rule):
 
 @inline_numba
 def forward_dense(network, layer, batch_size, work):
-    """Output of a layer from its input: a share of the tiles."""
+    """Compute the output of a layer from its input: a partition of the tiles."""
     row, out = network.layers[layer], output_of(network, layer, batch_size)
     first, last = partition(tiles(out), work)
     dense_forward(
@@ -169,7 +169,7 @@ def forward_rows(network, layer, batch_size, first_row, last_row, thread):
 
 @inline_numba
 def transpose_weight(network, layer, work):
-    """A layer's weights transposed, for `backward_inner`, which updates them first: a share of the rows."""
+    """Transpose a layer's weights, for `backward_inner`, which updates them first: a partition of the rows."""
     weight = weight_of(network, layer)
     first, last = partition(ceil_div(weight.rows, NARROW), work)
     transpose(network.workspace, transposed_of(network, layer), network.parameters, weight, first, last)

@@ -1,9 +1,9 @@
 """What needs the whole gradient before any weight is updated, or the whole of a unit's weights after it: penalties,
 clipping by norm, max-norm.
 
-The way back stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them: the
-penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of a
-layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
+The backward pass stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them:
+the penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of
+a layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
 """
 
 import numpy as np
@@ -95,7 +95,7 @@ def update_biases(network, layer, strip, factor, rule):
 
 @inline_numba
 def sum_squares(network, first_layer, n_sums, l1, l2, work):
-    """Penalties added to a share of the gradient, and the sums of its squares put into workspace, behind `n_sums`;
+    """Add penalties to a partition of the gradient, and put the sums of its squares into workspace, behind `n_sums`;
     for the layers from `first_layer` on."""
     unit = network.layout.squares + n_sums
     for layer in range(first_layer, network.layers.size):
@@ -119,7 +119,7 @@ def count_sums(network, first_layer):
 
 @inline_numba
 def clipping_factor(network, n_sums, clip_norm):
-    """What the gradient is multiplied by to have at most this norm (as in PyTorch); 1 if that is 0."""
+    """Return what the gradient is multiplied by to have at most this norm (as in PyTorch); 1 if that is 0."""
     total = 0.0
     for unit in range(n_sums):
         total += network.workspace[network.layout.squares + unit]
@@ -128,7 +128,7 @@ def clipping_factor(network, n_sums, clip_norm):
 
 @inline_numba
 def update_partition(network, first_layer, factor, max_norm, rule, work):
-    """A share of the parameters updated by `factor` times the stored gradient, in the layers from `first_layer` on."""
+    """Update a partition of the parameters, from `first_layer` on, by `factor` times the stored gradient."""
     for layer in range(first_layer, network.layers.size):
         weight, own_rule = weight_of(network, layer), weight_rule(network, layer, rule)
         first, last = partition(layer_strips(network, layer), work)
