@@ -21,6 +21,6 @@ def average_parameters(parameters, state, average, first, last, rate):
 
 @inline_numba
 def average_partition(network, average, rate, work):
-    """A share of the average updated."""
+    """Update a partition of the average."""
     first, last = partition(ceil_div(network.parameters.size, NARROW), work)
     average_parameters(network.parameters, network.state, average, first * NARROW, last * NARROW, rate)

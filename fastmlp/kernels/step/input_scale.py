@@ -2,7 +2,7 @@
 
 The parameters hold W = s * V, row by row, so that every kernel but the update is as without a scale.  V and s are in
 the optimizer's state, laid out like the parameters: V where W is, from `shadow` on, and s behind all of them, from
-`shadow + scale` on.  With dW = x.T @ dout, which the way back stores (rule DEFER),
+`shadow + scale` on.  With dW = x.T @ dout, which the backward pass stores (rule DEFER),
 
     W = s * V     dV = s * dW,  ds = (V * dW).sum(axis=1)
 
@@ -84,14 +84,14 @@ def update_scaled(parameters, state, weight, shadow, scale, first, last, factor,
 
 @inline_numba
 def row_blocks(network):
-    """Blocks of NARROW rows of the first layer's weights."""
+    """Return how many blocks of NARROW rows the first layer's weights have."""
     return ceil_div(network.layers[0].n_in, NARROW)
 
 
 @inline_numba
 def square_scaled(network, scale, l1, l2, work):
-    """The first layer's gradients made those of V and s, and the sums of squares put into workspace: a share of them;
-    returns how many sums there are."""
+    """Make a partition of the first layer's gradients those of V and s, put the sums of their squares into workspace,
+    and return how many sums there are in all."""
     first_layer, weight, unit = np.int64(0), weight_of(network, np.int64(0)), network.layout.squares
     first, last = partition(row_blocks(network), work)
     for block in range(first, last):
@@ -108,7 +108,7 @@ def square_scaled(network, scale, l1, l2, work):
 
 @inline_numba
 def update_scaled_partition(network, scale, factor, rule, work):
-    """A share of the first layer's parameters updated by the stored gradient."""
+    """Update a partition of the first layer's parameters by the stored gradient."""
     first_layer, weight = np.int64(0), weight_of(network, np.int64(0))
     of_scale = scale_rule(rule, scale.rate, np.float32(1), np.float32(0))
     first, last = partition(row_blocks(network), work)
