@@ -127,8 +127,7 @@ class Executor(DataReader):
             rule=DEFER if defers else optimizer.rule, update_rule=optimizer.rule,
             input_dropout_threshold=dropout_threshold(regularization.input_dropout),
         )  # fmt: skip
-        self._set(**optimizer.settings(), **regularization.settings())
-        self._set(**settings or {})
+        self._set(**{**optimizer.settings(), **regularization.settings(), **(settings or {})})
         self.moments = self.network.state[: optimizer.n_state_arrays * self.network.parameters.size]
         self.scale: ScaledWeights | None = None
         self.average: AveragedWeights | None = None
