@@ -85,6 +85,7 @@ def guarded():
         for module in (
             "engine.parameters",
             "engine.workspace",
+            "engine.data_reader",
             "engine.executor",
             "data.encoding",
             "data.targets",
@@ -92,7 +93,7 @@ def guarded():
             stack.enter_context(patch(f"fastmlp.{module}.np", _NumPy(guards.zeros)))
         for name in (
             "engine.parameters.aligned_zeros",
-            "engine.executor.aligned_zeros",
+            "engine.workspace.aligned_zeros",
             "engine.workspace.paged_zeros",
         ):
             stack.enter_context(patch(f"fastmlp.{name}", getattr(guards, name.split(".")[-1])))
