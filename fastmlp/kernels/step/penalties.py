@@ -1,9 +1,9 @@
 """What needs the whole gradient before any weight is updated, or the whole of a unit's weights after it: penalties,
 clipping by norm, max-norm.
 
-The backward pass stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them: the
-penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of a
-layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
+The backward pass stores the gradients (rule DEFER), laid out like the parameters, and two more regions go through them:
+the penalties are added and the squares summed up, then everything is updated.  Both work on strips of NARROW columns of
+a layer, the numbers of which count on from layer to layer; the sums are added up in that order by every thread.
 """
 
 import numpy as np
