@@ -1,7 +1,7 @@
 """Print the README's tables and draw its picture, from the package's own tables and from figures measured before.
 
     python benchmarks/readme.py               # rewrite the tables in README.md and docs/assets/speed.svg
-    python benchmarks/readme.py --measure     # measure first, half an hour, and write benchmarks/figures.json
+    python benchmarks/readme.py --measure     # measure first, about ten minutes, and write benchmarks/figures.json
 
 Leave the machine alone while it measures.  Other libraries are timed if they are installed: pip install jax torch
 scikit-learn.
