@@ -27,8 +27,12 @@ def readme_beginning() -> str:
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     beginning = text.partition("\n## What it can do")[0]
     beginning = re.sub(r'(\]\(|(?:src|srcset|href)=")docs/', r"\1", beginning)
-    # links to files that are not part of the site become text
-    return re.sub(r"(?<!!)\[([^\[\]]+)\]\((?!https?:|#)(?![^)]*\.(?:md|svg|png)\))[^)]*\)", r"\1", beginning)
+    return re.sub(r"(?<!!)\[([^\[\]]+)\]\(((?!https?:|#)[^)]*)\)", _link_within_site, beginning)
+
+
+def _link_within_site(link: re.Match) -> str:
+    """Return a link as it is, or as text if it leads to a file that is not part of the site."""
+    return link[0] if (DOCS / link[2].partition("#")[0]).is_file() else link[1]
 
 
 def run_notebook(path: Path) -> tuple[str, dict[str, bytes]]:
