@@ -9,6 +9,7 @@ same number of threads on both sides.  Leave the machine alone meanwhile.  ROWs 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import time
@@ -224,10 +225,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of fastmlp and of NumPy's BLAS (default: 1)")
     parser.add_argument("--repeats", type=int, default=11, help="pairs of each ratio (default: 11)")
     parser.add_argument("--avx2", action="store_true", help="no instruction beyond AVX2, on both sides")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     arguments = parser.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
         parser.error(f"unknown rows {sorted(unknown)}; known are {', '.join(ROWS)}")
     load(arguments.threads, arguments.repeats, arguments.avx2)
+    if arguments.json:
+        found = {name: dict(zip(("value", "details"), ROWS[name][1]())) for name in arguments.rows or ROWS}
+        print(json.dumps(found))
+        return
     print(f"{options.threads} thread(s), NumPy {np.__version__}, numpy.dot {dot_rate():.0f} GFLOP/s")
     for name in arguments.rows or ROWS:
         title, measurement = ROWS[name]

@@ -10,6 +10,7 @@ Leave the machine alone meanwhile.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 
 
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, nargs="+", default=[128], help="widths of hidden layers (default: 128)")
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--avx2", action="store_true", help="no instruction beyond AVX2, in all libraries")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     import peer_libraries
 
@@ -40,6 +42,12 @@ def main() -> None:
                 seconds[name] += times
                 accuracies[name].append(accuracy)
             time.sleep(0.2 if options.threads > 1 else 0)  # threads that spin on would take a core from the next
+    if options.json:
+        found = {name: {"seconds": round(float(np.median(seconds[name])), 4)} for name in libraries}
+        for name, row in found.items():
+            row["accuracy"] = round(float(np.mean(accuracies[name])), 4)
+        print(json.dumps({**vars(options), "libraries": found}))
+        return
     widths = "-".join(map(str, (784, *options.hidden, 10)))
     print(f"MNIST, {widths}, batch {options.batch_size}, {options.threads} thread(s), {options.epochs} epochs")
     print(f"{'library':24} {'epoch':>9} {'times fastmlp':>14} {'test accuracy':>14}")

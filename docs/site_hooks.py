@@ -23,12 +23,16 @@ _converted: dict[str, tuple[str, dict[str, bytes]]] = {}
 
 
 def readme_beginning() -> str:
-    """Return the README up to its first section, with links that hold in this folder."""
+    """Return the README up to 'What it can do', with links that hold in this folder."""
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    beginning = text.partition("\n## ")[0]
+    beginning = text.partition("\n## What it can do")[0]
     beginning = re.sub(r'(\]\(|(?:src|srcset|href)=")docs/', r"\1", beginning)
-    # links to files that are not part of the site become text
-    return re.sub(r"(?<!!)\[([^\[\]]+)\]\((?!https?:|#)(?![^)]*\.(?:md|svg|png)\))[^)]*\)", r"\1", beginning)
+    return re.sub(r"(?<!!)\[([^\[\]]+)\]\(((?!https?:|#)[^)]*)\)", _link_within_site, beginning)
+
+
+def _link_within_site(link: re.Match) -> str:
+    """Return a link as it is, or as text if it leads to a file that is not part of the site."""
+    return link[0] if (DOCS / link[2].partition("#")[0]).is_file() else link[1]
 
 
 def run_notebook(path: Path) -> tuple[str, dict[str, bytes]]:

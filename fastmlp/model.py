@@ -163,10 +163,6 @@ class MLP:
         own = {"_parameters": parameters, "history": history, "_singles": {}, "_training_state": None}
         return {**self.__dict__, **own}
 
-    def __setstate__(self, state: dict) -> None:
-        state.pop("_pause", None)  # what earlier versions called the training state
-        self.__dict__.update({"_training_state": None, "encoder": None, **state})
-
     def _executor(self, x: np.ndarray, batch_size: int) -> Executor:
         """Return an Executor of this model for checked features; for few samples it does not copy the weights."""
         return Executor(

@@ -443,3 +443,16 @@ def test_output_that_can_not_be_written_is_a_failure():
     assert run.returncode == 1
     assert run.stderr.count("\n") == 1
     assert "No space left" in run.stderr
+
+
+def test_all_that_training_takes_is_compiled_before_it_is_timed(monkeypatch):
+    threads, train = [], fastmlp.train
+
+    def note(*arguments, **options):
+        threads.append(options["threads"])
+        return train(*arguments, **options)
+
+    monkeypatch.setattr("fastmlp.train", note)
+    assert main(["train", "--epochs", "1", "--threads", "2", "--quiet"]) == 0
+    assert sorted(threads[:-1]) == [1, 2]
+    assert threads[-1] == 2

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import threading
+import time
 
 import pytest
 from helpers import import_or_skip
@@ -85,6 +86,11 @@ def wait_for_answer(page, label):
     page.wait_for_function("label => document.getElementById('answer').textContent === label", arg=str(label))
 
 
+def settle(page):
+    """Wait until all requests are answered: while a drawing is made, answers to parts of it come in."""
+    page.evaluate("() => waiting")
+
+
 def probability(page, label):
     row = page.locator("#probabilities tbody tr").filter(has=page.locator("th", has_text=re.compile(f"^{label}$")))
     return float(row.locator("td").last.inner_text().rstrip("%"))
@@ -94,7 +100,8 @@ def probability(page, label):
 def test_strokes_are_recognized(page, digit):
     for drawing in DRAWINGS[digit][:3]:
         draw(page, drawing)
-        wait_for_answer(page, digit)
+        settle(page)
+        assert page.locator("#answer").inner_text() == str(digit)
         assert probability(page, digit) > 50
         assert page.locator("#seen").get_attribute("aria-label") == f"28 by 28 pixels of the drawing, read as {digit}"
 
@@ -113,6 +120,7 @@ def test_probabilities_move_while_the_digit_is_drawn(page):
 def test_a_wrong_answer_is_corrected_and_learnt(page):
     draw(page, DRAWINGS[7][0])
     wait_for_answer(page, 7)
+    settle(page)
     before = probability(page, 1)
     page.get_by_role("button", name="It is 1", exact=True).click()
     wait_for_answer(page, 1)
@@ -123,8 +131,25 @@ def test_a_wrong_answer_is_corrected_and_learnt(page):
     assert shown == [before, after]
     assert page.locator(".mark:visible").count() >= 2  # where the bars ended before
     draw(page, DRAWINGS[7][0])  # once more: it has been learnt, and the marks are gone
+    settle(page)
     wait_for_answer(page, 1)
     assert page.locator(".mark:visible").count() == 0
+    page.get_by_role("button", name="Forget all corrections").click()
+    wait_for_answer(page, 7)
+
+
+def test_a_correction_is_shown_though_an_earlier_answer_is_late(page):
+    def late(route):
+        response = route.fetch()
+        time.sleep(0.2)
+        route.fulfill(response=response)
+
+    page.route("**/predict", late)
+    draw(page, DRAWINGS[7][0])
+    page.get_by_role("button", name="It is 1", exact=True).click()
+    wait_for_answer(page, 1)
+    page.wait_for_timeout(500)
+    assert page.locator("#answer").inner_text() == "1"
     page.get_by_role("button", name="Forget all corrections").click()
     wait_for_answer(page, 7)
 

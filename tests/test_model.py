@@ -218,13 +218,3 @@ def test_a_state_makes_the_same_model_and_stays_as_it_is():
     np.testing.assert_array_equal(twin.predict(PIXELS), wanted)
     assert twin.history["epoch"] == [1]
     assert not np.array_equal(model.predict(PIXELS), wanted)
-
-
-def test_pickles_of_earlier_versions_are_read():
-    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1, seed=0)
-    contents = model.__getstate__()
-    contents["_pause"] = contents.pop("_training_state")
-    old = fastmlp.MLP.__new__(fastmlp.MLP)
-    old.__setstate__(contents)
-    np.testing.assert_array_equal(old.predict(PIXELS), model.predict(PIXELS))
-    old.partial_fit(PIXELS, LABELS)

@@ -23,6 +23,7 @@ from fastmlp.cli.ranks import world
 from fastmlp.cli.training_options import add_training_options, recipe_for, training_arguments
 from fastmlp.data.target_scale import target_scale
 from fastmlp.datasets import Dataset
+from fastmlp.engine.threads import resolve
 from fastmlp.io.atomic_write import check_writable
 from fastmlp.io.safetensors import save_somewhere
 from fastmlp.losses import LOSSES
@@ -147,7 +148,9 @@ def _compile(data: Dataset, arguments: dict[str, Any], announce: bool) -> None:
         LOSSES[arguments["loss"]].has_labels if arguments["loss"] else data.y.dtype.kind != "f" and data.y.ndim == 1
     )
     classes = np.unique(data.y) if labels else None  # the first samples may be all of one class
-    fastmlp.train(data.x[:512], data.y[:512], **plain, classes=classes, progress=False)
+    for threads in {1, resolve(arguments["threads"])}:  # training compares one with several
+        settings = {**plain, "threads": threads}
+        fastmlp.train(data.x[:512], data.y[:512], **settings, classes=classes, progress=False)
 
 
 def _train(options, data: Dataset, arguments: dict[str, Any], validation) -> fastmlp.MLP:

@@ -50,7 +50,6 @@ function paint() {
 
 function changed() {
   paint();
-  clearMarks();
   ask();
 }
 
@@ -180,23 +179,23 @@ function complain(error) {
   $("problem").textContent = error instanceof TypeError ? "The demo has ended: start fastmlp demo again." : error.message;
 }
 
-let asking = false;
-let stale = false;
+let waiting = Promise.resolve(); // until the requests so far are answered
+let asked = false; // whether the drawing, as it will be then, is among those that wait
 
-async function ask() {
-  stale = true; // while one request is under way, only the newest drawing waits
-  if (asking) return;
-  asking = true;
-  try {
-    while (stale) {
-      stale = false;
-      const answer = await post("/predict");
-      show(answer);
-    }
-  } catch (error) {
-    complain(error);
-  }
-  asking = false;
+// Requests wait for each other, so that no answer is shown after one that the network gave later.
+function inOrder(request) {
+  waiting = waiting.then(request).catch(complain);
+}
+
+function ask() {
+  if (asked) return;
+  asked = true;
+  inOrder(async () => {
+    asked = false;
+    const answer = await post("/predict");
+    clearMarks();
+    show(answer);
+  });
 }
 
 async function teach(index) {
@@ -204,32 +203,26 @@ async function teach(index) {
     $("lesson").textContent = "Draw something first.";
     return;
   }
-  try {
-    const { before, after, learning_rate } = await post(`/learn?label=${index}`);
-    show(after, before);
-    const [was, is] = [before, after].map((answer) => percent(answer.probabilities[index]));
-    $("lesson").replaceChildren(
-      text("b", labels[index]), " was ", text("span", was, "was"), " and is now ", text("b", is),
-      `, after one step of training at the learning rate ${learning_rate}.`,
-    );
-    for (const [i, button] of [...$("labels").children].entries()) button.classList.toggle("taught", i === index);
-    $("forget").disabled = false;
-  } catch (error) {
-    complain(error);
-  }
+  const { before, after, learning_rate } = await post(`/learn?label=${index}`);
+  show(after, before);
+  const [was, is] = [before, after].map((answer) => percent(answer.probabilities[index]));
+  $("lesson").replaceChildren(
+    text("b", labels[index]), " was ", text("span", was, "was"), " and is now ", text("b", is),
+    `, after one step of training at the learning rate ${learning_rate}.`,
+  );
+  for (const [i, button] of [...$("labels").children].entries()) button.classList.toggle("taught", i === index);
+  $("forget").disabled = false;
 }
 
-$("forget").addEventListener("click", async () => {
-  try {
-    show(await post("/forget"));
-    clearMarks();
-    $("lesson").textContent = "The network is as it was at the start.";
-    $("forget").disabled = true;
-    pad.focus();
-  } catch (error) {
-    complain(error);
-  }
-});
+async function forget() {
+  show(await post("/forget"));
+  clearMarks();
+  $("lesson").textContent = "The network is as it was at the start.";
+  $("forget").disabled = true;
+  pad.focus();
+}
+
+$("forget").addEventListener("click", () => inOrder(forget));
 
 // ------------------------------------------------------------------------------------------------ answers
 
@@ -258,7 +251,7 @@ function build() {
     const button = text("button", label);
     button.type = "button";
     button.setAttribute("aria-label", `It is ${label}`);
-    button.addEventListener("click", () => teach(index));
+    button.addEventListener("click", () => inOrder(() => teach(index)));
     $("labels").append(button);
   });
 }
