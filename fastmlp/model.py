@@ -175,8 +175,8 @@ class MLP:
             x = self.encoder.transform(x, name)
         return check_features(x, self.n_features, name, self.feature_names)
 
-    def _single_outputs(self, x) -> np.ndarray | None:
-        """Return outputs (1, n_out) for a single sample in an array that needs no conversion, else None."""
+    def _single_outputs(self, x) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return what `_outputs` does for a single sample in an array that needs no conversion, else None."""
         if type(x) is not np.ndarray or x.shape != (1, self.n_features) or x.dtype not in KINDS:
             return None
         single = self._singles.get(x.dtype)
@@ -219,7 +219,7 @@ class MLP:
         """
         if not self.has_accuracy:
             raise ValueError("predict_proba needs a classifier; this model is a regression, use predict")
-        flat, outputs = self._outputs(x)
+        flat, outputs = self._single_outputs(x) or self._outputs(x)
         to_probabilities(self.loss, flat, outputs)
         return outputs.copy()
 
@@ -241,8 +241,7 @@ class MLP:
         ValueError, TypeError
             If `x` is not such an array.
         """
-        outputs = None if LOSSES[self.loss].whole_batch else self._single_outputs(x)
-        flat, outputs = self._outputs(x) if outputs is None else (outputs, outputs)
+        flat, outputs = self._single_outputs(x) or self._outputs(x)
         return to_predictions(self.loss, self.classes, flat, outputs)
 
     def evaluate(self, x, y, sample_weight=None) -> Metrics:

@@ -44,7 +44,7 @@ def test_the_number_of_samples_does_not_change_a_prediction():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "softmax_mse", "mse"])
 def test_single_samples(dtype, loss):
     model = fastmlp.train(PIXELS, LABELS, hidden=(20,), loss=loss, epochs=1, seed=0, learning_rate=0.01)
     x = PIXELS.astype(dtype)
@@ -53,6 +53,9 @@ def test_single_samples(dtype, loss):
     kept = model.predict(x[:1])
     model.predict(x[1:2])
     np.testing.assert_array_equal(kept, want[:1])
+    if model.has_accuracy:
+        want = model.predict_proba(x)
+        np.testing.assert_array_equal(np.concatenate([model.predict_proba(row[None]) for row in x]), want)
     if dtype != np.uint8:
         bad = x[:1].copy()
         bad[0, 3] = np.nan

@@ -31,15 +31,15 @@ class SingleRow:
         self.x, self.robust = self.given, None
         if isinstance(input_scale, RobustScale):
             self.x, self.robust, input_scale = self.given.astype(np.float32), input_scale, 1.0
-        self.flat, self.outputs = padded_outputs(1, n_outputs)
+        self.n_outputs, self.flat = n_outputs, padded_outputs(1, n_outputs)[0]
         run.set_data(self.x, input_scale)
         run.predict(1, self.flat)
         self.order = np.zeros(1, np.int64)
         run._point("samples", self.order)
         self.arguments = run.record.ctypes.data, 0, 1, np.zeros(1, np.float32), _NO_RECORDS, self.flat
 
-    def predict(self, x: np.ndarray) -> np.ndarray | None:
-        """Outputs (1, n_outputs), a copy; None if `x` may hold a number that is not finite."""
+    def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return copies as `compute_outputs` does; None if `x` may hold a number that is not finite."""
         with self.lock.alone():  # kernels release the GIL, and there is one place for the sample
             self.given[...] = x
             if self.given.dtype.kind == "f" and not abs(self.given).max() <= _LARGEST:
@@ -47,4 +47,5 @@ class SingleRow:
             if self.robust is not None:
                 self.x[...] = self.robust.apply(self.given)
             call_checked(epoch.train_steps, *self.arguments)
-            return self.outputs.copy()
+            flat = self.flat.copy()
+        return flat, flat[None, : self.n_outputs]
