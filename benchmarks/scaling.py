@@ -120,7 +120,7 @@ def measure_compute(sizes, average_every, hidden, optimizer: str, n_steps: int):
     return seconds, n_bytes
 
 
-def measure_allreduce(sizes: list[int]) -> None:
+def print_allreduce(sizes: list[int]) -> None:
     """Print the seconds of an Allreduce of so many bytes each, under mpiexec."""
     import numpy as np
     from mpi4py import MPI
@@ -264,7 +264,7 @@ def main() -> None:
     add("--allreduce", type=int, nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.allreduce:
-        measure_allreduce(options.allreduce)
+        print_allreduce(options.allreduce)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     largest = max(options.batch_size)
