@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
 
@@ -86,8 +87,22 @@ def test_one_thread_enters_nothing_parallel(monkeypatch):
     monkeypatch.setattr("fastmlp.kernels.step.epoch.train_steps_parallel", None)
     x = np.random.default_rng(0).random((300, 100)).astype(np.float32)
     fastmlp.train(x, np.arange(300) % 2, hidden=(128,), epochs=1, threads=1)
-    with threads.thread_scope(1, 1e12) as n:
+    with threads.thread_scope(1, 1e12, 100) as n:
         assert n == 1
+
+
+def test_short_calls_wake_no_threads(monkeypatch):
+    model = fastmlp.train(np.eye(100, 784, dtype=np.float32), np.arange(100) % 10, epochs=1, threads=2)
+    x, y = np.random.default_rng(0).random((64, 784)).astype(np.float32), np.arange(64) % 10
+    with monkeypatch.context() as patch:
+        patch.setattr("fastmlp.kernels.step.epoch.train_steps_parallel", None)
+        model.predict(x)
+        model.evaluate(x, y)
+        model.partial_fit(x[:16], y[:16])
+    with threads.thread_scope(threads=2, flop=threads.MIN_FLOP, n_steps=threads.MIN_CALL - 1) as n:
+        assert n == 1
+    with threads.thread_scope(threads=2, flop=threads.MIN_FLOP, n_steps=threads.MIN_CALL) as n:
+        assert n == (1 if numba.threading_layer() == "workqueue" else 2)
 
 
 def test_defaults():

@@ -200,13 +200,14 @@ class Executor(DataReader):
     def _steps(self, mode: int, order, rates, records, outputs) -> int:
         """Do the steps for the samples of `order`; returns how many were done before a loss that is not finite."""
         n_steps = self.n_steps(len(order))
+        flop = self.flop if mode == TRAIN else self.flop // 3  # the gradients take two thirds
         self._point("samples", order)
         self._point_regions(mode)
         first = 0
         while first < n_steps:
             if self.stop is not None and self.stop.is_set():
                 raise KeyboardInterrupt
-            with thread_scope(self.threads, self.flop) as available:
+            with thread_scope(self.threads, flop, n_steps) as available:
                 threads, steps = self.tuner.next(available, min(self.steps_per_call, n_steps - first))
                 arguments = self.record.ctypes.data, first, first + steps, rates, records, outputs
                 call = epoch.train_steps if threads == 1 else epoch.train_steps_parallel

@@ -18,6 +18,9 @@ from fastmlp.engine.cpu_limits import default_threads
 # Minimum arithmetic of a step for which threads pay off.  Entering and leaving a parallel region takes about 1 us under
 # OpenMP and 100 us under Numba's workqueue, and a step has three regions or more.
 MIN_FLOP, MIN_FLOP_WORKQUEUE = 1e6, 1e8
+# Minimum arithmetic of a call, in smallest steps.  Threads that sleep take 50 us to wake up, in which one core does the
+# work of five.
+MIN_CALL = 20
 
 _workqueue = threading.Lock()  # Numba's workqueue serves one Python thread at a time
 
@@ -63,14 +66,14 @@ def resolve(threads: int | None) -> int:
 
 
 @contextlib.contextmanager
-def thread_scope(threads: int, flop: float):
+def thread_scope(threads: int, flop: float, n_steps: int):
     """Reserve threads for steps of `flop` each, and yield how many to use.
 
-    Training falls back to one thread for small steps, in a process forked from one that used threads, and next to
+    One thread is used for small steps, for few of them, in a process forked from one that used threads, and next to
     another Python thread under Numba's workqueue.  With one thread, nothing parallel is entered or even loaded.  The
     result does not depend on the number.
     """
-    if threads == 1 or flop < MIN_FLOP or _state["forked"]:
+    if threads == 1 or flop < MIN_FLOP or flop * n_steps < MIN_CALL * MIN_FLOP or _state["forked"]:
         yield 1
         return
     outside = numba.get_num_threads()  # loads the threading layer, which compiled code from the cache relies on
