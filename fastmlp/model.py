@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from fastmlp.engine.executor import Executor
 from fastmlp.engine.inference import CHUNK, compute_outputs, compute_totals, to_predictions, to_probabilities
 from fastmlp.engine.parameters import Parameters
 from fastmlp.engine.single_row import SingleRow
+from fastmlp.engine.thread_tuner import ThreadTuner
 from fastmlp.engine.threads import resolve
 from fastmlp.engine.training_state import TrainingState, flush_subnormals
 from fastmlp.errors import DivergenceError
@@ -81,6 +82,8 @@ class MLP:
         self.loss = loss
         self.classes: np.ndarray | None = classes
         self._singles: dict[np.dtype, SingleRow] = {}  # for predicting one sample, by dtype, made on first use
+        # of predictions in whole chunks, but those under way; one alone may be too short to choose between threads
+        self._tuners: list[ThreadTuner] = []
         self.input_scale = input_scale
         self.has_bias = has_bias
         self.threads: int | None = None
@@ -160,7 +163,7 @@ class MLP:
 
     def __getstate__(self) -> dict:
         parameters, history = self._copies()
-        own = {"_parameters": parameters, "history": history, "_singles": {}, "_training_state": None}
+        own = {"_parameters": parameters, "history": history, "_singles": {}, "_tuners": [], "_training_state": None}
         return {**self.__dict__, **own}
 
     def _executor(self, x: np.ndarray, batch_size: int) -> Executor:
@@ -185,15 +188,20 @@ class MLP:
             single = self._singles[x.dtype] = SingleRow(executor, x.dtype, self.input_scale)
         return single.predict(x)
 
-    def _unchanged(self, n_samples: int) -> contextlib.AbstractContextManager[None]:
-        """Keep other threads from changing the parameters during a prediction that does not copy them."""
-        return self._parameters.lock.reading() if n_samples < CHUNK else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _prediction(self, x: np.ndarray, batch_size: int) -> Iterator[Executor]:
+        """Yield an Executor for checked features; nobody changes weights meanwhile that it has not copied."""
+        executor, tuners = self._executor(x, batch_size), self._tuners if batch_size == CHUNK else []
+        with contextlib.suppress(IndexError):
+            executor.tuner = tuners.pop()
+        with self._parameters.lock.reading() if x.shape[0] < CHUNK else contextlib.nullcontext():
+            yield executor
+        tuners.append(executor.tuner)
 
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Return the outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
         x = self._check_features(x)
-        executor = self._executor(x, min(x.shape[0], CHUNK))
-        with self._unchanged(x.shape[0]):
+        with self._prediction(x, min(x.shape[0], CHUNK)) as executor:
             return compute_outputs(executor, x, self.input_scale)
 
     def _sums(self, x) -> np.ndarray:
@@ -268,8 +276,7 @@ class MLP:
         x = self._check_features(x)
         targets = self._encode(y, x.shape[0], sample_weight=sample_weight)
         whole_batch = LOSSES[self.loss].whole_batch
-        executor = self._executor(x, x.shape[0] if whole_batch else min(x.shape[0], CHUNK))
-        with self._unchanged(x.shape[0]):
+        with self._prediction(x, x.shape[0] if whole_batch else min(x.shape[0], CHUNK)) as executor:
             loss, correct, _ = compute_totals(executor, x, targets, self.input_scale, whole=whole_batch)
         weight = total_weight(targets.weights, np.s_[:], x.shape[0])
         return Metrics(float(loss / weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))
@@ -338,9 +345,8 @@ class MLP:
     def _encode(self, y, n_samples: int, name: str = "y", sample_weight=None):
         """Check targets and their weights, and encode them for the kernels."""
         targets = encode_like(y, n_samples, self.loss, self.classes, self.widths[-1], name)
-        if sample_weight is None:
-            return targets
-        return targets._replace(weights=check_sample_weight(sample_weight, n_samples))
+        given = {} if sample_weight is None else {"weights": check_sample_weight(sample_weight, n_samples)}
+        return targets._replace(**given)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model to a safetensors file; `fastmlp.load` reads it.

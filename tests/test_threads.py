@@ -1,4 +1,5 @@
 import os
+import pickle
 import subprocess
 import sys
 
@@ -109,3 +110,22 @@ def test_defaults():
     assert 1 <= threads.resolve(None) <= (os.cpu_count() or 1)
     assert threads.resolve(1) == 1
     assert threads.resolve(10**6) == threads.config.NUMBA_NUM_THREADS
+
+
+def test_predictions_go_on_with_what_the_last_one_found_about_threads():
+    x = np.random.default_rng(0).random((640, 784)).astype(np.float32)
+    model = fastmlp.train(x, np.arange(640) % 10, epochs=1)
+    model.threads = 2
+    seen = []
+    for _ in range(3):
+        model.predict(x)
+        model.predict(x[:20])
+        (tuner,) = model._tuners
+        seen.append((id(tuner), tuner.steps))
+    is_parallel = numba.threading_layer() != "workqueue" and threads.resolve(2) == 2
+    assert seen == [(id(tuner), 5 * k * is_parallel) for k in (1, 2, 3)]
+    assert pickle.loads(pickle.dumps(model))._tuners == []
+    with pytest.raises(ValueError, match="finite"):
+        model.predict(x * np.nan)
+    model.evaluate(x, np.arange(640) % 10)
+    assert len(model._tuners) == 1
