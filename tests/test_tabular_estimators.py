@@ -79,6 +79,7 @@ def test_scikit_learns_tools_work(monkeypatch):
     [
         ({"preset": "image"}, "preset must be one of None, 'tabular', got 'image'"),
         ({"preset": "tabular", "warm_start": True}, "warm_start=True is not for preset='tabular'"),
+        ({"preset": "tabular", "validation_fraction": 0}, "validation_fraction must leave samples in both parts"),
     ],
 )
 def test_what_does_not_fit_is_refused(settings, message):
@@ -89,3 +90,9 @@ def test_what_does_not_fit_is_refused(settings, message):
 def test_it_takes_no_pieces():
     with pytest.raises(ValueError, match="partial_fit is not for preset='tabular'"):
         fastmlp.MLPClassifier(preset="tabular").partial_fit(X, LABELS, classes=["no", "yes"])
+
+
+def test_a_loss_that_is_not_finite_is_scikit_learns_error():
+    targets = np.linspace(-1e36, 1e36, len(LABELS))  # too large to be scaled
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        fastmlp.MLPRegressor(preset="tabular", random_state=0).fit(X, targets)

@@ -32,7 +32,7 @@ from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.sklearn import lbfgs
 from fastmlp.sklearn.members import check_members, fit_members
 from fastmlp.sklearn.preset import fit_preset
-from fastmlp.sklearn.progress import NOT_CONVERGED, Progress
+from fastmlp.sklearn.progress import NOT_CONVERGED, NOT_FINITE, Progress
 from fastmlp.sklearn.scaling import Scale, initial_network, optimizer_for, scale_of
 from fastmlp.train import train
 
@@ -159,10 +159,7 @@ class BaseMLP(BaseEstimator):
             else:
                 self._continue(X, targets, weights, widths)
         except DivergenceError as error:
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
-            ) from error
+            raise ValueError(NOT_FINITE) from error
         return self
 
     def _train(
