@@ -74,8 +74,9 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
     Returns
     -------
     MLP
-        With the weights of the best epoch.  The losses in its history are in the units of the targets.
-        ``model.partial_fit`` of a regression begins anew, with plain SGD.
+        With the weights of the best epoch, unless an `EarlyStopping` among the callbacks restores another.  The losses
+        in its history are in the units of the targets.  ``model.partial_fit`` of a regression begins anew, with
+        plain SGD.
 
     Raises
     ------

@@ -19,6 +19,14 @@ from fastmlp.tabular_preset import tabular
 PRESETS = (None, "tabular")
 
 
+def check_preset(estimator: Any, first: bool) -> None:
+    """Raise an error if a fit without a preset would continue one with it."""
+    fitted_by = vars(estimator).get("_fitted_by")
+    if not first and fitted_by is not None:
+        raise ValueError(f"preset must stay {fitted_by!r}, got None: call fit, without warm_start, to begin anew")
+    estimator._fitted_by = None
+
+
 def fit_preset(estimator: Any, X, y, sample_weight, incremental: bool) -> None:
     """Fit an estimator by `fastmlp.tabular`."""
     checks.check_choice(estimator.preset, "preset", PRESETS)
@@ -51,6 +59,7 @@ def fit_preset(estimator: Any, X, y, sample_weight, incremental: bool) -> None:
         )  # fmt: skip
     except DivergenceError as error:
         raise ValueError(NOT_FINITE) from error
+    estimator._fitted_by = estimator.preset
     estimator._reset(model.widths)
     estimator.model_, history = model, model.history
     estimator.n_iter_ = len(history["epoch"])
