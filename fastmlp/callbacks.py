@@ -48,6 +48,8 @@ class RestoreBest:
     """
 
     def __init__(self, metric: str = "validation_loss", *, ties: str = "first", higher_is_better: bool | None = None):
+        if not isinstance(metric, str):
+            raise TypeError(f"metric must be the name of a recorded metric, got {metric!r}")
         checks.check_choice(ties, "ties", ("first", "last"))
         self.metric, self.ties = metric, ties
         self.higher_is_better = should_increase(metric) if higher_is_better is None else higher_is_better

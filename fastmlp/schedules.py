@@ -19,6 +19,8 @@ from fastmlp.checks import check_field
 from fastmlp.deprecation import renamed
 from fastmlp.monitor import Best, higher_is_better
 
+MAX_CYCLES = 1000  # of CosineLog, of which 2**cycles is finite in float64
+
 
 @dataclass(frozen=True)
 class LinearDecay:
@@ -190,7 +192,7 @@ class CosineLog:
     max_lr : float
         Highest learning rate.
     cycles : int
-        Number of cycles.
+        Number of cycles, at most 1000.
 
     Examples
     --------
@@ -206,10 +208,13 @@ class CosineLog:
         check_field(self, "cycles", minimum=1)
         if not isinstance(self.cycles, (int, np.integer)):
             raise TypeError(f"CosineLog: cycles must be an integer >= 1, got {self.cycles!r}")
+        if self.cycles > MAX_CYCLES:
+            raise ValueError(f"CosineLog: cycles must be at most {MAX_CYCLES}, got {self.cycles!r}")
 
     def rate(self, epoch: np.ndarray, epochs: int) -> np.ndarray:
         done = np.asarray(epoch, float) / epochs
-        return self.max_lr * (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * done))) / 2
+        longest = 2.0 ** int(self.cycles)  # NumPy's integers would overflow
+        return self.max_lr * (1 - np.cos(2 * np.pi * np.log2(1 + (longest - 1) * done))) / 2
 
 
 @renamed(then="schedule")

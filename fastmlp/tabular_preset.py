@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from fastmlp.callbacks import RestoreBest
 from fastmlp.data.arrays import as_array, is_csr
 from fastmlp.data.columns import is_table, needs_encoding, read_table
 from fastmlp.data.frames import MAX_LEVELS, FrameEncoder, NumberColumn
-from fastmlp.data.order import split
-from fastmlp.data.target_scale import target_scale
+from fastmlp.data.order import check_samples, split
+from fastmlp.data.scaling import SCALES
+from fastmlp.data.target_scale import TargetScale, target_scale
+from fastmlp.data.targets import check_not_weightless, check_sample_weight
+from fastmlp.errors import DivergenceError
 from fastmlp.losses import LOSSES
 from fastmlp.model import MLP
 from fastmlp.optimizers import Adam
@@ -48,7 +52,8 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
     smoothing; regression targets with mean 0 and variance 1; and the weights of the epoch that is best on the
     validation set.
 
-    Unlike the authors' code it trains on a short last batch too, and missing numbers become medians with an indicator.
+    Unlike the authors' code it trains on a short last batch too, missing numbers become medians with an indicator, and
+    several targets are divided by one number, not each by its own.
 
     Parameters
     ----------
@@ -62,13 +67,16 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
         Seed of all random numbers, those that choose the fraction too.
     **overrides
         Any other arguments of `fastmlp.train`, which replace those of the recipe.  A number as `learning_rate` is the
-        highest one of the schedule; `callbacks` are added.
+        highest one of the schedule; `callbacks` are added.  These, `checkpoint` and functions in `metrics` see what is
+        trained on: encoded features, and targets with mean 0 and variance 1.  With initial weights as `init`, targets
+        are trained on as they are.
 
     Returns
     -------
     MLP
-        With the weights of the best epoch.  The losses in its history are in the units of the targets.
-        ``model.partial_fit`` of a regression begins anew, with plain SGD.
+        With the weights of the best epoch, unless an `EarlyStopping` among the callbacks restores another.  The losses
+        in its history are in the units of the targets.  ``model.partial_fit`` of a regression begins anew, with
+        plain SGD.
 
     Raises
     ------
@@ -86,6 +94,7 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
     >>> model.evaluate(frame.drop(columns="target"), frame["target"]).accuracy > 0.9
     True
     """
+    seed = None if seed is None else checks.check_integer(seed, "seed", 0)
     loss = overrides.pop("loss", None) or default_loss(y)
     checks.check_choice(loss, "loss", LOSSES)
     has_labels = LOSSES[loss].has_accuracy
@@ -93,7 +102,7 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
     if not LOSSES[loss].smooths:
         settings.pop("label_smoothing", None)
     settings |= {"loss": loss, **overrides}
-    if isinstance(settings["learning_rate"], (int, float)):
+    if isinstance(settings["learning_rate"], numbers.Real):
         settings["learning_rate"] = CosineLog(checks.check_positive(settings["learning_rate"], "learning_rate"))
     callbacks = settings.pop("callbacks", ())
     callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
@@ -104,8 +113,17 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
     if scale is not None:
         y, validation = scale.apply(y), (validation[0], scale.apply(validation[1]), *validation[2:])
         if loss == "huber":
-            settings["delta"] = settings.get("delta", 1.0) / scale.factor
-    model = train(x, y, validation=validation, seed=seed, callbacks=callbacks, **settings)
+            settings["delta"] = checks.check_positive(settings.get("delta", 1.0), "delta") / scale.factor
+    try:
+        model = train(x, y, validation=validation, seed=seed, callbacks=callbacks, **settings)
+    except DivergenceError as error:
+        _finish(error.model, scale, encoder)
+        raise
+    return _finish(model, scale, encoder)
+
+
+def _finish(model: MLP, scale: TargetScale | None, encoder: FrameEncoder | None) -> MLP:
+    """Return a model of scaled targets and encoded features as one of the targets and the frame themselves."""
     if scale is not None:
         scale.put_into(model)
         model._training_state = None  # it is that of other targets
@@ -122,21 +140,30 @@ def _split(x, y, validation, seed: int | None, settings: dict[str, Any]):
     x = read_table(x) if is_frame else x if is_table(x) else as_array(x, "x")
     y = as_array(y, "y")
     n_samples, settings = x.shape[0] if is_frame else len(x), dict(settings)
-    part = np.arange(n_samples)
-    if isinstance(validation, float):
-        if not 0 < validation < 1 or not 0 < round(n_samples * validation) < n_samples or len(y) != n_samples:
+    part, weights = np.arange(n_samples), settings.pop("sample_weight", None)
+    if settings.get("samples") is not None:
+        part = check_samples(settings.pop("samples"), n_samples, "samples")
+    if weights is not None:
+        weights = check_sample_weight(weights, n_samples)
+    if isinstance(validation, (float, np.floating)):
+        if not 0 < validation < 1 or not 0 < round(len(part) * validation) < len(part) or len(y) != n_samples:
             raise ValueError(
                 "validation, as a fraction, must be in (0, 1) and leave samples in both parts, and x and y must have "
                 f"equally many, got validation={validation!r} with {n_samples} samples in x and {len(y)} in y"
             )
-        part, held_out = split(n_samples, validation, np.random.default_rng(seed))
-        validation = (_take(x, held_out), y[held_out])
-        weights = settings.get("sample_weight")
-        if weights is not None:
-            weights = as_array(weights, "sample_weight")
-            settings["sample_weight"], validation = weights[part], (*validation, weights[held_out])
+        if settings.get("checkpoint") is not None and seed is None:
+            raise ValueError("seed must be given with a checkpoint, or resuming would hold out other samples, got None")
+        kept, held_out = split(len(part), float(validation), np.random.default_rng(seed))
+        part, held_out = part[kept], part[held_out]
+        check_not_weightless(weights, held_out, "held out for validation")
+        validation = (_take(x, held_out), y[held_out], *(() if weights is None else (weights[held_out],)))
     elif not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
         raise TypeError(f"validation must be (x, y) or a fraction like 0.2, got {validation!r}")
+    if len(y) != n_samples:
+        raise ValueError(f"x and y must have equally many samples, got {n_samples} and {len(y)}")
+    if weights is not None:
+        check_not_weightless(weights, part, "trained on")
+        settings["sample_weight"] = weights[part]
     settings.setdefault("input_scale", "robust")
     if LOSSES[settings["loss"]].has_labels and settings.get("classes") is None:
         settings["classes"] = np.unique(y)  # a rare one may be held out
@@ -145,6 +172,8 @@ def _split(x, y, validation, seed: int | None, settings: dict[str, Any]):
         encoder = _learn_encoder(x, part, settings)
         validation = (encoder.transform(validation[0], "validation x"), *validation[1:])
         x = encoder.transform(x)
+        if settings["input_scale"] not in SCALES:
+            settings["input_scale"] = 1.0  # the encoder has multiplied by it
     return _take(x, part), y[part], encoder, tuple(validation), settings
 
 

@@ -67,6 +67,7 @@ def test_the_weights_of_the_best_epoch_are_restored_without_stopping(metric, val
         (lambda: EarlyStopping(patience=-1), ValueError, "patience must be"),
         (lambda: EarlyStopping(min_delta=-1), ValueError, "min_delta must be"),
         (lambda: EarlyStopping(min_delta="a"), TypeError, "min_delta must be"),
+        (lambda: EarlyStopping(None), TypeError, "metric must be the name of a recorded metric, got None"),
         (lambda: RestoreBest(ties="both"), ValueError, "ties must be one of 'first', 'last', got 'both'"),
         (lambda: fastmlp.train(X, Y, callbacks=[RestoreBest("f1")]), ValueError, "metric must be one of epoch"),
         (lambda: TimeBudget(0), ValueError, "seconds must be"),

@@ -29,6 +29,13 @@ def test_rates_of_two_epochs_of_two_steps(schedule, want):
     assert got.dtype == np.float32
 
 
+def test_cycles_that_are_numpys_do_not_overflow():
+    epoch = np.arange(9.0)
+    np.testing.assert_array_equal(
+        fastmlp.CosineLog(0.1, np.int8(8)).rate(epoch, 9), fastmlp.CosineLog(0.1, 8).rate(epoch, 9)
+    )
+
+
 @pytest.mark.parametrize(
     ("schedule", "last"),
     [(fastmlp.LinearDecay(0.8, 0.1), 0.1), (fastmlp.Cosine(0.8, 0.1), 0.1), (fastmlp.Step(0.8, 3, 0.5), 0.1)],
@@ -63,6 +70,8 @@ def test_a_schedule_of_the_users_own():
         (lambda: fastmlp.Step(float("inf"), 1), ValueError, "Step: start"),
         (lambda: fastmlp.Step(0.1, True), TypeError, "Step: every"),
         (lambda: fastmlp.Step(0.1, 1.5), TypeError, "Step: every must be an integer"),
+        (lambda: fastmlp.CosineLog(0.1, 1.5), TypeError, "CosineLog: cycles must be an integer"),
+        (lambda: fastmlp.CosineLog(0.1, 1001), ValueError, "CosineLog: cycles must be at most 1000, got 1001"),
     ],
 )
 def test_bad_values_are_refused_by_name(make, error, message):

@@ -244,6 +244,47 @@ def test_arguments_replace_those_of_the_recipe():
     assert fastmlp.tabular(FRAME, LABELS, **SMALL, learning_rate=0.5).history["learning_rate"][2] > 0.4
 
 
+def test_the_input_is_multiplied_by_a_number_once():
+    model = fastmlp.tabular(FRAME[["year", "old"]], LABELS, **SMALL, input_scale=0.5)
+    assert model.input_scale == 1
+    assert set(model.encoder.transform(FRAME[["year", "old"]])[:, 1]) == {-1, 1}
+    assert model.encoder.columns[0].factor == 0.5
+
+
+def test_numpys_numbers_are_numbers():
+    model = fastmlp.tabular(FRAME, LABELS, **SMALL, learning_rate=np.float32(0.5), validation=np.float32(0.2))
+    np.testing.assert_allclose(model.history["learning_rate"], fastmlp.CosineLog(0.5).rate(np.arange(6.0), 6))
+
+
+def test_only_the_samples_that_are_given_take_part():
+    rows, weights = np.arange(50, 150), np.linspace(1, 2, N)
+    damaged = LABELS.copy()
+    damaged[:50] = damaged[150:] = "no"
+    whole = fastmlp.tabular(FRAME, damaged, **SMALL, samples=rows, sample_weight=weights)
+    want = fastmlp.tabular(FRAME[50:150], LABELS[rows], **SMALL, sample_weight=weights[rows])
+    assert same(whole, want)
+    held = {**SMALL, "validation": (FRAME[:50], LABELS[:50])}
+    whole = fastmlp.tabular(FRAME, damaged, **held, samples=rows, sample_weight=weights)
+    assert same(whole, fastmlp.tabular(FRAME[50:150], LABELS[rows], **held, sample_weight=weights[rows]))
+
+
+@pytest.mark.parametrize("is_model", [True, False])
+def test_initial_weights_that_are_given_are_those_of_targets_as_they_are(is_model):
+    first = fastmlp.tabular(FRAME, VALUES, **SMALL)
+    init = first if is_model else list(zip(first.weights, first.biases))
+    model = fastmlp.tabular(FRAME, VALUES, **SMALL, init=init, learning_rate=fastmlp.LinearDecay(1e-9))
+    np.testing.assert_allclose(model.predict(FRAME), first.predict(FRAME), rtol=1e-5)
+
+
+def test_the_model_of_a_divergence_has_the_frames_columns_and_the_targets_units():
+    with pytest.raises(fastmlp.DivergenceError) as caught:
+        fastmlp.tabular(FRAME, VALUES, **SMALL, learning_rate=1e30)
+    predicted = caught.value.model.predict(FRAME)
+    part, _ = split(N, 0.2, np.random.default_rng(0))
+    assert np.isfinite(predicted).all()
+    np.testing.assert_allclose(predicted, VALUES[part].mean(), rtol=1e-6)  # the last layer's weights are 0
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -255,6 +296,14 @@ def test_arguments_replace_those_of_the_recipe():
         (lambda: fastmlp.tabular(FRAME, LABELS, learning_rate=0), ValueError, "learning_rate must be"),
         (lambda: fastmlp.tabular(FRAME, LABELS, max_levels=2), ValueError, "max_levels=2"),
         (lambda: fastmlp.tabular(FRAME, LABELS, layers=3), TypeError, "layers"),
+        (lambda: fastmlp.tabular(FRAME, LABELS, seed="a"), TypeError, "seed must be an integer >= 0, got 'a'"),
+        (lambda: fastmlp.tabular(FRAME, VALUES, init="none"), ValueError, "init must be one of"),
+        (lambda: fastmlp.tabular(FRAME, VALUES, loss="huber", delta="a"), TypeError, "delta must be a finite number"),
+        (lambda: fastmlp.tabular(FRAME, LABELS, sample_weight=np.ones(N + 1)), ValueError, f"each of {N} samples"),
+        (lambda: fastmlp.tabular(FRAME, LABELS, sample_weight=1.0), ValueError, "sample_weight must have one number"),
+        (lambda: fastmlp.tabular(FRAME, LABELS, samples=[N]), ValueError, f"samples must be >= 0 and < {N}"),
+        (lambda: fastmlp.tabular(FRAME, LABELS, checkpoint="folder"), ValueError, "seed must be given"),
+        (lambda: fastmlp.tabular(FRAME, LABELS[1:], validation=(FRAME, LABELS)), ValueError, "200 and 199"),
     ],
 )
 def test_what_is_wrong_is_refused(call, error, message):

@@ -10,6 +10,7 @@ import fastmlp
 
 pytest.importorskip("sklearn")
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score
 from sklearn.utils import check_random_state
 
@@ -79,6 +80,7 @@ def test_scikit_learns_tools_work(monkeypatch):
     [
         ({"preset": "image"}, "preset must be one of None, 'tabular', got 'image'"),
         ({"preset": "tabular", "warm_start": True}, "warm_start=True is not for preset='tabular'"),
+        ({"preset": "tabular", "validation_fraction": 0}, "validation_fraction must leave samples in both parts"),
     ],
 )
 def test_what_does_not_fit_is_refused(settings, message):
@@ -89,3 +91,21 @@ def test_what_does_not_fit_is_refused(settings, message):
 def test_it_takes_no_pieces():
     with pytest.raises(ValueError, match="partial_fit is not for preset='tabular'"):
         fastmlp.MLPClassifier(preset="tabular").partial_fit(X, LABELS, classes=["no", "yes"])
+
+
+def test_nothing_continues_what_a_preset_has_fitted():
+    model = fastmlp.MLPClassifier(preset="tabular", random_state=0, max_iter=2).fit(X, LABELS)
+    model.set_params(preset=None)
+    with pytest.raises(ValueError, match="preset must stay 'tabular'"):
+        model.partial_fit(X, LABELS)
+    with pytest.raises(ValueError, match="preset must stay 'tabular'"):
+        model.set_params(warm_start=True).fit(X, LABELS)
+    with pytest.warns(ConvergenceWarning):
+        model.set_params(warm_start=False).fit(X, LABELS)
+    model.partial_fit(X, LABELS)
+
+
+def test_a_loss_that_is_not_finite_is_scikit_learns_error():
+    targets = np.linspace(-1e36, 1e36, len(LABELS))  # too large to be scaled
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        fastmlp.MLPRegressor(preset="tabular", random_state=0).fit(X, targets)

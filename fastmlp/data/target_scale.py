@@ -68,9 +68,13 @@ class TargetScale(NamedTuple):
 
 
 def target_scale(y: np.ndarray, arguments: dict[str, Any]) -> TargetScale | None:
-    """Return the scale for the targets of `fastmlp.train`; None where there is none, as for labels."""
+    """Return the scale for the targets of `fastmlp.train`; None where there is none, as for labels.
+
+    Nor is there one with initial weights that are given, which are those for targets as they are.
+    """
     loss = arguments["loss"] or ("mse" if y.dtype.kind == "f" else None)
-    if loss not in _POWERS or not INITS[arguments["init"]].has_bias or y.dtype.kind not in "buif":
+    init = INITS.get(arguments["init"]) if isinstance(arguments["init"], str) else None
+    if loss not in _POWERS or init is None or not init.has_bias or y.dtype.kind not in "buif":
         return None
     y = np.asarray(y, np.float64)
     offset = np.atleast_1d(y.mean(axis=0))

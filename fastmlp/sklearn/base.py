@@ -31,8 +31,8 @@ from fastmlp.model import MLP
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.sklearn import lbfgs
 from fastmlp.sklearn.members import check_members, fit_members
-from fastmlp.sklearn.preset import fit_preset
-from fastmlp.sklearn.progress import NOT_CONVERGED, Progress
+from fastmlp.sklearn.preset import check_preset, fit_preset
+from fastmlp.sklearn.progress import NOT_CONVERGED, NOT_FINITE, Progress
 from fastmlp.sklearn.scaling import Scale, initial_network, optimizer_for, scale_of
 from fastmlp.train import train
 
@@ -120,6 +120,7 @@ class BaseMLP(BaseEstimator):
             return self
         hidden = self._check_parameters()
         first = "model_" not in vars(self) or not (self.warm_start or incremental)
+        check_preset(self, first)
         check_members(self, first)
         if incremental and self._stops_early:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -159,10 +160,7 @@ class BaseMLP(BaseEstimator):
             else:
                 self._continue(X, targets, weights, widths)
         except DivergenceError as error:
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
-            ) from error
+            raise ValueError(NOT_FINITE) from error
         return self
 
     def _train(

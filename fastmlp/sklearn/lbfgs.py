@@ -11,6 +11,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from fastmlp.engine.gradient import LossAndGradient, StoreGradient
 from fastmlp.model import MLP
+from fastmlp.sklearn.progress import NOT_FINITE
 from fastmlp.sklearn.scaling import Scale
 from fastmlp.train import train
 from fastmlp.training.settings import check_settings
@@ -100,10 +101,7 @@ def fit(estimator: BaseMLP, X, y, arguments: dict[str, Any], objective: Objectiv
     )  # fmt: skip
     evaluate(result.x)
     if not np.isfinite(last["loss"]):
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-            "preprocessed."
-        )
+        raise ValueError(NOT_FINITE)
     estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
     estimator.loss_ = last["loss"]
     return trainer.model

@@ -11,10 +11,20 @@ from sklearn.utils.validation import _check_sample_weight
 from fastmlp import checks
 from fastmlp.data.columns import Table
 from fastmlp.data.targets import check_not_weightless, check_sample_weight
+from fastmlp.errors import DivergenceError
+from fastmlp.sklearn.progress import NOT_FINITE
 from fastmlp.sklearn.scaling import scale_of
 from fastmlp.tabular_preset import tabular
 
 PRESETS = (None, "tabular")
+
+
+def check_preset(estimator: Any, first: bool) -> None:
+    """Raise an error if a fit without a preset would continue one with it."""
+    fitted_by = vars(estimator).get("_fitted_by")
+    if not first and fitted_by is not None:
+        raise ValueError(f"preset must stay {fitted_by!r}, got None: call fit, without warm_start, to begin anew")
+    estimator._fitted_by = None
 
 
 def fit_preset(estimator: Any, X, y, sample_weight, incremental: bool) -> None:
@@ -27,6 +37,11 @@ def fit_preset(estimator: Any, X, y, sample_weight, incremental: bool) -> None:
         raise ValueError(f"n_members must be 1 with preset={estimator.preset!r}, got {estimator.n_members}")
     validation = checks.check_fraction(estimator.validation_fraction, "validation_fraction")
     X, y = estimator._check_data(X, y, True, False)
+    if not 0 < round(X.shape[0] * validation) < X.shape[0]:
+        raise ValueError(
+            f"validation_fraction must leave samples in both parts with preset={estimator.preset!r}, "
+            f"got {validation} of {X.shape[0]} samples"
+        )
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         check_sample_weight(sample_weight, X.shape[0])
@@ -36,11 +51,15 @@ def fit_preset(estimator: Any, X, y, sample_weight, incremental: bool) -> None:
     if not hasattr(estimator, "classes_"):  # what is made float32 there is scaled in float64 first
         targets = y
     more = {"missing": estimator.missing, "max_levels": estimator.max_levels} if isinstance(X, Table) else {}
-    model = tabular(
-        X, targets, validation=validation, loss=scale_of(estimator._loss, 1).loss, classes=classes,
-        sample_weight=weights, threads=estimator.threads, progress=False,
-        seed=int(check_random_state(estimator.random_state).randint(2**31 - 1)), **more,
-    )  # fmt: skip
+    try:
+        model = tabular(
+            X, targets, validation=validation, loss=scale_of(estimator._loss, 1).loss, classes=classes,
+            sample_weight=weights, threads=estimator.threads, progress=False,
+            seed=int(check_random_state(estimator.random_state).randint(2**31 - 1)), **more,
+        )  # fmt: skip
+    except DivergenceError as error:
+        raise ValueError(NOT_FINITE) from error
+    estimator._fitted_by = estimator.preset
     estimator._reset(model.widths)
     estimator.model_, history = model, model.history
     estimator.n_iter_ = len(history["epoch"])

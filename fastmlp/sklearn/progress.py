@@ -17,6 +17,9 @@ SLOWEST = 1e-6  # the learning rate from which on "adaptive" stops instead of di
 
 # scikit-learn's words
 NOT_CONVERGED = "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged yet."
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
 
 
 class Progress:
