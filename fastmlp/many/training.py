@@ -10,7 +10,7 @@ from fastmlp.checks import check_choice, check_integer
 from fastmlp.engine.cpu_limits import default_threads
 from fastmlp.errors import WorkersLostError
 from fastmlp.many import local
-from fastmlp.many.configs import check_configs, name_config
+from fastmlp.many.configs import check_configs, name_config, with_listed_callbacks
 from fastmlp.many.remote import Dispatcher
 from fastmlp.many.worker import Payload
 from fastmlp.model import MLP
@@ -36,6 +36,7 @@ def train_many(
     ----------
     configs : iterable of dict
         For each network, any of `fastmlp.train`'s settings: widths, seed, optimizer, ``samples``, ``callbacks``, ...
+        Those with a ``checkpoint`` have a folder each.
     x, y
         As in `fastmlp.train`.
     threads : int, optional
@@ -127,6 +128,7 @@ def iter_many(
     if executor is not None and threads is not None:
         raise ValueError(f"threads must be None with an executor, which has workers of its own, got {threads!r}")
     n_threads = default_threads() if threads is None else check_integer(threads, "threads", 1)
+    common = with_listed_callbacks(common)
     checked = check_configs(configs, common)
     settings = [common, *checked]
     has_encoder = any(getattr(config.get("init"), "encoder", None) is not None for config in settings)
