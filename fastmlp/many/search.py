@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp.checks import check_choice, check_integer
-from fastmlp.data.order import split
+from fastmlp.data.order import check_samples, split
 from fastmlp.errors import DivergenceError
 from fastmlp.many.configs import DEFAULTS, SHARED
 from fastmlp.many.ensemble import Ensemble, Scorer
@@ -122,7 +122,8 @@ def search(
     factor : int
         See `strategy`.
     keep : int
-        Number of models to keep, the best ones.
+        Number of models to keep, the best ones.  Those that `folder` does not have, or whose files are damaged, are
+        trained again.
     seed : int
         Of the settings that are drawn, and of the samples that are held out.  Network k has the seed ``seed + k``.
     folder : path, optional
@@ -161,7 +162,7 @@ def search(
         raise ValueError("search needs x in memory, but x is a memmap or a folder that is read in parts")
     validation, held_out = _hold_out(validation, data, np.random.default_rng(seed))
     scorer = Scorer(metric, held_out[1])
-    saved = SearchFolder(folder, keep)
+    saved = SearchFolder(folder, keep, budget)
     known = {name: _distribution(values) for name, values in space.items()}
     saved.check({
         "x": data.x, "y": data.y, "space": known, "metric": metric, "validation": validation, "seed": seed,
@@ -183,10 +184,10 @@ def search(
         trials = trials[:n]
         run(trials, rung_epochs)
         trials = saved.ranked(trials, rung_epochs)
-    table = saved.table(budget)
+    table = saved.table()
     best = table[0]["trial"]
     config = {**draw(space, seed, best), "seed": seed + best, "epochs": table[0]["epochs"]}
-    return SearchResult(table, saved.models(budget), list(space), config)
+    return SearchResult(table, saved.models(), list(space), config)
 
 
 def rungs(strategy: str, budget: int, epochs: int, factor: int) -> Iterator[tuple[int, int]]:
@@ -248,6 +249,7 @@ def _hold_out(validation, data: SharedData, rng: np.random.Generator) -> tuple[A
             raise ValueError(f"validation must be in (0, 1) and leave samples in both parts, got {validation!r}")
         validation = split(n, float(validation), rng)[1]
     if isinstance(validation, np.ndarray):
+        validation = check_samples(validation, data.x.shape[0], "validation")
         return validation, (data.x[validation], np.asarray(data.y)[validation])
     if not isinstance(validation, Sequence) or len(validation) != 2:
         raise TypeError(f"validation must be a fraction, an array of indices or (x, y), got {validation!r}")
