@@ -101,6 +101,14 @@ def test_errors_come_back_from_processes(pool):
         fastmlp.train_many([configs[0], configs[2]], X, LABELS, executor=pool, **common)
 
 
+def test_wrong_data_raise_the_error_that_they_raise_here(pool):
+    x = X.copy()
+    x[3, 2] = np.nan
+    for executor in (None, pool):
+        with pytest.raises(ValueError, match=r"^x must be finite \(in float32\), got NaN, .* in row 3$"):
+            fastmlp.train_many(CONFIGS, x, LABELS, executor=executor, on_error="return", **COMMON)
+
+
 def test_settings_that_cannot_be_sent_raise_an_error(pool):
     local = [lambda model: None]
     with pytest.raises(TypeError, match=r"common settings must be picklable for an executor, .*lambda"):

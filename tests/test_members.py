@@ -84,6 +84,24 @@ def test_early_stopping_keeps_each_members_best_epoch():
     assert model.best_validation_score_ == pytest.approx(np.mean(best))
 
 
+def test_early_stopping_keeps_the_best_epoch_of_members_that_diverge():
+    settings = {"solver": "sgd", "learning_rate_init": 1e4, "early_stopping": True, **QUICK, "max_iter": 20}
+    single = MLPRegressor(**settings).fit(X, NUMBERS)
+    with pytest.warns(UserWarning, match=r"The loss became NaN or infinite in iteration [0-9, ]+\. The best one"):
+        model = MLPRegressor(n_members=3, **settings).fit(X, NUMBERS)
+    np.testing.assert_array_equal(model.estimators_[0].coefs_[0], single.coefs_[0])
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_predictions_do_not_depend_on_arguments_that_are_changed_after_fitting():
+    model = MLPClassifier(n_members=2, **QUICK).fit(X, THREE)
+    want = model.predict_proba(X)
+    np.testing.assert_array_equal(model.set_params(n_members=1).predict_proba(X), want)
+    single = MLPClassifier(**QUICK).fit(X, THREE)
+    want = single.predict_proba(X)
+    np.testing.assert_array_equal(single.set_params(n_members=2).predict_proba(X), want)
+
+
 def test_partial_fit_and_warm_starts_train_every_member_further():
     model, single = (MLPClassifier(n_members=n, **QUICK) for n in (2, 1))
     for _ in range(3):

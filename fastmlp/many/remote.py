@@ -23,7 +23,7 @@ from typing import Any
 from fastmlp.errors import WorkersLostError
 from fastmlp.many.configs import Config
 from fastmlp.many.local import Outcome
-from fastmlp.many.worker import NeedData, Payload, run_task
+from fastmlp.many.worker import NeedData, Payload, WrongData, run_task
 
 # A task takes about so many seconds: sending one and its result takes 1 to 5 ms.
 TASK_SECONDS = 0.5
@@ -139,6 +139,8 @@ class Dispatcher:
         except (Exception, CancelledError) as error:  # networks' own errors are results
             self._retry(task, error)
             return
+        if isinstance(result, WrongData):
+            raise result.error
         if isinstance(result, NeedData):
             self._submit(task.indices, has_data=not any(t.has_data and t.number > task.number for t in self.running))
             return
