@@ -207,6 +207,13 @@ def test_short_training_runs_are_grouped_into_tasks(monkeypatch):
     worker._data.clear()
 
 
+def test_no_executor_is_made_for_an_iterator_that_is_never_started():
+    made = []
+    networks = fastmlp.iter_many(CONFIGS, X, LABELS, executor=lambda: made.append(1), **COMMON)
+    networks.close()
+    assert made == []
+
+
 def test_a_worker_keeps_the_data_sets_that_it_used_last():
     payloads = {
         key: pickle.dumps(worker.Payload(X[:n], LABELS[:n], None, False, COMMON))

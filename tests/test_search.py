@@ -192,6 +192,9 @@ def test_networks_that_diverge_come_last():
     lost = fastmlp.search(X, VALUES, {"learning_rate": [1e30]}, 2, epochs=1, **SETTINGS)
     with pytest.raises(ValueError, match="all 2 training runs diverged"):
         _ = lost.best_model
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match="no scores to plot, as all 2 training runs diverged"):
+        lost.plot()
 
 
 def test_metrics_may_be_functions_and_validation_other_data():
@@ -241,6 +244,7 @@ def test_the_table_as_a_frame_and_the_plot():
         ({"validation": 1.5}, ValueError, "validation must be in"),
         ({"validation": np.array([200])}, ValueError, "validation must be >= 0 and < 200, the number of samples"),
         ({"y": VALUES, "metric": "accuracy"}, ValueError, "metric must be 'loss' or a function for a regression"),
+        ({"validation": (X, LABELS, LABELS)}, TypeError, r"indices or \(x, y\), got a tuple of 3$"),
         ({"validation": None}, TypeError, "validation must be a fraction, an array of indices or"),
         ({"threads": 1, "samples": [1]}, ValueError, "must not hold 'samples'"),
     ],

@@ -60,7 +60,8 @@ class Dispatcher:
         self.number = self.breaks = self.n_trained = self.n_data = 0
         self.seconds = 0.0  # that the networks have taken so far
         self.attempts: Counter[int] = Counter()
-        self._open(executor if self.make is None else self.make())
+        if self.make is None:
+            self._open(executor)
 
     def _open(self, executor: Any) -> None:
         found = _as_executor(executor)
@@ -75,6 +76,8 @@ class Dispatcher:
             self.key = hashlib.sha256(self.data).hexdigest()
 
     def __iter__(self) -> Iterator[tuple[int, Outcome]]:
+        if self.make is not None:  # only now, as an iterator that is never started is never closed either
+            self._open(self.make())
         try:
             self._fill()
             while self.missing:
