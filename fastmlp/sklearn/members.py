@@ -40,7 +40,10 @@ def fit_members(
         member._reset(widths)
         members.append(member)
     for member in members:
-        member._rate, member.n_iter_ = estimator._rate, 0
+        member.set_params(**{**estimator.get_params(deep=False), "n_members": 1})  # which may have changed since
+        member.n_iter_ = 0
+        if first or not incremental:
+            member._rate = estimator._rate
         if not first and bool(estimator.early_stopping) != (member.validation_scores_ is not None):
             member._reset_best()
     if incremental and not first:
