@@ -1,9 +1,9 @@
 """Train many networks in the workers of an executor of `concurrent.futures`.
 
-Workers are not known, and can't be chosen: a task may go to any of them.  So a task is first submitted without data.
-A worker that lacks them says so, and the task is submitted again with the data.  As executors serve tasks in their
-order, one with data that was submitted later is still to come, and then another without data does: so about as many
-tasks carry data as there are workers.  Dask moves data between workers by itself.
+Workers are not known, and can't be chosen: any of them may get a task.  So a task is first submitted without data.
+A worker that lacks them says so, and the task is submitted again.  It has the data then, unless a task that has them
+was submitted later and still waits: executors serve tasks in their order.  So about as many tasks carry data as there
+are workers.  Dask moves data between workers by itself.
 """
 
 from __future__ import annotations

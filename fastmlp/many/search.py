@@ -108,27 +108,28 @@ def search(
     budget : int
         Number of settings to try.  The first ones are the same for every budget.
     strategy : "random" or "halving"
-        "random" trains all of them for `epochs` epochs.  "halving" trains all of them for few epochs, the best third of
-        them (if `factor` is 3) for three times as many, and so on up to `epochs`: about as many epochs each time.
-        Every training run starts anew, so that its schedule ends with its last epoch.  See Jamieson and Talwalkar
-        (2016), "Non-stochastic best arm identification and hyperparameter optimization".
+        "random" trains all of them for `epochs` epochs.  "halving" works in rounds: it trains all of them for a few
+        epochs, then the best third (if `factor` is 3) for three times as many, and so on up to `epochs`.  All rounds
+        take about as many epochs in total.  Every training run starts from the beginning, so that its schedule ends
+        with its last epoch.  See Jamieson and Talwalkar (2016), "Non-stochastic best arm identification and
+        hyperparameter optimization".
     metric : "loss", "accuracy", or function of (y, predictions)
         What the score is: minus the loss on held-out data, the accuracy, or what the function returns, higher for
         better predictions (probabilities of a classifier, or outputs of a regression).
     validation : float, ndarray of int, or (x, y)
         The fraction of the samples to hold out, chosen at random; their indices; or other data.
     epochs : int
-        Number of epochs, with "halving" of the last ones.
+        Number of epochs of every training run; with "halving", of those in the last round.
     factor : int
-        See `strategy`.
+        By how much a round of "halving" trains fewer settings for more epochs than the one before.
     keep : int
         Number of models to keep, the best ones.  Those that `folder` does not have, or whose files are damaged, are
         trained again.
     seed : int
         Of the settings that are drawn, and of the samples that are held out.  Network k has the seed ``seed + k``.
     folder : path, optional
-        Every result is written there at once; a search that was interrupted resumes from there.  It may also have
-        another budget then.
+        Every result is written there as soon as it is complete.  The same call resumes a search that was interrupted;
+        `budget`, `epochs`, `strategy` and `keep` may differ then.
     threads, executor
         As in `fastmlp.train_many`.
     **common

@@ -45,11 +45,11 @@ def train_many(
     executor : concurrent.futures.Executor, Dask client, or function, optional
         Where to train instead of in threads: a ``ProcessPoolExecutor``, an ``mpi4py.futures.MPIPoolExecutor``, a Dask
         ``Client`` or its ``get_executor()``; or a function without arguments that returns one, which is called again
-        if the executor breaks.  The data go to each worker once, and several short training runs make one task.  What a
-        worker that dies was training is trained again by another one.
+        if the executor breaks.  The data go to each worker once, and several short training runs make one task.  If a
+        worker dies, another one trains its networks.
     on_error : "raise" or "return"
-        What becomes of an error in one of the networks, such as a `DivergenceError`.  "raise": it ends all others;
-        "return": it takes the place of the model in the result.
+        What to do if a network raises an error, such as a `DivergenceError`.  "raise": end all others, and raise it;
+        "return": put it in the place of the model in the result.
     **common
         Settings of all networks, for those whose dict does not have them.  Callbacks and schedules that several
         networks share are copied for each.
