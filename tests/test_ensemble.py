@@ -282,6 +282,8 @@ def train(**settings):
         (lambda: fastmlp.Ensemble([train()], [1, 2]), ValueError, "weights must have one number for each of 1 models"),
         (lambda: fastmlp.Ensemble([train()], ["a"]), TypeError, "weights must hold numbers"),
         (lambda: fastmlp.Ensemble([train()], [0]), ValueError, "weights must be finite and >= 0, and not all 0"),
+        (lambda: fastmlp.Ensemble([train()] * 2, [1e308] * 2), ValueError, "not all 0, with a finite sum, got array"),
+        (lambda: fastmlp.Ensemble([train()] * 2, [np.inf, 1]), ValueError, "weights must be finite and >= 0"),
         (lambda: fastmlp.Ensemble.bag(X, LABELS, 1), ValueError, "n_folds must be an integer >= 2, got 1"),
         (lambda: fastmlp.Ensemble.bag(X, LABELS, N + 1), ValueError, "n_folds must be an integer <= 400"),
         (lambda: fastmlp.Ensemble.bag(X, LABELS, samples=[1]), ValueError, "must not be given 'samples'"),
