@@ -225,16 +225,20 @@ def search(result: SearchResult) -> Figure:
 
     Raises
     ------
+    ValueError
+        If all training runs diverged.
     ImportError
         If matplotlib is missing.
     """
     rows = [row for row in result.trials if row["score"] is not None]
+    if not rows:
+        raise ValueError(f"result has no scores to plot, as all {len(result.trials)} training runs diverged")
     figure = _figure(3.5 * len(result.settings), 3.5)
-    most = max((row["epochs"] for row in rows), default=1)
+    most = max(row["epochs"] for row in rows)
     for axes, name in zip(figure.subplots(1, len(result.settings), sharey=True, squeeze=False)[0], result.settings):
         values = [row[name] for row in rows]
         if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-            if values and min(values) > 0 and max(values) > 100 * min(values):
+            if min(values) > 0 and max(values) > 100 * min(values):
                 axes.set_xscale("log")
         else:
             texts = sorted({str(value) for value in values})

@@ -196,7 +196,7 @@ def train(
         Processes that train one network together, such as ``mpi4py.MPI.COMM_WORLD``; all of them call `train` with the
         same data and arguments, and get the same model.  `batch_size` counts the samples of all of them in a step.
         Each has one thread by default.  Callbacks, validation, progress and checkpoints are those of rank 0.  An error
-        of one process ends all.  `x` has to be in memory.
+        of one process ends all.  `x` has to be in memory, and `ema_decay` and `scale_rate_factor` are for one process.
     average_every : int
         Number of steps after which the processes of a communicator average their parameters and the optimizer's state.
         With 1, they add up the gradients of every step instead, so that the result is that of one process, up to

@@ -243,6 +243,18 @@ def test_onnx_of_frames(tmp_path):
     np.testing.assert_allclose(got, ensemble.predict_proba(frame), rtol=0, atol=1e-5)
 
 
+def test_a_score_that_is_nan_is_never_chosen():
+    models = fastmlp.train_many([{"seed": seed} for seed in range(3)], X, LABELS, hidden=(4,), epochs=1)
+    second = models[1].predict_proba(X)
+
+    def metric(y, predictions):
+        return float("nan") if np.array_equal(predictions, second) else predictions[:, 0].mean()
+
+    ensemble = fastmlp.Ensemble.select(models, X, LABELS, 1, metric=metric)
+    best = max((models[0], models[2]), key=lambda model: model.predict_proba(X)[:, 0].mean())
+    assert ensemble.models == [best]
+
+
 def train(**settings):
     x, y = settings.pop("x", X), settings.pop("y", LABELS)
     return fastmlp.train(x, y, epochs=1, hidden=(3,), progress=False, **settings)
@@ -252,6 +264,12 @@ def train(**settings):
     ("call", "error", "match"),
     [
         (lambda: fastmlp.Ensemble([]), ValueError, "models must hold at least one MLP, got none"),
+        (lambda: fastmlp.Ensemble(train()), TypeError, "models must be a sequence of fastmlp.MLP, got <fastmlp.MLP 6-"),
+        (
+            lambda: fastmlp.Ensemble.select([train(y=SUMS)], X, SUMS, metric="accuracy"),
+            ValueError,
+            "metric must be 'loss' or a function for a regression, got 'accuracy' for 'mse'",
+        ),
         (lambda: fastmlp.Ensemble([3]), TypeError, "models must hold fastmlp.MLP, got 3"),
         (
             lambda: fastmlp.Ensemble([train(), train(y=SUMS)]),
@@ -264,6 +282,8 @@ def train(**settings):
         (lambda: fastmlp.Ensemble([train()], [1, 2]), ValueError, "weights must have one number for each of 1 models"),
         (lambda: fastmlp.Ensemble([train()], ["a"]), TypeError, "weights must hold numbers"),
         (lambda: fastmlp.Ensemble([train()], [0]), ValueError, "weights must be finite and >= 0, and not all 0"),
+        (lambda: fastmlp.Ensemble([train()] * 2, [1e308] * 2), ValueError, "not all 0, with a finite sum, got array"),
+        (lambda: fastmlp.Ensemble([train()] * 2, [np.inf, 1]), ValueError, "weights must be finite and >= 0"),
         (lambda: fastmlp.Ensemble.bag(X, LABELS, 1), ValueError, "n_folds must be an integer >= 2, got 1"),
         (lambda: fastmlp.Ensemble.bag(X, LABELS, N + 1), ValueError, "n_folds must be an integer <= 400"),
         (lambda: fastmlp.Ensemble.bag(X, LABELS, samples=[1]), ValueError, "must not be given 'samples'"),

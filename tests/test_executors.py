@@ -101,6 +101,14 @@ def test_errors_come_back_from_processes(pool):
         fastmlp.train_many([configs[0], configs[2]], X, LABELS, executor=pool, **common)
 
 
+def test_wrong_data_raise_the_error_that_they_raise_here(pool):
+    x = X.copy()
+    x[3, 2] = np.nan
+    for executor in (None, pool):
+        with pytest.raises(ValueError, match=r"^x must be finite \(in float32\), got NaN, .* in row 3$"):
+            fastmlp.train_many(CONFIGS, x, LABELS, executor=executor, on_error="return", **COMMON)
+
+
 def test_settings_that_cannot_be_sent_raise_an_error(pool):
     local = [lambda model: None]
     with pytest.raises(TypeError, match=r"common settings must be picklable for an executor, .*lambda"):
@@ -197,6 +205,13 @@ def test_short_training_runs_are_grouped_into_tasks(monkeypatch):
     assert executor.sizes[-1] == 1  # at the end, nobody waits for a long task
     assert len(executor.sizes) < 90
     worker._data.clear()
+
+
+def test_no_executor_is_made_for_an_iterator_that_is_never_started():
+    made = []
+    networks = fastmlp.iter_many(CONFIGS, X, LABELS, executor=lambda: made.append(1), **COMMON)
+    networks.close()
+    assert made == []
 
 
 def test_a_worker_keeps_the_data_sets_that_it_used_last():

@@ -10,7 +10,7 @@ import scipy.sparse
 
 import fastmlp
 from fastmlp.data import encoding
-from fastmlp.many.configs import check_configs
+from fastmlp.many.configs import check_configs, merge
 from fastmlp.training import shared
 
 RNG = np.random.default_rng(0)
@@ -130,6 +130,45 @@ def test_callbacks_that_networks_share_are_copied_for_each():
     assert other["callbacks"][1] is function
 
 
+def test_callbacks_may_be_iterators():
+    calls = []
+    count = [lambda model: calls.append(model)]
+    fastmlp.train_many([{"callbacks": iter(count)}, {}], X, LABELS, hidden=(4,), epochs=2)
+    assert len(calls) == 2
+    fastmlp.train_many([{"seed": 0}, {"seed": 1}], X, LABELS, hidden=(4,), epochs=2, callbacks=iter(count))
+    assert len(calls) == 6
+
+
+class Log:
+    """Refers to another callback."""
+
+    def __init__(self, other):
+        self.other = other
+
+    def on_train_end(self, model):
+        pass
+
+
+def test_copied_callbacks_refer_to_the_copies_beside_them():
+    stop = fastmlp.callbacks.EarlyStopping("train_loss")
+    settings = {"callbacks": [stop, Log(stop), stop]}
+    for copied in (*check_configs([settings, settings], {}), merge({}, settings)):
+        one, log, last = copied["callbacks"]
+        assert one is not stop
+        assert log.other is one is last
+
+
+def test_a_generator_may_yield_the_same_dict_again():
+    def configs():
+        config = {}
+        for width in (2, 3, 4):
+            config["hidden"] = (width,)
+            yield config
+
+    models = fastmlp.train_many(configs(), X, LABELS, epochs=1)
+    assert [model.widths[1] for model in models] == [2, 3, 4]
+
+
 def test_a_config_may_have_a_checkpoint(tmp_path):
     configs = [{"checkpoint": tmp_path / str(seed), "seed": seed} for seed in range(2)]
     fastmlp.train_many(configs, X, LABELS, hidden=(4,), epochs=2)
@@ -233,6 +272,9 @@ def test_a_long_epoch_is_interrupted_too():
         ({}, {}, TypeError, "configs must be a list of dicts of fastmlp.train's settings, got dict"),
         (3, {}, TypeError, "configs must be a list of dicts"),
         ([3], {}, TypeError, r"configs\[0\] must be a dict of fastmlp.train's settings, got 3"),
+        ([{}], {"communicator": 3}, ValueError, "train_many must not hold 'communicator', as each network is trained"),
+        ([{}, {}], {"checkpoint": "a"}, ValueError, r"configs\[1\] must have a checkpoint folder of its own, got 'a'"),
+        ([{"checkpoint": "a/"}, {"checkpoint": "a"}], {}, ValueError, r"got 'a', which is that of configs\[0\]"),
         ([{}], {"on_error": "ignore"}, ValueError, "on_error must be one of 'raise', 'return', got 'ignore'"),
         ([{}], {"threads": 0}, ValueError, "threads must be an integer >= 1, got 0"),
     ],

@@ -84,6 +84,24 @@ def test_early_stopping_keeps_each_members_best_epoch():
     assert model.best_validation_score_ == pytest.approx(np.mean(best))
 
 
+def test_early_stopping_keeps_the_best_epoch_of_members_that_diverge():
+    settings = {"solver": "sgd", "learning_rate_init": 1e4, "early_stopping": True, **QUICK, "max_iter": 20}
+    single = MLPRegressor(**settings).fit(X, NUMBERS)
+    with pytest.warns(UserWarning, match=r"The loss became NaN or infinite in iteration [0-9, ]+\. The best one"):
+        model = MLPRegressor(n_members=3, **settings).fit(X, NUMBERS)
+    np.testing.assert_array_equal(model.estimators_[0].coefs_[0], single.coefs_[0])
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_predictions_do_not_depend_on_arguments_that_are_changed_after_fitting():
+    model = MLPClassifier(n_members=2, **QUICK).fit(X, THREE)
+    want = model.predict_proba(X)
+    np.testing.assert_array_equal(model.set_params(n_members=1).predict_proba(X), want)
+    single = MLPClassifier(**QUICK).fit(X, THREE)
+    want = single.predict_proba(X)
+    np.testing.assert_array_equal(single.set_params(n_members=2).predict_proba(X), want)
+
+
 def test_partial_fit_and_warm_starts_train_every_member_further():
     model, single = (MLPClassifier(n_members=n, **QUICK) for n in (2, 1))
     for _ in range(3):
@@ -102,6 +120,28 @@ def test_partial_fit_and_warm_starts_train_every_member_further():
         model.set_params(n_members=3).fit(X, THREE)
     with pytest.raises(ValueError, match="n_members must stay 2 to continue training, got 1"):
         model.set_params(n_members=1).partial_fit(X, THREE)
+
+
+@pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
+def test_learning_rates_of_members_go_on_in_partial_fit(learning_rate):
+    settings = {**QUICK, "solver": "sgd", "learning_rate": learning_rate, "n_iter_no_change": 1, "tol": 1.0}
+    model, single = (MLPClassifier(n_members=n, **settings) for n in (2, 1))
+    for _ in range(4):
+        model.partial_fit(X, THREE, classes=[0, 1, 2])
+        single.partial_fit(X, THREE, classes=[0, 1, 2])
+    assert single._rate < single.learning_rate_init
+    np.testing.assert_array_equal(model.estimators_[0].coefs_[0], single.coefs_[0])
+
+
+def test_members_take_arguments_that_change_between_fits():
+    model, single = (MLPClassifier(n_members=n, warm_start=True, **QUICK) for n in (2, 1))
+    for changed in ({}, {"early_stopping": True}, {"early_stopping": False, "alpha": 0.5, "batch_size": 20}):
+        for each in (model, single):
+            each.set_params(**changed).fit(X, THREE)
+        np.testing.assert_array_equal(model.estimators_[0].coefs_[0], single.coefs_[0])
+    for each in (model, single):
+        each.set_params(alpha=3.0).partial_fit(X, THREE)
+    np.testing.assert_array_equal(model.estimators_[0].coefs_[0], single.coefs_[0])
 
 
 def test_fitting_again_with_one_member_leaves_none_of_the_others():

@@ -261,6 +261,21 @@ def test_streams_and_other_objects_are_refused(tmp_path):
         fastmlp.train(X, Y, communicator=3)
 
 
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"ema_decay": 0.9}, "ema_decay must be 0 with a communicator of several processes, got 0.9"),
+        (
+            {"scale_rate_factor": 6.0},
+            "scale_rate_factor must be None with a communicator of several processes, got 6.0",
+        ),
+    ],
+)
+def test_what_only_one_process_can_do_is_refused(settings, match):
+    for result in on_ranks(2, lambda each: fastmlp.train(X, Y, communicator=each, **{**FIXED, **settings})):
+        assert match in str(result)
+
+
 def test_a_communicator_of_one_changes_no_bit():
     got, want = train_on(1, **FIXED)[0], fastmlp.train(X, Y, **FIXED)
     for ours, theirs in zip(got.weights, want.weights):

@@ -126,6 +126,41 @@ def test_a_search_resumes_from_its_folder(tmp_path):
         assert "trial" in line
 
 
+def best_of(*arguments, **settings):
+    """Return the result of a search, once its models are known to be those of the first rows."""
+    result = fastmlp.search(X, LABELS, SPACE, *arguments, epochs=2, **settings, **SETTINGS)
+    for row, model in zip(result.trials, result.models):
+        assert model._parameters.buffer.tobytes() == alone(row["trial"], 2)._parameters.buffer.tobytes()
+    return result
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"no model")])
+def test_a_model_whose_file_is_damaged_is_trained_again(tmp_path, damage):
+    first = best_of(5, folder=tmp_path, keep=3)
+    damage(tmp_path / f"trial-{first.trials[0]['trial']:05d}-epochs-2.safetensors")
+    again = best_of(5, folder=tmp_path, keep=3)
+    assert len(again.models) == 3
+    assert without_seconds(again.trials) == json.loads(json.dumps(without_seconds(first.trials)))
+
+
+def test_a_search_may_resume_with_other_numbers_of_models_and_trials(tmp_path):
+    whole = best_of(6, folder=tmp_path, keep=1)
+    assert len(best_of(6, folder=tmp_path, keep=4).models) == 4
+    assert len(best_of(6, folder=tmp_path, keep=2).models) == 2
+    best = whole.trials[0]["trial"]
+    budget = best or 5  # without the best one, if it is not the first
+    fewer = best_of(budget, folder=tmp_path, keep=6)
+    assert len(fewer.trials) == len(fewer.models) == budget
+    assert best_of(6, folder=tmp_path, keep=1).best_score == whole.best_score
+
+
+def test_a_damaged_description_says_so(tmp_path):
+    (tmp_path / "search.json").write_text("{")
+    (tmp_path / "trials.jsonl").write_bytes(b"\xff\x00\n")
+    with pytest.raises(ValueError, match=r"search.json' is damaged; take another folder, or remove this one"):
+        best_of(1, folder=tmp_path)
+
+
 def test_another_search_is_refused(tmp_path):
     fastmlp.search(X, LABELS, SPACE, 1, epochs=1, folder=tmp_path, **SETTINGS)
     for changed, match in (
@@ -157,6 +192,9 @@ def test_networks_that_diverge_come_last():
     lost = fastmlp.search(X, VALUES, {"learning_rate": [1e30]}, 2, epochs=1, **SETTINGS)
     with pytest.raises(ValueError, match="all 2 training runs diverged"):
         _ = lost.best_model
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match="no scores to plot, as all 2 training runs diverged"):
+        lost.plot()
 
 
 def test_metrics_may_be_functions_and_validation_other_data():
@@ -204,6 +242,9 @@ def test_the_table_as_a_frame_and_the_plot():
         ({"strategy": "grid"}, ValueError, "strategy must be one of 'random', 'halving'"),
         ({"metric": "auc"}, ValueError, "metric must be one of 'loss', 'accuracy'"),
         ({"validation": 1.5}, ValueError, "validation must be in"),
+        ({"validation": np.array([200])}, ValueError, "validation must be >= 0 and < 200, the number of samples"),
+        ({"y": VALUES, "metric": "accuracy"}, ValueError, "metric must be 'loss' or a function for a regression"),
+        ({"validation": (X, LABELS, LABELS)}, TypeError, r"indices or \(x, y\), got a tuple of 3$"),
         ({"validation": None}, TypeError, "validation must be a fraction, an array of indices or"),
         ({"threads": 1, "samples": [1]}, ValueError, "must not hold 'samples'"),
     ],

@@ -55,6 +55,8 @@ class Ensemble:
     """
 
     def __init__(self, models: Iterable[MLP], weights=None):
+        if isinstance(models, MLP) or not isinstance(models, Iterable):
+            raise TypeError(f"models must be a sequence of fastmlp.MLP, got {models!r}")
         self.models = list(models)
         check_models(self.models)
         self.model_weights = check_weights(weights, len(self.models))
@@ -311,7 +313,7 @@ class Ensemble:
             Maximum number of choices.
         metric : "loss", "accuracy", or function of (y, predictions)
             What to improve; a function returns a number that is higher for better predictions: probabilities of a
-            classifier, or outputs of a regression.
+            classifier, or outputs of a regression.  NaN counts as the lowest.
 
         Returns
         -------
@@ -324,7 +326,8 @@ class Ensemble:
         total, counts = np.zeros_like(outputs[0]), np.zeros(len(pool))
         best, best_counts = -np.inf, counts
         for size in range(1, n + 1):
-            scores = [scorer.score(pool, ((total + each) / size).astype(np.float32)) for each in outputs]
+            scores = np.array([scorer.score(pool, ((total + each) / size).astype(np.float32)) for each in outputs])
+            scores[np.isnan(scores)] = -np.inf  # as of a correlation with constant predictions
             chosen = int(np.argmax(scores))
             total, counts = total + outputs[chosen], counts + (np.arange(len(pool)) == chosen)
             if scores[chosen] > best or not best_counts.any():
@@ -345,5 +348,9 @@ class Scorer:
         """Return the score of averaged predictions."""
         if callable(self.metric):
             return float(self.metric(self.y, averages))
+        if self.metric == "accuracy" and not ensemble.has_accuracy:
+            raise ValueError(
+                f"metric must be 'loss' or a function for a regression, got 'accuracy' for {ensemble.loss!r}"
+            )
         metrics = ensemble._loss_of(averages, self.y)
         return metrics.accuracy if self.metric == "accuracy" else -metrics.loss

@@ -49,9 +49,11 @@ def check_weights(weights, n_models: int) -> np.ndarray:
         raise TypeError(f"weights must hold numbers, got {describe(weights)}")
     if weights.shape != (n_models,):
         raise ValueError(f"weights must have one number for each of {n_models} models, got {describe(weights)}")
-    if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
-        raise ValueError(f"weights must be finite and >= 0, and not all 0, got {weights!r}")
-    return weights.astype(np.float64) / weights.sum(dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = weights.sum(dtype=np.float64)
+    if not (np.isfinite(total) and weights.min() >= 0 and weights.max() > 0):
+        raise ValueError(f"weights must be finite and >= 0, and not all 0, with a finite sum, got {weights!r}")
+    return weights.astype(np.float64) / total
 
 
 def folds_of(n: int, codes: np.ndarray, n_folds: int, n_repeats: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -1,9 +1,9 @@
 """Train many networks in the workers of an executor of `concurrent.futures`.
 
-Workers are not known, and can't be chosen: a task may go to any of them.  So a task is first submitted without data.
-A worker that lacks them says so, and the task is submitted again with the data.  As executors serve tasks in their
-order, one with data that was submitted later is still to come, and then another without data does: so about as many
-tasks carry data as there are workers.  Dask moves data between workers by itself.
+Workers are not known, and can't be chosen: any of them may get a task.  So a task is first submitted without data.
+A worker that lacks them says so, and the task is submitted again.  It has the data then, unless a task that has them
+was submitted later and still waits: executors serve tasks in their order.  So about as many tasks carry data as there
+are workers.  Dask moves data between workers by itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from fastmlp.errors import WorkersLostError
 from fastmlp.many.configs import Config
 from fastmlp.many.local import Outcome
-from fastmlp.many.worker import NeedData, Payload, run_task
+from fastmlp.many.worker import NeedData, Payload, WrongData, run_task
 
 # A task takes about so many seconds: sending one and its result takes 1 to 5 ms.
 TASK_SECONDS = 0.5
@@ -60,7 +60,8 @@ class Dispatcher:
         self.number = self.breaks = self.n_trained = self.n_data = 0
         self.seconds = 0.0  # that the networks have taken so far
         self.attempts: Counter[int] = Counter()
-        self._open(executor if self.make is None else self.make())
+        if self.make is None:
+            self._open(executor)
 
     def _open(self, executor: Any) -> None:
         found = _as_executor(executor)
@@ -75,6 +76,8 @@ class Dispatcher:
             self.key = hashlib.sha256(self.data).hexdigest()
 
     def __iter__(self) -> Iterator[tuple[int, Outcome]]:
+        if self.make is not None:  # only now, as an iterator that is never started is never closed either
+            self._open(self.make())
         try:
             self._fill()
             while self.missing:
@@ -139,6 +142,8 @@ class Dispatcher:
         except (Exception, CancelledError) as error:  # networks' own errors are results
             self._retry(task, error)
             return
+        if isinstance(result, WrongData):
+            raise result.error
         if isinstance(result, NeedData):
             self._submit(task.indices, has_data=not any(t.has_data and t.number > task.number for t in self.running))
             return

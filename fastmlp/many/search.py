@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp.checks import check_choice, check_integer
-from fastmlp.data.order import split
+from fastmlp.data.order import check_samples, split
 from fastmlp.errors import DivergenceError
 from fastmlp.many.configs import DEFAULTS, SHARED
 from fastmlp.many.ensemble import Ensemble, Scorer
@@ -108,26 +108,28 @@ def search(
     budget : int
         Number of settings to try.  The first ones are the same for every budget.
     strategy : "random" or "halving"
-        "random" trains all of them for `epochs` epochs.  "halving" trains all of them for few epochs, the best third of
-        them (if `factor` is 3) for three times as many, and so on up to `epochs`: about as many epochs each time.
-        Every training run starts anew, so that its schedule ends with its last epoch.  See Jamieson and Talwalkar
-        (2016), "Non-stochastic best arm identification and hyperparameter optimization".
+        "random" trains all of them for `epochs` epochs.  "halving" works in rounds: it trains all of them for a few
+        epochs, then the best third (if `factor` is 3) for three times as many, and so on up to `epochs`.  All rounds
+        take about as many epochs in total.  Every training run starts from the beginning, so that its schedule ends
+        with its last epoch.  See Jamieson and Talwalkar (2016), "Non-stochastic best arm identification and
+        hyperparameter optimization".
     metric : "loss", "accuracy", or function of (y, predictions)
         What the score is: minus the loss on held-out data, the accuracy, or what the function returns, higher for
         better predictions (probabilities of a classifier, or outputs of a regression).
     validation : float, ndarray of int, or (x, y)
         The fraction of the samples to hold out, chosen at random; their indices; or other data.
     epochs : int
-        Number of epochs, with "halving" of the last ones.
+        Number of epochs of every training run; with "halving", of those in the last round.
     factor : int
-        See `strategy`.
+        By how much a round of "halving" trains fewer settings for more epochs than the one before.
     keep : int
-        Number of models to keep, the best ones.
+        Number of models to keep, the best ones.  Those that `folder` does not have, or whose files are damaged, are
+        trained again.
     seed : int
         Of the settings that are drawn, and of the samples that are held out.  Network k has the seed ``seed + k``.
     folder : path, optional
-        Every result is written there at once; a search that was interrupted resumes from there.  It may also have
-        another budget then.
+        Every result is written there as soon as it is complete.  The same call resumes a search that was interrupted;
+        `budget`, `epochs`, `strategy` and `keep` may differ then.
     threads, executor
         As in `fastmlp.train_many`.
     **common
@@ -161,7 +163,7 @@ def search(
         raise ValueError("search needs x in memory, but x is a memmap or a folder that is read in parts")
     validation, held_out = _hold_out(validation, data, np.random.default_rng(seed))
     scorer = Scorer(metric, held_out[1])
-    saved = SearchFolder(folder, keep)
+    saved = SearchFolder(folder, keep, budget)
     known = {name: _distribution(values) for name, values in space.items()}
     saved.check({
         "x": data.x, "y": data.y, "space": known, "metric": metric, "validation": validation, "seed": seed,
@@ -183,10 +185,10 @@ def search(
         trials = trials[:n]
         run(trials, rung_epochs)
         trials = saved.ranked(trials, rung_epochs)
-    table = saved.table(budget)
+    table = saved.table()
     best = table[0]["trial"]
     config = {**draw(space, seed, best), "seed": seed + best, "epochs": table[0]["epochs"]}
-    return SearchResult(table, saved.models(budget), list(space), config)
+    return SearchResult(table, saved.models(), list(space), config)
 
 
 def rungs(strategy: str, budget: int, epochs: int, factor: int) -> Iterator[tuple[int, int]]:
@@ -248,10 +250,16 @@ def _hold_out(validation, data: SharedData, rng: np.random.Generator) -> tuple[A
             raise ValueError(f"validation must be in (0, 1) and leave samples in both parts, got {validation!r}")
         validation = split(n, float(validation), rng)[1]
     if isinstance(validation, np.ndarray):
+        validation = check_samples(validation, data.x.shape[0], "validation")
         return validation, (data.x[validation], np.asarray(data.y)[validation])
     if not isinstance(validation, Sequence) or len(validation) != 2:
-        raise TypeError(f"validation must be a fraction, an array of indices or (x, y), got {validation!r}")
+        raise TypeError(f"validation must be a fraction, an array of indices or (x, y), got {_kind(validation)}")
     return validation, (validation[0], validation[1])
+
+
+def _kind(value: Any) -> str:
+    """Return what a value is, without arrays that it may hold."""
+    return f"a {type(value).__name__} of {len(value)}" if isinstance(value, (list, tuple)) else repr(value)
 
 
 def _judge(outcome: Any, held_out: tuple[Any, Any], scorer: Scorer) -> tuple[dict[str, Any], MLP | None]:

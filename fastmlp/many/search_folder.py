@@ -30,10 +30,12 @@ class SearchFolder:
         every training run, written once it is complete, and the models are files named after their trials.
     keep : int
         Number of models.
+    budget : int
+        Number of trials; what the folder has of others stays there.
     """
 
-    def __init__(self, folder: str | os.PathLike | None, keep: int):
-        self.keep = keep
+    def __init__(self, folder: str | os.PathLike | None, keep: int, budget: int):
+        self.keep, self.budget = keep, budget
         self.rows: dict[tuple[int, int], dict[str, Any]] = {}  # by trial and epochs
         self._models: dict[tuple[int, int], MLP] = {}
         self.folder = None if folder is None else Path(os.fspath(folder))
@@ -43,13 +45,17 @@ class SearchFolder:
 
     def _read(self, folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
-            for line in (folder / TRIALS).read_text(encoding="utf-8").splitlines():
+            for line in (folder / TRIALS).read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError):  # the last line, if a crash cut it short
                     row = json.loads(line)
-                    self.rows[row["trial"], row["epochs"]] = row
+                    if row["trial"] < self.budget:
+                        self.rows[row["trial"], row["epochs"]] = row
         for key in list(self.rows):
             with contextlib.suppress(OSError, ValueError):
                 self._models[key] = MLP.from_state(read(self._path(folder, key))[0])
+        for key in self._ranked()[: self.keep]:
+            if key not in self._models and self.rows[key]["error"] is None:
+                del self.rows[key]  # its model is damaged, or was not to be kept: it is trained again
 
     def check(self, search: Mapping[str, Any]) -> None:
         """Raise an error if the folder has the results of another search."""
@@ -60,7 +66,10 @@ class SearchFolder:
         if not path.exists():
             replace_file(path, json.dumps(ours).encode())
             return
-        found = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError):
+            raise ValueError(f"{os.fspath(path)!r} is damaged; take another folder, or remove this one") from None
         for name, value in ours.items():
             if found.get(name) != value:
                 raise ValueError(
@@ -116,13 +125,16 @@ class SearchFolder:
         """Return trials, which were trained for so many epochs, the best first."""
         return [trial for trial, _ in sorted(((trial, epochs) for trial in trials), key=self._rank)]
 
-    def table(self, budget: int) -> list[dict[str, Any]]:
-        """Return the rows of the first `budget` trials, best first."""
-        return [self.rows[key] for key in sorted(self.rows, key=self._rank) if key[0] < budget]
+    def _ranked(self) -> list[tuple[int, int]]:
+        return sorted(self.rows, key=self._rank)
 
-    def models(self, budget: int) -> list[MLP]:
-        """Return the models of the first `budget` trials that are kept, best first."""
-        return [self._models[key] for key in sorted(self._models, key=self._rank) if key[0] < budget]
+    def table(self) -> list[dict[str, Any]]:
+        """Return all rows, best first."""
+        return [self.rows[key] for key in self._ranked()]
+
+    def models(self) -> list[MLP]:
+        """Return the models that are kept, best first."""
+        return [self._models[key] for key in self._ranked() if key in self._models][: self.keep]
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from fastmlp.checks import check_choice, check_integer
 from fastmlp.engine.cpu_limits import default_threads
 from fastmlp.errors import WorkersLostError
 from fastmlp.many import local
-from fastmlp.many.configs import check_configs, name_config
+from fastmlp.many.configs import check_configs, name_config, with_listed_callbacks
 from fastmlp.many.remote import Dispatcher
 from fastmlp.many.worker import Payload
 from fastmlp.model import MLP
@@ -36,6 +36,7 @@ def train_many(
     ----------
     configs : iterable of dict
         For each network, any of `fastmlp.train`'s settings: widths, seed, optimizer, ``samples``, ``callbacks``, ...
+        Those with a ``checkpoint`` have a folder each.
     x, y
         As in `fastmlp.train`.
     threads : int, optional
@@ -44,11 +45,11 @@ def train_many(
     executor : concurrent.futures.Executor, Dask client, or function, optional
         Where to train instead of in threads: a ``ProcessPoolExecutor``, an ``mpi4py.futures.MPIPoolExecutor``, a Dask
         ``Client`` or its ``get_executor()``; or a function without arguments that returns one, which is called again
-        if the executor breaks.  The data go to each worker once, and several short training runs make one task.  What a
-        worker that dies was training is trained again by another one.
+        if the executor breaks.  The data go to each worker once, and several short training runs make one task.  If a
+        worker dies, another one trains its networks.
     on_error : "raise" or "return"
-        What becomes of an error in one of the networks, such as a `DivergenceError`.  "raise": it ends all others;
-        "return": it takes the place of the model in the result.
+        What to do if a network raises an error, such as a `DivergenceError`.  "raise": end all others, and raise it;
+        "return": put it in the place of the model in the result.
     **common
         Settings of all networks, for those whose dict does not have them.  Callbacks and schedules that several
         networks share are copied for each.
@@ -127,6 +128,7 @@ def iter_many(
     if executor is not None and threads is not None:
         raise ValueError(f"threads must be None with an executor, which has workers of its own, got {threads!r}")
     n_threads = default_threads() if threads is None else check_integer(threads, "threads", 1)
+    common = with_listed_callbacks(common)
     checked = check_configs(configs, common)
     settings = [common, *checked]
     has_encoder = any(getattr(config.get("init"), "encoder", None) is not None for config in settings)

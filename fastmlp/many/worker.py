@@ -37,13 +37,19 @@ class NeedData:
     """A worker's answer to a task whose data it does not have."""
 
 
+class WrongData(NamedTuple):
+    """A worker's answer to data that are refused."""
+
+    error: BaseException
+
+
 _data: OrderedDict[str, tuple[SharedData, Config]] = OrderedDict()
 _lock = threading.Lock()  # a worker of Dask runs tasks in several threads
 
 
 def run_task(
     number: int, key: str, payload: bytes | Payload | None, configs: Sequence[tuple[int, Config]]
-) -> Result | NeedData:
+) -> Result | NeedData | WrongData:
     """Train the networks of a task.
 
     Parameters
@@ -57,7 +63,10 @@ def run_task(
     configs : sequence of (int, dict)
         Index and settings of each network.
     """
-    found = _shared_data(key, payload)
+    try:
+        found = _shared_data(key, payload)
+    except (TypeError, ValueError) as error:
+        return WrongData(_as_pickle(error))
     if found is None:
         return NeedData()
     data, common = found

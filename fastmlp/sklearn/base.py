@@ -32,7 +32,7 @@ from fastmlp.optimizers import OPTIMIZERS, Optimizer
 from fastmlp.sklearn import lbfgs
 from fastmlp.sklearn.members import check_members, fit_members
 from fastmlp.sklearn.preset import check_preset, fit_preset
-from fastmlp.sklearn.progress import NOT_CONVERGED, NOT_FINITE, Progress
+from fastmlp.sklearn.progress import DIVERGED, NOT_CONVERGED, NOT_FINITE, Progress
 from fastmlp.sklearn.scaling import Scale, initial_network, optimizer_for, scale_of
 from fastmlp.train import train
 
@@ -189,7 +189,7 @@ class BaseMLP(BaseEstimator):
                 raise
             self.model_ = error.model
             progress.record_divergence(self.model_)
-            warning = f"The loss became NaN or infinite in iteration {self.n_iter_}. The best one before that is kept."
+            warning = DIVERGED.format(self.n_iter_)
         if self.model_.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=5)
         elif not incremental and not progress.stopped:

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from fastmlp import checks
 from fastmlp.data.frames import MAX_LEVELS
 from fastmlp.losses import LOSSES, OUTPUTS, output_of
+from fastmlp.many.ensemble import Ensemble
 from fastmlp.model import MLP
 from fastmlp.sklearn.base import BaseMLP, store
 from fastmlp.sklearn.documentation import choices, document
@@ -242,7 +243,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             In the order of `classes_`.
         """
         X = self._check_X(X)
-        if self._precision(X) is np.float32 or self.n_members > 1:
+        if self._precision(X) is np.float32 or isinstance(self.model_, Ensemble):
             probabilities = self.model_.predict_proba(X)
         else:  # those near 1 differ, as their logarithms do
             logits = self.model_._outputs(X)[1].astype(np.float64)

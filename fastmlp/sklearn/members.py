@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from fastmlp.errors import DivergenceError
 from fastmlp.many.ensemble import Ensemble
 from fastmlp.many.training import train_many
-from fastmlp.sklearn.progress import NOT_CONVERGED
+from fastmlp.sklearn.progress import DIVERGED, NOT_CONVERGED
 
 if TYPE_CHECKING:
     from fastmlp.sklearn.base import BaseMLP
@@ -39,7 +40,10 @@ def fit_members(
         member._reset(widths)
         members.append(member)
     for member in members:
-        member._rate, member.n_iter_ = estimator._rate, 0
+        member.set_params(**{**estimator.get_params(deep=False), "n_members": 1})  # which may have changed since
+        member.n_iter_ = 0
+        if first or not incremental:
+            member._rate = estimator._rate
         if not first and bool(estimator.early_stopping) != (member.validation_scores_ is not None):
             member._reset_best()
     if incremental and not first:
@@ -64,11 +68,22 @@ def _train(
         settings, progress = member._settings(targets, weights, widths, own, score_of, random, incremental, encoder)
         configs.append(settings)
         watched.append(progress)
-    for member, model in zip(members, train_many(configs, X, targets, threads=estimator.threads)):
+    diverged = []
+    on_error = "raise" if score_of is None else "return"
+    models = train_many(configs, X, targets, threads=estimator.threads, on_error=on_error)
+    for member, progress, model in zip(members, watched, models):
+        if isinstance(model, DivergenceError):  # its best epoch is kept, as of a single network
+            model = model.model
+            progress.record_divergence(model)
+            diverged.append(member.n_iter_)
+        elif isinstance(model, Exception):
+            raise model
         member.model_, model.threads = model, estimator.threads
         if encoder is not None:
             model.encoder, model.feature_names = encoder, encoder.names
-    if not incremental and not all(progress.stopped for progress in watched):
+    if diverged:
+        warnings.warn(DIVERGED.format(", ".join(map(str, sorted(set(diverged))))), ConvergenceWarning, stacklevel=5)
+    elif not incremental and not all(progress.stopped for progress in watched):
         warnings.warn(NOT_CONVERGED.format(estimator.max_iter), ConvergenceWarning, stacklevel=5)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SLOWEST = 1e-6  # the learning rate from which on "adaptive" stops instead of dividing by five
 
+DIVERGED = "The loss became NaN or infinite in iteration {}. The best one before that is kept."
+
 # scikit-learn's words
 NOT_CONVERGED = "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged yet."
 NOT_FINITE = (

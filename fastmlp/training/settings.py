@@ -177,8 +177,8 @@ def _check_several(get, is_stream: bool, rate_factors: RateFactors, regularizati
     if several and is_stream:
         raise ValueError("communicator needs x in memory, but x is a memmap or a folder that is read in parts")
     if several and (rate_factors.scale_rate_factor is not None or regularization.ema_decay):
-        name = "ema_decay" if regularization.ema_decay else "scale_rate_factor"
-        raise ValueError(f"{name} is not for several processes, got one, and a communicator")
+        name, only = ("ema_decay", 0) if regularization.ema_decay else ("scale_rate_factor", None)
+        raise ValueError(f"{name} must be {only} with a communicator of several processes, got {get(name)!r}")
     return average_every, several
 
 
