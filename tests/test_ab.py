@@ -542,6 +542,10 @@ def test_cases_that_noise_hides_are_listed(stub, tmp_path, capsys, monkeypatch):
     assert panel.verdicts == {"kernel dense_update, 128x784x128": UNSETTLED}
     lines = report.summary(panel, made.missing, made.left_out)
     assert "The budget did not settle: kernel dense_update, 128x784x128." in lines
+    assert "0 slower, 0 faster, 1 not settled, 0 same, of 1 case." in lines
+    comment = report.markdown(panel, "Time", made.missing, made.left_out)
+    assert "by more than 1.5%" not in comment  # nothing is known about the case
+    assert "No case was found to be slower or faster." in comment
 
 
 def test_a_small_budget_leaves_out_the_last_cases(stub, tmp_path, monkeypatch):

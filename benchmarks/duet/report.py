@@ -89,7 +89,7 @@ def markdown(panel: Panel, title: str, missing: dict[str, str], left_out: list[s
             ""
         ]
     else:
-        lines += ["No case is slower or faster by more than 1.5%.", ""]
+        lines += ["No case was found to be slower or faster.", ""]
     counts, *details = summary(panel, missing, left_out)
     lines.append(counts)
     if details:
