@@ -597,6 +597,19 @@ def test_an_interrupt_ends_all_processes(stub, tmp_path, monkeypatch, case, caps
     assert capsys.readouterr().err.endswith("ab.py: interrupted\n")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the repository")
+def test_what_ends_a_comparison_ends_its_processes(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / "ab.py"), "HEAD", "--folder", str(tmp_path)]
+    with subprocess.Popen([*command, "--only", "kernel transpose"], stderr=subprocess.PIPE, text=True) as process:
+        started = process.stderr.readline()
+        process.terminate()
+        printed = process.stderr.read()  # until all processes have closed it
+        assert process.wait() == 130
+    assert started.startswith("compiling ")
+    assert printed == "ab.py: interrupted\n"
+
+
 def test_a_side_is_compiled_once(tmp_path, stub):
     (tmp_path / "cache").mkdir()
     made = [sides.Side(name, Path(f"/{name}"), Path("python"), tmp_path / "cache") for name in ("base", "1.0")]

@@ -192,10 +192,10 @@ class Comparison:
         path = side.cache / f"compiled-{key}.json"
         if path.exists():
             return json.loads(path.read_text())
-        self.note(f"compiling {side.name}, unless it is cached")
         lacking = {}
         worker = Worker(side, self.tool, kinds_of(names))
         self.running.append(worker)
+        self.note(f"compiling {side.name}, unless it is cached")
         worker.answer()
         for name in names:
             try:
