@@ -84,7 +84,7 @@ def compare(options: argparse.Namespace) -> int:
 
 def show(comparison, panel, commits: list[str], options: argparse.Namespace, console) -> int:
     """Print and write the results of a comparison; returns the exit status."""
-    base, head = ("the working tree" if commit == sides.WORKING_TREE else commit for commit in commits)
+    base, head = map(sides.name_of, commits)
     title = f"Time of {head} over that of {base}"
     console.print(report.table(panel, title))
     for line in report.summary(panel, comparison.missing, comparison.left_out):

@@ -221,6 +221,11 @@ def test_an_unknown_commit_is_an_error_that_names_it(repository, tmp_path):
         sides.export(repository, "no-such-commit", tmp_path / "trees")
 
 
+def test_a_side_is_named_as_a_reader_knows_it(repository, tmp_path):
+    made = sides.make_sides(repository, ["HEAD", sides.WORKING_TREE], tmp_path)
+    assert [side.name for side in made] == ["HEAD", "the working tree"]
+
+
 def test_an_interrupted_copy_of_the_benchmarks_is_made_anew(tmp_path, monkeypatch):
     def interrupted(source, to, **options):
         to.mkdir(parents=True)

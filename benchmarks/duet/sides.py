@@ -38,6 +38,11 @@ def git(repository: Path, *arguments: str, **options) -> str:
     return run.stdout.strip()
 
 
+def name_of(commit: str) -> str:
+    """Return what a commit, or the working tree, is called in messages."""
+    return "the working tree" if commit == WORKING_TREE else commit
+
+
 def export(repository: Path, commit: str, folder: Path) -> Path:
     """Put a commit's package and pyproject.toml, or the working tree's, into a folder of their own; returns it.
 
@@ -140,7 +145,7 @@ def make_sides(repository: Path, commits: list[str], folder: Path) -> list[Side]
     trees = [export(repository, commit, folder / "trees") for commit in commits]
     pythons = choose_pythons(repository, trees, folder)
     return [
-        Side(commit, tree, python, _made(folder / "cache" / tree.name))
+        Side(name_of(commit), tree, python, _made(folder / "cache" / tree.name))
         for commit, tree, python in zip(commits, trees, pythons)
     ]
 
