@@ -16,8 +16,12 @@ are timed by the clock: leave the machine alone for those.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import math
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -44,10 +48,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repetitions", metavar="N", type=int, default=20, help="of the self-test (default: 20)")
     parser.add_argument("--folder", type=Path, default=ROOT / ".asv" / "duet", help="for trees and compiled code")
     options = parser.parse_args(arguments)
-    if not options.budget > 0:
+    if not 0 < options.budget < math.inf:
         parser.error(f"--budget must be a number of seconds > 0, got {options.budget:g}")
+    if options.repetitions < 1:
+        parser.error(f"--repetitions must be an integer >= 1, got {options.repetitions}")
     if options.lanes is not None and options.lanes < 1:
         parser.error(f"--lanes must be an integer >= 1, got {options.lanes}")
+    for name in ("json", "markdown"):  # what has been measured must not be lost at the end
+        path = getattr(options, name)
+        if path and (path.is_dir() or not path.parent.is_dir()):
+            parser.error(f"--{name} must be a file in a folder that exists, got {str(path)!r}")
     try:
         options.names = [name for name in cases.names() if re.search(options.only, name)]
     except re.error as error:
@@ -56,6 +66,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--only matches no case, got {options.only!r}; --list prints their names")
     if options.base is None and not (options.list or options.self_test):
         parser.error("a commit to compare with is missing: ab.py BASE [HEAD]")
+    options.folder = options.folder.resolve()
     return options
 
 
@@ -73,7 +84,7 @@ def compare(options: argparse.Namespace) -> int:
 
 def show(comparison, panel, commits: list[str], options: argparse.Namespace, console) -> int:
     """Print and write the results of a comparison; returns the exit status."""
-    base, head = ("the working tree" if commit == sides.WORKING_TREE else commit for commit in commits)
+    base, head = map(sides.name_of, commits)
     title = f"Time of {head} over that of {base}"
     console.print(report.table(panel, title))
     for line in report.summary(panel, comparison.missing, comparison.left_out):
@@ -98,6 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(options.names))
         return 0
     try:
+        if importlib.util.find_spec("scipy") is None:
+            raise Failure("SciPy is not installed: pip install -e '.[benchmark]'")
+        if not hasattr(os, "fork"):
+            raise Failure("this system cannot fork processes: use Linux or macOS")
         if options.self_test:
             from duet import self_test
 
@@ -106,7 +121,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (Failure, ValueError) as error:
         print(f"ab.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("ab.py: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: both end the workers too
     sys.exit(main())

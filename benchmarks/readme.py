@@ -62,7 +62,7 @@ def features() -> str:
         "activations": f"{code(ACTIVATIONS)}; one per layer",
         "optimizers": f"{code(kind.__name__ for kind in OPTIMIZERS.values())}, as in PyTorch",
         "schedules": f"a number, {code(classes)}, `Warmup` before any of them, or a function",
-        "initializers": f"{code(INITS)}; arrays; a model",
+        "initializers": f"{code(INITS)}; arrays, or a model to start from",
         "learning rates": '`weight_rate_factors` of each layer, or "ntk", the NTK parametrization; `bias_rate_factor`; '
         "`scale_rate_factor`, for a learnt factor of each feature",
         "regularization": "`dropout`, `input_dropout`, `l1`, `l2`, weight decay, `clip_norm`, `max_norm`, and "
@@ -76,8 +76,8 @@ def features() -> str:
         "many networks": "`train_many`, each with settings of its own, in threads, processes, under MPI or Dask; "
         "`Ensemble`, bagged, of seeds or selected, in one file or ONNX graph; `search`, random or by successive "
         "halving, which resumes",
-        "several machines": "`mpiexec -n 4 fastmlp train ...`, or `communicator=MPI.COMM_WORLD`; `average_every` steps "
-        "apart",
+        "several machines": "`mpiexec -n 4 fastmlp train ...`, or `communicator=MPI.COMM_WORLD`; `average_every` "
+        "steps apart, instead of in each step",
         "scikit-learn": '`MLPClassifier` and `MLPRegressor`, drop-in replacements; `solver="lbfgs"` for small data',
         "import and export": "`from_torch`, `from_keras`, `from_sklearn`; `model.to_torch()`, "
         '`model.to_onnx("model.onnx")`',

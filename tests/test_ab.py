@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -216,8 +217,35 @@ def test_the_working_tree_is_exported_as_it_is(repository, tmp_path):
 
 
 def test_an_unknown_commit_is_an_error_that_names_it(repository, tmp_path):
-    with pytest.raises(ValueError, match="no-such-commit"):
+    with pytest.raises(ValueError, match="a commit must be one of this repository, got 'no-such-commit'"):
         sides.export(repository, "no-such-commit", tmp_path / "trees")
+
+
+def test_a_side_is_named_as_a_reader_knows_it(repository, tmp_path):
+    made = sides.make_sides(repository, ["HEAD", sides.WORKING_TREE], tmp_path)
+    assert [side.name for side in made] == ["HEAD", "the working tree"]
+
+
+def test_an_interrupted_copy_of_the_benchmarks_is_made_anew(tmp_path, monkeypatch):
+    def interrupted(source, to, **options):
+        to.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sides.shutil, "copytree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sides.tools(tmp_path)
+    assert (sides.tools(tmp_path) / "benchmarks" / "duet" / "worker.py").is_file()
+    assert [path.name for path in (tmp_path / "tools").iterdir()] == [sides.tools(tmp_path).name]
+
+
+def test_packages_that_cannot_be_installed_are_an_error_that_names_them(tmp_path, monkeypatch):
+    def run(command, **options):
+        return subprocess.CompletedProcess(command, int("pip" in command))
+
+    monkeypatch.setattr(sides.subprocess, "run", run)
+    with pytest.raises(ValueError, match="pip could not install numpy<1, scipy, threadpoolctl"):
+        sides._environment(["numpy<1"], tmp_path)
 
 
 def test_one_python_serves_both_sides_where_they_need_the_same(repository, tmp_path, monkeypatch):
@@ -366,6 +394,61 @@ def test_every_slowdown_has_cases_and_is_tried():
     assert {kind for kind, _, _ in self_test.experiments("^kernel")} == {"nothing", "dense kernel", "sparse kernel"}
 
 
+# ---------------------------------------------------------------------------------------------- processes
+
+CASES = """
+import os, subprocess, sys, types
+class Missing(Exception): pass
+def load(kinds): pass
+def make(name):
+    if name == "hangs":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        print(child.pid, file=open(os.environ["PIDS"], "a"), flush=True)
+        child.wait()
+    return types.SimpleNamespace(slice=lambda number: 0.01 / (name != "breaks"), uses_core_time=True, seconds=0.01)
+"""
+
+
+@pytest.fixture
+def workers(tmp_path, monkeypatch):
+    """Two processes with cases of their own: one breaks in its first turn, one hangs."""
+    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
+    tool = tmp_path / "tool"
+    (tool / "benchmarks" / "duet").mkdir(parents=True)
+    for name in ("__init__.py", "duet/__init__.py"):
+        (tool / "benchmarks" / name).touch()
+    (tool / "benchmarks" / "duet" / "worker.py").write_text(Path(worker.__file__).read_text())
+    (tool / "benchmarks" / "duet" / "cases.py").write_text(CASES)
+    side = sides.Side("HEAD", tmp_path, Path(sys.executable), tmp_path)
+    made = [turns.Worker(side, tool), turns.Worker(side, tool)]
+    for one in made:
+        assert one.answer() == {"ready": True}
+    yield made
+    for one in made:
+        one.kill()
+        one.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_case_that_breaks_in_its_turn_is_named_and_the_next_can_be_measured(workers):
+    order, cores = list("ABBA"), comparison.available_cores()[:1]
+    with pytest.raises(turns.Failure, match="HEAD: breaks: exit status 1"):
+        turns.measure_pair(workers, "breaks", cores, order)
+    assert turns.measure_pair(workers, "works", cores, order) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_killed_worker_takes_with_it_what_it_has_started(workers, tmp_path):
+    workers[0].send(case="hangs", cores=comparison.available_cores()[:1])
+    pids = tmp_path / "pids"
+    while not pids.exists() or not pids.read_text().endswith("\n"):
+        time.sleep(0.01)
+    assert os.getsid(workers[0].process.pid) != os.getsid(0)  # or Ctrl-C would reach it too
+    workers[0].kill()
+    with pytest.raises(turns.Failure, match="ended with status -9"):
+        workers[0].answer()  # at the end of the pipe, which all of them held
+
+
 # ---------------------------------------------------------------------------------------------- comparisons
 
 
@@ -375,6 +458,7 @@ class Stub:
     lacks: tuple[str, ...] = ()
     noise = 0.002
     log: list = []  # noqa: RUF012
+    killed: list = []  # noqa: RUF012
     generator = random.Random(0)
 
     def __init__(self, side, tool, kinds=()):
@@ -405,11 +489,15 @@ class Stub:
     def close(self):
         pass
 
+    def kill(self):
+        Stub.killed.append(self.side.name)
+
 
 @pytest.fixture
 def stub(monkeypatch):
     monkeypatch.setattr(Stub, "generator", random.Random(0))
     monkeypatch.setattr(Stub, "log", [])
+    monkeypatch.setattr(Stub, "killed", [])
     monkeypatch.setattr(comparison, "Worker", Stub)
     monkeypatch.setattr(comparison, "available_cores", lambda: [0, 1, 2])
     monkeypatch.setattr(turns, "PAUSE", 0)
@@ -459,6 +547,10 @@ def test_cases_that_noise_hides_are_listed(stub, tmp_path, capsys, monkeypatch):
     assert panel.verdicts == {"kernel dense_update, 128x784x128": UNSETTLED}
     lines = report.summary(panel, made.missing, made.left_out)
     assert "The budget did not settle: kernel dense_update, 128x784x128." in lines
+    assert "0 slower, 0 faster, 1 not settled, 0 same, of 1 case." in lines
+    comment = report.markdown(panel, "Time", made.missing, made.left_out)
+    assert "by more than 1.5%" not in comment  # nothing is known about the case
+    assert "No case was found to be slower or faster." in comment
 
 
 def test_a_small_budget_leaves_out_the_last_cases(stub, tmp_path, monkeypatch):
@@ -494,6 +586,33 @@ def test_a_case_that_the_base_fails_at_is_not_compared_and_one_of_the_head_is_an
     assert json.loads(path.read_text())["missing"] == {"kernel dense_update, 128x784x128": "base fails at it"}
     failing = "1.0"
     assert run("1.0", tmp_path=tmp_path) == 2
+
+
+@pytest.mark.parametrize("case", ["1 thread", "2 threads"])
+def test_an_interrupt_ends_all_processes(stub, tmp_path, monkeypatch, case, capsys):
+    def ask(self, **request):
+        if len(stub.log) > 8 and request.get("case", "").endswith(case):
+            raise KeyboardInterrupt
+        return answered(self, **request)
+
+    answered = stub.ask
+    monkeypatch.setattr(stub, "ask", ask)
+    assert run("1.0", tmp_path=tmp_path) == 130
+    assert {"base", "1.0"} <= set(stub.killed)
+    assert capsys.readouterr().err.endswith("ab.py: interrupted\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the repository")
+def test_what_ends_a_comparison_ends_its_processes(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / "ab.py"), "HEAD", "--folder", str(tmp_path)]
+    with subprocess.Popen([*command, "--only", "kernel transpose"], stderr=subprocess.PIPE, text=True) as process:
+        started = process.stderr.readline()
+        process.terminate()
+        printed = process.stderr.read()  # until all processes have closed it
+        assert process.wait() == 130
+    assert started.startswith("compiling ")
+    assert printed == "ab.py: interrupted\n"
 
 
 def test_a_side_is_compiled_once(tmp_path, stub):
@@ -554,12 +673,27 @@ def test_a_self_test_reports_power_and_alarms(stub, tmp_path, monkeypatch, capsy
         (["HEAD", "--only", "("], r"--only must be a regular expression, got '\('"),
         (["HEAD", "--only", "nothing of that"], "--only matches no case, got 'nothing of that'"),
         (["HEAD", "--lanes", "0"], "--lanes must be an integer >= 1, got 0"),
+        (["HEAD", "--budget", "inf"], "--budget must be a number of seconds > 0, got inf"),
+        (["--self-test", "--repetitions", "0"], "--repetitions must be an integer >= 1, got 0"),
+        (["HEAD", "--json", "none/a.json"], "--json must be a file in a folder that exists, got 'none/a.json'"),
+        (["HEAD", "--markdown", "/"], "--markdown must be a file in a folder that exists, got '/'"),
     ],
 )
 def test_wrong_arguments_are_errors(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         ab.main(arguments)
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_folder_is_that_of_the_caller(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # git and workers have others
+    assert ab.parse(["HEAD", "--folder", "made"]).folder == tmp_path / "made"
+
+
+def test_what_is_not_installed_is_an_error_at_once(stub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ab.importlib.util, "find_spec", lambda name: None)
+    assert run("1.0", tmp_path=tmp_path) == 2
+    assert capsys.readouterr().err == "ab.py: SciPy is not installed: pip install -e '.[benchmark]'\n"
 
 
 def test_an_unknown_commit_ends_with_status_2(tmp_path, capsys):

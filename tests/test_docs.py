@@ -118,7 +118,7 @@ def test_no_page_loads_anything_from_another_host(site):
 
 def test_the_first_page_begins_like_the_readme(site):
     text = (site / "index.html").read_text(encoding="utf-8")
-    assert "Trains multilayer perceptrons on a CPU" in text
+    assert "fastmlp trains multilayer perceptrons, networks of dense layers, on a CPU." in text
     assert 'src="assets/license.svg"' in text
 
 

@@ -67,11 +67,19 @@ class Comparison:
     note: Callable[[str], None] = lambda text: None
     missing: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    running: list[Worker] = field(default_factory=list)
     pairs: int = 0
     slowness: float = 1.0  # seconds of a round over what was expected
 
     def run(self) -> Panel:
         """Measure round by round until every case is settled or the budget is used up."""
+        try:
+            return self._run()
+        except BaseException:  # Ctrl-C too
+            self._kill()
+            raise
+
+    def _run(self) -> Panel:
         self.generator, self.cores = random.Random(self.seed), available_cores()
         self.lanes = min(len(self.cores), self.lanes or MOST_LANES)
         self._compile()
@@ -111,17 +119,25 @@ class Comparison:
                 doubles = [name for name in names if threads_of(name) > 1]
                 for workers in pairs:
                     self._measure(panel, workers, doubles, self.cores[-2:], n_quads, self.generator.random())
-            finally:
-                for worker in (worker for workers in pairs for worker in workers):
-                    worker.close()
+            except BaseException:
+                self._kill()  # or the pool would wait for what its threads measure
+                raise
+            for worker in self.running:
+                worker.close()
+            self.running.clear()
         measured = min(max(0.5, (time.monotonic() - start) / expected), MOST_SLOWNESS)
         self.slowness = math.sqrt(self.slowness * measured)  # one round may have been an accident
 
     def _start(self, kinds: list[str]) -> list[Worker]:
         workers = [Worker(side, self.tool, kinds) for side in self.sides]
+        self.running += workers
         for worker in workers:
             worker.answer()
         return workers
+
+    def _kill(self) -> None:
+        for worker in self.running:
+            worker.kill()
 
     def _measure(
         self, panel: Panel, workers: list[Worker], names: list[str], cores: list[int], n_quads: int, seed: float
@@ -176,26 +192,26 @@ class Comparison:
         path = side.cache / f"compiled-{key}.json"
         if path.exists():
             return json.loads(path.read_text())
-        self.note(f"compiling {side.name}, unless it is cached")
         lacking = {}
         worker = Worker(side, self.tool, kinds_of(names))
-        try:
-            worker.answer()
-            for name in names:
-                try:
-                    answer = worker.ask(case=name, cores=self.cores)
-                    if "missing" in answer:
-                        lacking[name] = f"lacks it: {answer['missing']}"
-                    else:
-                        worker.send(end=True)
-                    worker.answer()
-                except Failure:
-                    # an older commit may have a function of that name for something else; the newer one may not
-                    if side is not self.sides[0] or worker.process.poll() is not None:
-                        raise
-                    lacking[name] = "fails at it"
-        finally:
-            worker.close()
+        self.running.append(worker)
+        self.note(f"compiling {side.name}, unless it is cached")
+        worker.answer()
+        for name in names:
+            try:
+                answer = worker.ask(case=name, cores=self.cores)
+                if "missing" in answer:
+                    lacking[name] = f"lacks it: {answer['missing']}"
+                else:
+                    worker.send(end=True)
+                worker.answer()
+            except Failure:
+                # an older commit may have a function of that name for something else; the newer one may not
+                if side is not self.sides[0] or worker.process.poll() is not None:
+                    raise
+                lacking[name] = "fails at it"
+        worker.close()
+        self.running.clear()
         if side.cache.is_dir():
             path.write_text(json.dumps(lacking))
         return lacking

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,14 +64,19 @@ def table(panel: Panel, title: str, with_same: bool = True):
 def summary(panel: Panel, missing: dict[str, str], left_out: list[str]) -> list[str]:
     """Return sentences that say how it went."""
     names = {verdict: [name for name, said in panel.verdicts.items() if said == verdict] for verdict in ORDER}
-    lines = [", ".join(f"{len(names[verdict])} {verdict}" for verdict in ORDER) + f", of {len(panel.verdicts)} cases."]
+    lines = [", ".join(f"{len(names[verdict])} {verdict}" for verdict in ORDER) + f", of {n_cases(panel.verdicts)}."]
     if names[UNSETTLED]:
         lines.append("The budget did not settle: " + "; ".join(names[UNSETTLED]) + ".")
     if left_out:
-        lines.append(f"The budget was too small to begin with {len(left_out)} cases: " + "; ".join(left_out) + ".")
+        lines.append(f"The budget was too small to begin with {n_cases(left_out)}: " + "; ".join(left_out) + ".")
     for reason in sorted(set(missing.values())):
         lines.append(f"Not compared: {'; '.join(n for n, why in missing.items() if why == reason)} ({reason}).")
     return lines
+
+
+def n_cases(cases: Collection[str]) -> str:
+    """Return how many cases there are, in words."""
+    return f"{len(cases)} case{'s' * (len(cases) != 1)}"
 
 
 def markdown(panel: Panel, title: str, missing: dict[str, str], left_out: list[str]) -> str:
@@ -83,7 +89,7 @@ def markdown(panel: Panel, title: str, missing: dict[str, str], left_out: list[s
             ""
         ]
     else:
-        lines += ["No case is slower or faster by more than 1.5%.", ""]
+        lines += ["No case was found to be slower or faster.", ""]
     counts, *details = summary(panel, missing, left_out)
     lines.append(counts)
     if details:

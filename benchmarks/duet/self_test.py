@@ -61,7 +61,7 @@ class SelfTest:
         head = slowdowns.slowed(self.side, slowdowns.SLOWDOWNS[kind], percent) if percent else self.side
         comparison = Comparison(
             [self.side, head], self.tool, names, self.options.budget, n_hypotheses=len(cases.names()),
-            seed=self.generator.randrange(2**32), lanes=self.options.lanes, most_pairs=most_pairs,
+            seed=self.generator.randrange(2**32), lanes=self.options.lanes, most_pairs=most_pairs, note=self.note,
         )  # fmt: skip
         return comparison, comparison.run()
 

@@ -38,6 +38,11 @@ def git(repository: Path, *arguments: str, **options) -> str:
     return run.stdout.strip()
 
 
+def name_of(commit: str) -> str:
+    """Return what a commit, or the working tree, is called in messages."""
+    return "the working tree" if commit == WORKING_TREE else commit
+
+
 def export(repository: Path, commit: str, folder: Path) -> Path:
     """Put a commit's package and pyproject.toml, or the working tree's, into a folder of their own; returns it.
 
@@ -71,7 +76,10 @@ def _made(folder: Path) -> Path:
 
 
 def _extract(repository: Path, commit: str, to: Path) -> None:
-    git(repository, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    try:
+        git(repository, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    except ValueError:
+        raise ValueError(f"a commit must be one of this repository, got {commit!r}") from None
     archive = to.parent / "archive.tar"
     git(repository, "archive", "--output", str(archive), commit, PACKAGE, "pyproject.toml")
     with tarfile.open(archive) as tar:
@@ -126,7 +134,8 @@ def _environment(wanted: list[str], folder: Path) -> Path:
     python = path / ("Scripts/python.exe" if sysconfig.get_platform().startswith("win") else "bin/python")
     if not (path / "complete").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(path)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        if subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=False).returncode:
+            raise ValueError(f"pip could not install {', '.join(packages)} in {path}")
         (path / "complete").touch()
     return python
 
@@ -136,7 +145,7 @@ def make_sides(repository: Path, commits: list[str], folder: Path) -> list[Side]
     trees = [export(repository, commit, folder / "trees") for commit in commits]
     pythons = choose_pythons(repository, trees, folder)
     return [
-        Side(commit, tree, python, _made(folder / "cache" / tree.name))
+        Side(name_of(commit), tree, python, _made(folder / "cache" / tree.name))
         for commit, tree, python in zip(commits, trees, pythons)
     ]
 
@@ -146,7 +155,10 @@ def tools(folder: Path) -> Path:
     source = Path(__file__).resolve().parent.parent
     to = folder / "tools" / digest(source)
     if not to.exists():
-        shutil.copytree(source, to / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        with tempfile.TemporaryDirectory(dir=_made(to.parent)) as temporary:  # half a copy would be taken for one
+            fresh = Path(temporary) / "tool"
+            shutil.copytree(source, fresh / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+            fresh.rename(to)
     return to
 
 

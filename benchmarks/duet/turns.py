@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from . import verdicts
@@ -34,7 +37,7 @@ class Worker:
         self.process = subprocess.Popen(
             [str(side.python), "-c", code, *kinds],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment(side, tool),
-            cwd=tool,
+            cwd=tool, start_new_session=True,  # Ctrl-C is for the process that runs this one
         )  # fmt: skip
 
     def ask(self, **request) -> dict:
@@ -60,9 +63,15 @@ class Worker:
         try:
             self.process.wait(timeout=20)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
         self.process.stdout.close()
+
+    def kill(self) -> None:
+        """End the process, and those that it has started, at once."""
+        if self.process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 def abba(n: int, generator: random.Random) -> list[str]:

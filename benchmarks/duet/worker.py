@@ -74,6 +74,9 @@ def serve() -> None:
     check_isolation()
     line.write(ready=True)
     while request := line.read():
+        if request.get("end"):  # of a case that has failed
+            line.write(done=True)
+            continue
         child = os.fork()
         if child == 0:
             status = 0
@@ -88,7 +91,8 @@ def serve() -> None:
                 sys.stderr.flush()
                 os._exit(status)
         _, status = os.waitpid(child, 0)
-        line.write(**({"failed": f"exit status {status}"} if status else {"done": True}))
+        code = os.waitstatus_to_exitcode(status)
+        line.write(**({"failed": f"{request['case']}: exit status {code}"} if code else {"done": True}))
 
 
 if __name__ == "__main__":
