@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,15 +18,13 @@ from fastmlp.data.order import epoch_order
 from fastmlp.data.scaling import check_input_scale
 from fastmlp.data.targets import check_sample_weight, encode_like, total_weight, weighted_mean
 from fastmlp.engine.executor import Executor
-from fastmlp.engine.inference import CHUNK, compute_outputs, compute_totals, to_predictions, to_probabilities
+from fastmlp.engine.inference import compute_outputs, compute_totals, to_predictions, to_probabilities
 from fastmlp.engine.parameters import Parameters
-from fastmlp.engine.single_row import SingleRow
-from fastmlp.engine.thread_tuner import ThreadTuner
+from fastmlp.engine.predictors import Predictors
 from fastmlp.engine.threads import resolve
 from fastmlp.engine.training_state import TrainingState, flush_subnormals
 from fastmlp.errors import DivergenceError
 from fastmlp.io.state import ModelState
-from fastmlp.kernels.ops.gather import KINDS
 from fastmlp.losses import LOSSES
 from fastmlp.optimizers import Optimizer
 
@@ -81,9 +79,7 @@ class MLP:
         self.activations: tuple[str, ...] = tuple(activations)
         self.loss = loss
         self.classes: np.ndarray | None = classes
-        self._singles: dict[np.dtype, SingleRow] = {}  # for predicting one sample, by dtype, made on first use
-        # of predictions in whole chunks, but those under way; one alone may be too short to choose between threads
-        self._tuners: list[ThreadTuner] = []
+        self._predictors = Predictors(parameters)
         self.input_scale = input_scale
         self.has_bias = has_bias
         self.threads: int | None = None
@@ -103,7 +99,7 @@ class MLP:
         if isinstance(value, str):
             checks.check_choice(value, "input_scale", ("auto",))
         self._input_scale = check_input_scale(value, self.n_features)
-        self._singles = {}
+        self._predictors.forget_scale()
 
     @property
     def weights(self) -> list[np.ndarray]:
@@ -163,45 +159,25 @@ class MLP:
 
     def __getstate__(self) -> dict:
         parameters, history = self._copies()
-        own = {"_parameters": parameters, "history": history, "_singles": {}, "_tuners": [], "_training_state": None}
-        return {**self.__dict__, **own}
+        own = {"_predictors": Predictors(parameters), "_training_state": None}
+        return {**self.__dict__, "_parameters": parameters, "history": history, **own}
 
-    def _executor(self, x: np.ndarray, batch_size: int) -> Executor:
-        """Return an Executor of this model for checked features; for few samples it does not copy the weights."""
-        return Executor(
-            self._parameters, self.activations, self.loss, batch_size, packed=x.shape[0] >= CHUNK,
-            threads=resolve(self.threads), settings={"delta": self.delta},
-        )  # fmt: skip
+    def _executor(self, n_samples: int, whole_batch: bool = False) -> contextlib.AbstractContextManager[Executor]:
+        """Make an Executor of this model for checked features; see `Predictors.executor`."""
+        return self._predictors.executor(n_samples, self.activations, self.loss, self.delta, self.threads, whole_batch)
 
     def _check_features(self, x, name: str = "x") -> np.ndarray:
         if self.encoder is not None and is_table(x):
             x = self.encoder.transform(x, name)
         return check_features(x, self.n_features, name, self.feature_names)
 
-    def _single_outputs(self, x) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return what `_outputs` does for a single sample in an array that needs no conversion, else None."""
-        if type(x) is not np.ndarray or x.shape != (1, self.n_features) or x.dtype not in KINDS:
-            return None
-        single = self._singles.get(x.dtype)
-        if single is None:
-            executor = Executor(self._parameters, self.activations, self.loss, 1, packed=False)
-            single = self._singles[x.dtype] = SingleRow(executor, x.dtype, self.input_scale)
-        return single.predict(x)
-
-    @contextlib.contextmanager
-    def _prediction(self, x: np.ndarray, batch_size: int) -> Iterator[Executor]:
-        """Yield an Executor for checked features; nobody changes weights meanwhile that it has not copied."""
-        executor, tuners = self._executor(x, batch_size), self._tuners if batch_size == CHUNK else []
-        with contextlib.suppress(IndexError):
-            executor.tuner = tuners.pop()
-        with self._parameters.lock.reading() if x.shape[0] < CHUNK else contextlib.nullcontext():
-            yield executor
-        tuners.append(executor.tuner)
-
     def _outputs(self, x) -> tuple[np.ndarray, np.ndarray]:
         """Return the outputs of the last layer: a flat array with padded rows, and a view of it as (n, n_out)."""
+        single = self._predictors.single_outputs(x, self.activations, self.loss, self.input_scale)
+        if single is not None:
+            return single
         x = self._check_features(x)
-        with self._prediction(x, min(x.shape[0], CHUNK)) as executor:
+        with self._executor(x.shape[0]) as executor:
             return compute_outputs(executor, x, self.input_scale)
 
     def _sums(self, x) -> np.ndarray:
@@ -227,7 +203,7 @@ class MLP:
         """
         if not self.has_accuracy:
             raise ValueError("predict_proba needs a classifier; this model is a regression, use predict")
-        flat, outputs = self._single_outputs(x) or self._outputs(x)
+        flat, outputs = self._outputs(x)
         to_probabilities(self.loss, flat, outputs)
         return outputs.copy()
 
@@ -249,7 +225,7 @@ class MLP:
         ValueError, TypeError
             If `x` is not such an array.
         """
-        flat, outputs = self._single_outputs(x) or self._outputs(x)
+        flat, outputs = self._outputs(x)
         return to_predictions(self.loss, self.classes, flat, outputs)
 
     def evaluate(self, x, y, sample_weight=None) -> Metrics:
@@ -276,7 +252,7 @@ class MLP:
         x = self._check_features(x)
         targets = self._encode(y, x.shape[0], sample_weight=sample_weight)
         whole_batch = LOSSES[self.loss].whole_batch
-        with self._prediction(x, x.shape[0] if whole_batch else min(x.shape[0], CHUNK)) as executor:
+        with self._executor(x.shape[0], whole_batch) as executor:
             loss, correct, _ = compute_totals(executor, x, targets, self.input_scale, whole=whole_batch)
         weight = total_weight(targets.weights, np.s_[:], x.shape[0])
         return Metrics(float(loss / weight), float(correct / x.shape[0]) if self.has_accuracy else float("nan"))

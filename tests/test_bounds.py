@@ -33,7 +33,7 @@ def test_predicting_a_single_row_raises_too():
     x, y = data(30)
     model = fastmlp.train(x, y, hidden=(5,), epochs=1, seed=0)
     want = model.predict(x[:1])
-    record = model._singles[x.dtype].run.record
+    record = model._predictors._singles[x.dtype].run.record
     size = int(record["workspace"]["size"])
     record["workspace"]["size"] = 2
     with pytest.raises(IndexError, match="out of bounds"):

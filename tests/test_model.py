@@ -1,5 +1,7 @@
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -221,3 +223,35 @@ def test_a_state_makes_the_same_model_and_stays_as_it_is():
     np.testing.assert_array_equal(twin.predict(PIXELS), wanted)
     assert twin.history["epoch"] == [1]
     assert not np.array_equal(model.predict(PIXELS), wanted)
+
+
+def test_predictions_of_few_samples_keep_an_executor_but_no_data():
+    model = fastmlp.train(PIXELS, LABELS, hidden=(20,), epochs=1, seed=0)
+    want = model.predict_proba(PIXELS)
+    x = PIXELS[:20].copy()
+    found = weakref.ref(x)
+    np.testing.assert_array_equal(model.predict_proba(x), want[:20])
+    ((_, executor),) = model._predictors._idle
+    for n in (2, 20, 7):  # it serves as many or fewer
+        np.testing.assert_array_equal(model.predict_proba(PIXELS[:n] * np.float32(1 / 255)), want[:n])
+        assert model._predictors._idle[0][1] is executor
+    np.testing.assert_array_equal(model.predict_proba(PIXELS[:21]), want[:21])
+    assert model._predictors._idle[0][1] is not executor
+    del x
+    gc.collect()
+    assert found() is None
+    before = model.evaluate(PIXELS[:20], LABELS[:20])
+    model.weights[1][:] = 0
+    model.biases[1][:] = [0, 0, 9, 0, 0]
+    assert (model.predict(PIXELS[:20]) == model.classes[2]).all()
+    assert model.evaluate(PIXELS[:20], LABELS[:20]).loss != before.loss
+
+
+def test_another_setting_of_a_loss_holds_for_few_samples_too():
+    y = np.linspace(0, 9, 300)
+    model = fastmlp.train(PIXELS, y, hidden=(20,), loss="huber", epochs=1, seed=0)
+    off = np.abs(model.predict(PIXELS[:9])[:, 0] - y[:9])
+    for delta in (0.5, 2.0):
+        model.delta = delta
+        want = np.where(off <= delta, off**2 / 2, delta * (off - delta / 2)).mean()
+        assert model.evaluate(PIXELS[:9], y[:9]).loss == pytest.approx(want, rel=1e-5)

@@ -120,12 +120,12 @@ def test_predictions_go_on_with_what_the_last_one_found_about_threads():
     for _ in range(3):
         model.predict(x)
         model.predict(x[:20])
-        (tuner,) = model._tuners
+        (tuner,) = model._predictors.tuners
         seen.append((id(tuner), tuner.steps))
     is_parallel = numba.threading_layer() != "workqueue" and threads.resolve(2) == 2
     assert seen == [(id(tuner), 5 * k * is_parallel) for k in (1, 2, 3)]
-    assert pickle.loads(pickle.dumps(model))._tuners == []
+    assert pickle.loads(pickle.dumps(model))._predictors.tuners == []
     with pytest.raises(ValueError, match="finite"):
         model.predict(x * np.nan)
     model.evaluate(x, np.arange(640) % 10)
-    assert len(model._tuners) == 1
+    assert len(model._predictors.tuners) == 1

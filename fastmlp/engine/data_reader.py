@@ -35,6 +35,7 @@ class DataReader:
     batch_size: int
     packed: bool
     trains: bool
+    rows: Any
 
     def __init__(self) -> None:
         self.record = RECORD.zeros()  # what the kernels read
@@ -105,6 +106,10 @@ class DataReader:
             self.entries = nonzeros_for(n_features, self.batch_size, n_features)
         self.targets = targets
         self._point_data(prepares)
+
+    def release(self) -> None:
+        """Let go of the data, which may belong to something large."""
+        self.rows = self.targets = self.windows = None
 
     def _takes_groups(self, encodings: Encodings, sparse: bool | None, repeated: bool) -> bool:
         """Return whether lists of groups of features are the fastest way to read the input."""
