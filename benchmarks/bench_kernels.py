@@ -119,7 +119,7 @@ def _grouped(function):
     def make(batch_size, n_in, n_out):
         from scipy.sparse import csr_matrix
 
-        from .internals import coded_rows, coded_words, grouped, layout_of, workspace
+        from .internals import coded_rows, coded_words, grouped, layout_of, strip_ranges, workspace
 
         run, x, samples, rule = _layer(batch_size, n_in, n_out)
         network, layout = run.network, layout_of(run.network)
@@ -137,21 +137,22 @@ def _grouped(function):
 
         words, _ = coded_words(csr_matrix(x), 1 / 255)
         make_lists()
-        strips, blocks = grouped.count_strips(out), -(-batch_size // 128)
+        ranges, blocks = strip_ranges(grouped, out, batch_size), -(-batch_size // 128)
         prefetch = grouped.GroupPrefetch(rows, samples, 1, 0, 0, 0)
 
         def grouped_add():
-            for strip in range(strips):
+            for strips in ranges:
                 for block in range(blocks):
                     grouped.grouped_add(
-                        network.workspace, out, layout.table, lists, block, network.parameters, weight, strip, prefetch
-                    )
+                        network.workspace, out, layout.table, lists, block, network.parameters, weight, *strips,
+                        prefetch,
+                    )  # fmt: skip
 
         def grouped_update():
-            for strip in range(strips):
+            for strips in ranges:
                 grouped.grouped_update(
                     network.workspace, out, layout.table, lists, network.parameters, network.state, weight, rule,
-                    layout.scratch, strip,
+                    layout.scratch, *strips,
                 )  # fmt: skip
 
         return locals()[function]

@@ -111,6 +111,16 @@ def bias_of(network) -> int:
     return int(network.layers[Module("network").BIAS])  # before a layer was a record
 
 
+def strip_ranges(grouped, out, batch_size: int) -> list[tuple[int, ...]]:
+    """Return the strips of an output as the grouped kernels take them: each range by its ends, or before that each."""
+    strips = grouped.count_strips(out)
+    try:
+        at_once = grouped.strips_at_once(batch_size, 1)
+    except AttributeError:
+        return [(strip,) for strip in range(strips)]
+    return [(first, min(first + at_once, strips)) for first in range(0, strips, at_once)]
+
+
 def loss_codes() -> dict[str, int]:
     """Return the codes of the losses."""
     try:

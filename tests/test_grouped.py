@@ -84,7 +84,8 @@ def test_lists_hold_what_is_not_zero(n_features):
 
 @pytest.mark.parametrize(("batch_size", "n_in", "n_out"), SHAPES)
 @pytest.mark.parametrize("rule_code", [PLAIN, MOMENTUM])
-def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out, rule_code):
+@pytest.mark.parametrize("at_once", [1, 2, 100])
+def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out, at_once, rule_code):
     rng = np.random.default_rng(0)
     x = pixels(rng, batch_size, n_in)
     scale, weight, bias = np.float32(1 / 255), normal(rng, n_in, n_out), normal(rng, n_out)
@@ -113,16 +114,20 @@ def test_sparse_kernels_give_the_bits_of_the_dense_ones(batch_size, n_in, n_out,
         else:
             lists = lists_of(x)
             nothing = grouped.GroupPrefetch(rows_of(x, 1.0), np.zeros(0, np.int64), *np.int64([1, 0, 0, 0]))
-            for strip in range(grouped.count_strips(out_at)):
+            strips = grouped.count_strips(out_at)
+            for strip in range(strips):
                 grouped.grouped_start(work.array, out_at, parameters.array, bias_at, strip)
+            for first in range(0, strips, at_once):
+                last = min(first + at_once, strips)
                 for block in range(-(-batch_size // int(grouped.BLOCK))):
                     grouped.grouped_add(
-                        work.array, out_at, table, lists, block, parameters.array, weight_at, strip, nothing
+                        work.array, out_at, table, lists, block, parameters.array, weight_at, first, last, nothing
                     )
-                grouped.grouped_finish(work.array, out_at, ACTIVATIONS["relu"], strip)
                 grouped.grouped_update(
-                    work.array, dout_at, table, lists, parameters.array, state, weight_at, rule, scratch, strip
+                    work.array, dout_at, table, lists, parameters.array, state, weight_at, rule, scratch, first, last
                 )
+            for strip in range(strips):
+                grouped.grouped_finish(work.array, out_at, ACTIVATIONS["relu"], strip)
         results.append((work.read(out_at), parameters.read(weight_at)))
     (dense_out, dense_weight), (sparse_out, sparse_weight) = results
     if not config.DISABLE_JIT:  # NumPy has no fused multiply-add

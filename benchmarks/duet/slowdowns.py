@@ -27,7 +27,7 @@ _ROWS = """
 _GROUPS = """
     rows = np.int64((2 * weight.rows * SHARE + 10000 * GROUP) // (20000 * GROUP)) * GROUP
     some = Matrix(weight.start, weight.panel, weight.row, rows, weight.columns)
-    grouped_update_once(workspace, dout, table, lists, parameters, state, some, rule, scratch, strip)
+    grouped_update_once(workspace, dout, table, lists, parameters, state, some, rule, scratch, first, last)
 """
 _SAMPLES = """
     record = record_at(record_address)

@@ -13,7 +13,7 @@ from fastmlp.kernels.jit import inline_numba
 from fastmlp.kernels.ops import dense, grouped, sparse
 from fastmlp.kernels.ops.dense import Prefetch, ceil_div, strips
 from fastmlp.kernels.ops.gather import CSR, WORDS, cache_lines, gather, gather_standardized
-from fastmlp.kernels.ops.grouped import BLOCK, GROUP, GROUPS_PER_PASS, GroupPrefetch, count_strips
+from fastmlp.kernels.ops.grouped import BLOCK, GROUP, GROUPS_PER_PASS, GroupPrefetch, count_strips, strips_at_once
 from fastmlp.kernels.ops.optimizers import PLAIN
 from fastmlp.kernels.ops.sparse import FEATURES
 from fastmlp.kernels.simd.addresses import address_of, int64s_at
@@ -99,31 +99,36 @@ def grouped_forward(network, data, batch, work):
     layer, rows, lists = network.layers[0], data.rows, data.lists
     out, weight = output_of(network, np.int64(0), batch.size), weight_of(network, np.int64(0))
     groups, blocks, n_strips = ceil_div(weight.rows, GROUP), ceil_div(batch.size, BLOCK), count_strips(out)
+    at_once = strips_at_once(batch.size, work.n_parts)
     n_following, per_row = min(batch.size, batch.samples.size - batch.following), cache_lines(rows)
     n_prefetched = n_following if rows.kind == WORDS else n_following * per_row
-    per_group = ceil_div(n_prefetched, n_strips * blocks * groups)
+    per_group = ceil_div(n_prefetched, ceil_div(n_strips, at_once) * blocks * groups)
     following = int64s_at(address_of(batch.samples) + batch.following * 8, n_following)
     first, last = partition(n_strips, work)
-    for strip in range(first, last):
-        grouped.grouped_start(network.workspace, out, network.parameters, layer.bias, strip)
+    for begin in range(first, last, at_once):
+        end, done = min(begin + at_once, last), ceil_div(begin, at_once) * blocks * groups * per_group
+        for strip in range(begin, end):
+            grouped.grouped_start(network.workspace, out, network.parameters, layer.bias, strip)
         for block in range(blocks):
-            prefetch = GroupPrefetch(
-                rows, following, per_row, per_group, (strip * blocks + block) * groups * per_group, n_prefetched
-            )
+            prefetch = GroupPrefetch(rows, following, per_row, per_group, done, n_prefetched)
             grouped.grouped_add(
-                network.workspace, out, network.layout.table, lists, block, network.parameters, weight, strip, prefetch
-            )
-        grouped.grouped_finish(network.workspace, out, layer.forward_code, strip)
+                network.workspace, out, network.layout.table, lists, block, network.parameters, weight, begin, end,
+                prefetch,
+            )  # fmt: skip
+            done += groups * per_group
+        for strip in range(begin, end):
+            grouped.grouped_finish(network.workspace, out, layer.forward_code, strip)
 
 
 @inline_numba
-def grouped_update(network, data, batch_size, rule, first_column, last_column, thread):
+def grouped_update(network, data, batch_size, n_parts, rule, first_column, last_column, thread):
     """Weights updated: for the columns first_column..last_column-1, multiples of STRIP (or the end)."""
     dout, weight = output_of(network, np.int64(0), batch_size), weight_of(network, np.int64(0))
-    for strip in range(first_column // STRIP, ceil_div(last_column, STRIP)):
+    last, at_once = ceil_div(last_column, STRIP), strips_at_once(batch_size, n_parts)
+    for begin in range(first_column // STRIP, last, at_once):
         grouped.grouped_update(
             network.workspace, dout, network.layout.table, data.lists, network.parameters, network.state, weight,
-            weight_rule(network, np.int64(0), rule), scratch_of(network, thread), strip,
+            weight_rule(network, np.int64(0), rule), scratch_of(network, thread), begin, min(begin + at_once, last),
         )  # fmt: skip
 
 

@@ -178,7 +178,7 @@ def grouped_first_update(record_address, kind, layer, first, last, thread):
     record = record_at(record_address)
     if is_kind(record, kind, FIRST_UPDATE):
         network, data, rule = network_of(record), data_of(record), rule_of(record, record.rule)
-        first_layer.grouped_update(network, data, record.size, rule, first, last, thread)
+        first_layer.grouped_update(network, data, record.size, record.n_parts, rule, first, last, thread)
 
 
 @region
