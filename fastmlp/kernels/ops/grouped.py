@@ -76,8 +76,8 @@ def strips_at_once(batch_size, n_parts):
     """Return how many strips to work on with every list: as many as have outputs that fit into L1.
 
     Processors mispredict the end of a list, but less often if the next loop is as long.  With AVX2 on Zen 5, epochs of
-    MNIST took 0.83 of the time of strip by strip in batches of 16, 0.89 of 32 and 0.95 of 64.  With two threads, those of
-    64 took 1.12 of it, so threads take their strips one by one.
+    MNIST took 0.83 of the time of strip by strip in batches of 16, 0.89 of 32 and 0.95 of 64.  With two threads, they
+    took 1.12 of it in batches of 64, so threads take their strips one by one.
     """
     return max(np.int64(1), L1_FLOATS // (min(batch_size, BLOCK) * STRIP)) if n_parts == 1 else np.int64(1)
 

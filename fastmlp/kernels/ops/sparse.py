@@ -223,16 +223,12 @@ def sparse_forward(workspace, out, entries, parameters, weight, bias, activation
 
 
 @inline_llvm
-def update_feature(zero, entries, begin, end, workspace, dout_at, parameters, state, at, rule, scratch, columns):
-    """Update a feature's row of weights from its entries begin..end-1 of those sorted by features"""
+def sum_entries(zero, entries, begin, end, workspace, dout_at):
+    """Gradient of a feature's row of weights, from its entries begin..end-1 of those sorted by features"""
     total = zero
     for q in range(begin, end):
         total = fma_strip(total, get(entries.factor, 2 * q + 1), workspace, dout_at + get(entries.sample_offset, 2 * q))
-    if rule.rule == PLAIN and rule.weight_decay == 0:
-        add_strip(total, -rule.learning_rate, parameters, at)
-    else:
-        store_strip(total, workspace, scratch)
-        optimizer_update(parameters, state, at, workspace, scratch, columns, rule)
+    return total
 
 
 @kernel
@@ -248,24 +244,32 @@ def sparse_update(workspace, dout, entries, parameters, state, weight, rule, scr
     """
     wide, begin = is_wide(weight, strip), np.int64(0)
     dout_at, weight_at = column_start(dout, strip * STRIP), column_start(weight, strip * STRIP)
-    skips = rule.rule == PLAIN and rule.weight_decay == 0
-    for block in range(ceil_div(weight.rows, FEATURES)):
-        if not entries.touched[block] and skips:
-            continue
-        for f in range(block * FEATURES, min((block + 1) * FEATURES, weight.rows)):
-            end = entries.until[f]
-            if end == 0 and skips:
+    if rule.rule == PLAIN and rule.weight_decay == 0:  # with loops of its own, whose registers hold no other rule
+        for block in range(ceil_div(weight.rows, FEATURES)):
+            if not entries.touched[block]:
                 continue
-            at = weight_at + f * weight.row
-            if wide:
-                update_feature(
-                    zero_strip(), entries, begin, end, workspace, dout_at, parameters, state, at, rule, scratch, STRIP
-                )
-            else:
-                update_feature(
-                    zero_narrow(), entries, begin, end, workspace, dout_at, parameters, state, at, rule, scratch, NARROW
-                )
-            begin = max(begin, end)
+            for f in range(block * FEATURES, min((block + 1) * FEATURES, weight.rows)):
+                end = entries.until[f]
+                if end == 0:
+                    continue
+                at = weight_at + f * weight.row
+                if wide:
+                    total = sum_entries(zero_strip(), entries, begin, end, workspace, dout_at)
+                    add_strip(total, -rule.learning_rate, parameters, at)
+                else:
+                    narrow = sum_entries(zero_narrow(), entries, begin, end, workspace, dout_at)
+                    add_strip(narrow, -rule.learning_rate, parameters, at)
+                begin = end
+        return
+    columns = STRIP if wide else NARROW
+    for f in range(weight.rows):
+        end = entries.until[f]
+        if wide:
+            store_strip(sum_entries(zero_strip(), entries, begin, end, workspace, dout_at), workspace, scratch)
+        else:
+            store_strip(sum_entries(zero_narrow(), entries, begin, end, workspace, dout_at), workspace, scratch)
+        optimizer_update(parameters, state, weight_at + f * weight.row, workspace, scratch, columns, rule)
+        begin = max(begin, end)
 
 
 @inline_llvm
