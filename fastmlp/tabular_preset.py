@@ -16,7 +16,7 @@ from fastmlp.data.frames import MAX_LEVELS, FrameEncoder, NumberColumn
 from fastmlp.data.order import check_samples, split
 from fastmlp.data.scaling import SCALES
 from fastmlp.data.target_scale import TargetScale, target_scale
-from fastmlp.data.targets import check_not_weightless, check_sample_weight
+from fastmlp.data.targets import check_labels, check_not_weightless, check_sample_weight
 from fastmlp.errors import DivergenceError
 from fastmlp.losses import LOSSES
 from fastmlp.model import MLP
@@ -166,6 +166,7 @@ def _split(x, y, validation, seed: int | None, settings: dict[str, Any]):
         settings["sample_weight"] = weights[part]
     settings.setdefault("input_scale", "robust")
     if LOSSES[settings["loss"]].has_labels and settings.get("classes") is None:
+        y = check_labels(y, n_samples)
         settings["classes"] = np.unique(y)  # a rare one may be held out
     encoder = None
     if is_frame:

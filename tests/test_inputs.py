@@ -196,3 +196,23 @@ def test_bad_features_are_refused_in_prediction(method, x, error, message):
 def test_bad_labels_are_refused_in_evaluation(y, error, message):
     with pytest.raises(error, match=message):
         fastmlp.train(X, Y, epochs=1).evaluate(X, y)
+
+
+@pytest.mark.parametrize(
+    ("labels", "match"),
+    [
+        (["a", None] * 5, "None in row 1"),
+        ([None, "a"] * 5, "None in row 0"),
+        (["a", "b", np.nan, "a"] * 3, "nan in row 2"),
+        (["a", 3] * 5, "3 in row 1"),
+        ([3, 2.5] * 5, r"2\.5 in row 1"),
+        ([2**70, 3] * 5, f"{2**70} in row 0"),
+    ],
+)
+@pytest.mark.parametrize("train", [fastmlp.train, fastmlp.tabular])
+def test_labels_that_miss_or_are_of_two_kinds_are_named(train, labels, match):
+    x, y = np.ones((len(labels), 3)), np.array(labels, object)
+    with pytest.raises(
+        TypeError, match=f"y must hold labels that are all strings, or all integers of 64 bits, got .* with {match}"
+    ):
+        train(x, y, epochs=1)

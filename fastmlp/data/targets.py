@@ -18,8 +18,8 @@ _LABELS_AT_ONCE = 1 << 20
 def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:
     """Return `y` as a one-dimensional array of integers or strings."""
     y = as_array(y, name)
-    if y.dtype == object and y.size:
-        y = _typed_labels(y)
+    if y.dtype == object and y.size and y.ndim:
+        y = _typed_labels(y, name)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.dtype.kind not in "biuUS":
@@ -33,8 +33,8 @@ def check_labels(y, n_samples: int, name: str = "y") -> np.ndarray:
     return y
 
 
-def _typed_labels(y: np.ndarray) -> np.ndarray:
-    """Return an array of objects that are all strings, or all integers, as an array of these; others unchanged."""
+def _typed_labels(y: np.ndarray, name: str) -> np.ndarray:
+    """Return an array of objects that are all strings, or all integers, as an array of these."""
     labels = y.ravel().tolist()
     if all(isinstance(label, str) for label in labels):
         return y.astype(str)
@@ -42,7 +42,13 @@ def _typed_labels(y: np.ndarray) -> np.ndarray:
         for dtype in (np.int64, np.uint64):
             if np.iinfo(dtype).min <= min(labels) and max(labels) <= np.iinfo(dtype).max:
                 return y.astype(dtype)
-    return y
+    kind = str if isinstance(labels[0], str) else numbers.Integral
+    odd = (k for k, label in enumerate(labels) if not isinstance(label, kind) or isinstance(label, bool))
+    k = next(odd, 0)  # or one is too large
+    raise TypeError(
+        f"{name} must hold labels that are all strings, or all integers of 64 bits, got {describe(y)} with "
+        f"{labels[k]!r} in row {k // (y.size // len(y))}"
+    )
 
 
 def _check_length(y: np.ndarray, n_samples: int, name: str) -> None:
