@@ -39,11 +39,12 @@ def outcomes(
         return
     todo: queue.SimpleQueue[int] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
-    stop = threading.Event()
+    stop, go = threading.Event(), threading.Event()
     for index in range(len(configs)):
         todo.put(index)
 
     def work() -> None:
+        go.wait()  # until all are started: what is interrupted while it starts can't be joined
         while not stop.is_set():
             try:
                 index = todo.get_nowait()
@@ -55,10 +56,12 @@ def outcomes(
     try:
         for thread in threads:
             thread.start()
+        go.set()
         for _ in configs:
             yield _wait_for(done)
     finally:
         stop.set()
+        go.set()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()

@@ -62,6 +62,18 @@ def check_options(estimator: BaseMLP) -> None:
             raise ValueError(f"{name} must be {without} with solver='lbfgs', which takes all samples, got {value!r}")
 
 
+LINE_SEARCH_FAILED = 2  # SciPy's status of L-BFGS-B
+
+
+def _is_exact(result) -> bool:
+    """Return whether no step can lower the loss by more than it is rounded, in float32.
+
+    A line search fails then, before the gradient is as small as `tol` asks for.
+    """
+    decrease = result.jac @ result.hess_inv(result.jac) / 2  # of a Newton step
+    return bool(decrease <= np.finfo(np.float32).eps * abs(result.fun))
+
+
 def fit(estimator: BaseMLP, X, y, arguments: dict[str, Any], objective: Objective) -> MLP:
     """Return a network trained on all samples, and set the estimator's `n_iter_` and `loss_`.
 
@@ -102,6 +114,8 @@ def fit(estimator: BaseMLP, X, y, arguments: dict[str, Any], objective: Objectiv
     evaluate(result.x)
     if not np.isfinite(last["loss"]):
         raise ValueError(NOT_FINITE)
+    if result.status == LINE_SEARCH_FAILED and _is_exact(result):
+        result.status = 0  # scikit-learn warns of others
     estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
     estimator.loss_ = last["loss"]
     return trainer.model
