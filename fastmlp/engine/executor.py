@@ -192,10 +192,13 @@ class Executor(DataReader):
 
     def _point_regions(self, mode: int) -> None:
         """Tell the kernels where the regions are that a mode takes, and compile those that are not yet."""
+        if mode == self.mode:
+            return
         names = self._regions(mode)
         compile_regions(list(names.values()), self.announces_compiling)
         addresses = {field: getattr(regions, name).address for field, name in names.items()}
         self._set(mode=mode, **{"deferred_update": 0, "weigh_rows": 0, "average": 0, **addresses})
+        self.mode = mode
 
     def _steps(self, mode: int, order, rates, records, outputs) -> int:
         """Do the steps for the samples of `order`; returns how many were done before a loss that is not finite."""
