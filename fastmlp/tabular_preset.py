@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from fastmlp.data.target_scale import TargetScale, target_scale
 from fastmlp.data.targets import check_labels, check_not_weightless, check_sample_weight
 from fastmlp.errors import DivergenceError
 from fastmlp.losses import LOSSES
+from fastmlp.many.ensemble import Ensemble
+from fastmlp.many.training import train_many
 from fastmlp.model import MLP
 from fastmlp.optimizers import Adam
 from fastmlp.schedules import CosineLog
@@ -42,7 +44,21 @@ REGRESSION: dict[str, Any] = {"activation": "mish", "learning_rate": 0.07}
 VALIDATION = 0.2
 
 
-def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **overrides: Any) -> MLP:
+@overload
+def tabular(
+    x, y, *, validation: Any = ..., seed: int | None = ..., n_members: Literal[1] = ..., **overrides: Any
+) -> MLP: ...
+
+
+@overload
+def tabular(
+    x, y, *, validation: Any = ..., seed: int | None = ..., n_members: int, **overrides: Any
+) -> MLP | Ensemble: ...
+
+
+def tabular(
+    x, y, *, validation: Any = VALIDATION, seed: int | None = None, n_members: int = 1, **overrides: Any
+) -> MLP | Ensemble:
     """Train a network on a table by a recipe that needs no tuning: RealMLP-TD-S.
 
     The recipe is that of Holzmüller, Grinsztajn and Steinwart (2024), arXiv 2407.04491: numbers are scaled robustly and
@@ -65,6 +81,9 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
         The fraction of the samples, or other samples, by which the best epoch is chosen.
     seed : int, optional
         Seed of all random numbers, those that choose the fraction too.
+    n_members : int
+        Number of networks to average.  Network k has the seed ``seed + k``, and all have the same validation set.
+        `threads` of them are trained at once.
     **overrides
         Any other arguments of `fastmlp.train`, which replace those of the recipe.  A number as `learning_rate` is the
         highest one of the schedule; `callbacks` are added.  These, `checkpoint` and functions in `metrics` see what is
@@ -76,7 +95,7 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
     MLP
         With the weights of the best epoch, unless an `EarlyStopping` among the callbacks restores another.  The losses
         in its history are in the units of the targets.  ``model.partial_fit`` of a regression begins anew, with
-        plain SGD.
+        plain SGD.  With several members, an `Ensemble` of such models.
 
     Raises
     ------
@@ -95,6 +114,7 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
     True
     """
     seed = None if seed is None else checks.check_integer(seed, "seed", 0)
+    n_members = checks.check_integer(n_members, "n_members", 1)
     loss = overrides.pop("loss", None) or default_loss(y)
     checks.check_choice(loss, "loss", LOSSES)
     has_labels = LOSSES[loss].has_accuracy
@@ -114,12 +134,30 @@ def tabular(x, y, *, validation: Any = VALIDATION, seed: int | None = None, **ov
         y, validation = scale.apply(y), (validation[0], scale.apply(validation[1]), *validation[2:])
         if loss == "huber":
             settings["delta"] = checks.check_positive(settings.get("delta", 1.0), "delta") / scale.factor
+    settings |= {"validation": validation, "callbacks": callbacks}
     try:
-        model = train(x, y, validation=validation, seed=seed, callbacks=callbacks, **settings)
+        if n_members == 1:
+            return _finish(train(x, y, seed=seed, **settings), scale, encoder)
+        models = _train_members(x, y, seed, n_members, settings)
     except DivergenceError as error:
         _finish(error.model, scale, encoder)
         raise
-    return _finish(model, scale, encoder)
+    return Ensemble([_finish(model, scale, encoder) for model in models])
+
+
+def _train_members(x, y, seed: int | None, n_members: int, settings: dict[str, Any]) -> list[MLP]:
+    """Return networks that differ in their seeds."""
+    for name in ("checkpoint", "communicator"):
+        if settings.get(name) is not None:
+            raise ValueError(f"{name} must be None with n_members={n_members}, got {settings[name]!r}")
+    common = {name: value for name, value in settings.items() if name != "progress"}
+    threads = common.pop("threads", None)
+    models = train_many(
+        [{"seed": None if seed is None else seed + k} for k in range(n_members)], x, y, threads=threads, **common
+    )
+    for model in models:
+        model.threads = threads
+    return models
 
 
 def _finish(model: MLP, scale: TargetScale | None, encoder: FrameEncoder | None) -> MLP:

@@ -309,3 +309,26 @@ def test_the_model_of_a_divergence_has_the_frames_columns_and_the_targets_units(
 def test_what_is_wrong_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_members_are_networks_with_seeds_of_their_own():
+    ensemble = fastmlp.tabular(FRAME, VALUES, n_members=3, progress=False, **{**SMALL, "threads": 2})
+    assert len(ensemble) == 3
+    first = fastmlp.tabular(FRAME, VALUES, **SMALL)
+    np.testing.assert_array_equal(ensemble.models[0].predict(FRAME), first.predict(FRAME))
+    outputs = [model.predict(FRAME) for model in ensemble.models]
+    assert not np.array_equal(outputs[0], outputs[1])
+    np.testing.assert_allclose(ensemble.predict(FRAME), np.mean(outputs, axis=0), rtol=1e-5)
+    assert ensemble.feature_names == list(FRAME.columns)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_members": 0}, "n_members must be an integer >= 1, got 0"),
+        ({"n_members": 2, "checkpoint": "folder"}, "checkpoint must be None with n_members=2, got 'folder'"),
+    ],
+)
+def test_members_that_can_not_be_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fastmlp.tabular(FRAME, VALUES, **SMALL, **arguments)

@@ -75,6 +75,27 @@ def test_scikit_learns_tools_work(monkeypatch):
     np.testing.assert_array_equal(again.predict(FRAME), fitted.predict(FRAME))
 
 
+@pytest.mark.parametrize("kind", ["Classifier", "Regressor"])
+def test_members_are_averaged(kind):
+    y = LABELS if kind == "Classifier" else np.linspace(0, 1000, len(LABELS))
+    estimator = getattr(fastmlp, f"MLP{kind}")(preset="tabular", random_state=0, n_members=3, threads=2).fit(X, y)
+    want = fastmlp.tabular(X, y, validation=0.1, seed=SEED, n_members=3)
+    members = estimator.estimators_
+    assert [len(members), estimator.n_iter_] == [3, 12]
+    if kind == "Classifier":
+        np.testing.assert_array_equal(estimator.predict_proba(X), want.predict_proba(X))
+        each = [member.predict_proba(X) for member in members]
+        np.testing.assert_allclose(np.mean(each, axis=0), want.predict_proba(X), atol=1e-6)
+        assert estimator.best_validation_score_ == np.mean([member.best_validation_score_ for member in members])
+    else:
+        np.testing.assert_array_equal(estimator.predict(X), want.predict(X)[:, 0])
+        np.testing.assert_allclose(np.mean([m.predict(X) for m in members], axis=0), estimator.predict(X), rtol=1e-5)
+    assert estimator.loss_curve_ == pytest.approx(np.mean([member.loss_curve_ for member in members], axis=0))
+    single = estimator.set_params(n_members=1).fit(X, y)
+    assert not hasattr(single, "estimators_")
+    np.testing.assert_array_equal(single.predict(X), members[0].predict(X))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -53,7 +53,7 @@ def fit_members(
         _train(estimator, members, X, targets, weights, widths, init, score_of, random, first, incremental, encoder)
     estimator.estimators_ = members
     estimator.model_ = Ensemble([member.model_ for member in members])
-    _average(estimator, members)
+    average(estimator, members)
 
 
 def _train(
@@ -87,12 +87,12 @@ def _train(
         warnings.warn(NOT_CONVERGED.format(estimator.max_iter), ConvergenceWarning, stacklevel=5)
 
 
-def _average(estimator: BaseMLP, members: list) -> None:
+def average(estimator: BaseMLP, members: list) -> None:
     """Set what scikit-learn's estimators record."""
     estimator.n_iter_, estimator.t_ = max(m.n_iter_ for m in members), max(m.t_ for m in members)
     estimator.loss_ = float(np.mean([member.loss_ for member in members]))
     estimator.loss_curve_ = _mean_curve([member.loss_curve_ for member in members])
-    if estimator.early_stopping:
+    if members[0].validation_scores_ is not None:
         estimator.validation_scores_ = _mean_curve([member.validation_scores_ for member in members])
         estimator.best_validation_score_ = float(np.mean([member.best_validation_score_ for member in members]))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from fastmlp import checks
 from fastmlp.data.columns import Table
 from fastmlp.data.targets import check_not_weightless, check_sample_weight
 from fastmlp.errors import DivergenceError
+from fastmlp.many.ensemble import Ensemble
+from fastmlp.model import MLP
+from fastmlp.sklearn.members import average
 from fastmlp.sklearn.progress import NOT_FINITE
 from fastmlp.sklearn.scaling import scale_of
 from fastmlp.tabular_preset import tabular
@@ -33,8 +37,7 @@ def fit_preset(estimator: Any, X, y, sample_weight, incremental: bool) -> None:
     if incremental or estimator.warm_start:
         what = "partial_fit" if incremental else "warm_start=True"
         raise ValueError(f"{what} is not for preset={estimator.preset!r}, whose schedule is that of a whole run")
-    if checks.check_integer(estimator.n_members, "n_members", 1) > 1:
-        raise ValueError(f"n_members must be 1 with preset={estimator.preset!r}, got {estimator.n_members}")
+    n_members = checks.check_integer(estimator.n_members, "n_members", 1)
     validation = checks.check_fraction(estimator.validation_fraction, "validation_fraction")
     X, y = estimator._check_data(X, y, True, False)
     if not 0 < round(X.shape[0] * validation) < X.shape[0]:
@@ -55,15 +58,30 @@ def fit_preset(estimator: Any, X, y, sample_weight, incremental: bool) -> None:
         model = tabular(
             X, targets, validation=validation, loss=scale_of(estimator._loss, 1).loss, classes=classes,
             sample_weight=weights, threads=estimator.threads, progress=False,
-            seed=int(check_random_state(estimator.random_state).randint(2**31 - 1)), **more,
+            seed=int(check_random_state(estimator.random_state).randint(2**31 - 1)), n_members=n_members, **more,
         )  # fmt: skip
     except DivergenceError as error:
         raise ValueError(NOT_FINITE) from error
     estimator._fitted_by = estimator.preset
+    vars(estimator).pop("estimators_", None)
+    n_trained = X.shape[0] - round(X.shape[0] * validation)
+    if not isinstance(model, Ensemble):
+        _record(estimator, model, n_trained)
+        return
+    members = [copy.copy(estimator).set_params(n_members=1) for _ in model.models]
+    for member, own in zip(members, model.models):
+        _record(member, own, n_trained)
+    estimator._reset(model.models[0].widths)
+    estimator.estimators_, estimator.model_ = members, model
+    average(estimator, members)
+
+
+def _record(estimator: Any, model: MLP, n_trained: int) -> None:
+    """Set an estimator's model, and what scikit-learn's estimators record."""
     estimator._reset(model.widths)
     estimator.model_, history = model, model.history
     estimator.n_iter_ = len(history["epoch"])
-    estimator.t_ = estimator.n_iter_ * (X.shape[0] - round(X.shape[0] * validation))
+    estimator.t_ = estimator.n_iter_ * n_trained
     estimator.loss_curve_ = list(history["train_loss"])
     estimator.loss_, estimator.best_loss_ = estimator.loss_curve_[-1], min(estimator.loss_curve_)
     if model.has_accuracy:
