@@ -94,8 +94,8 @@ def test_clipping_keeps_the_direction_and_sets_the_norm():
     assert norm(clipped) == pytest.approx(0.01, rel=1e-3)
     for a, b in zip(free, clipped):
         np.testing.assert_allclose(b, a * (0.01 / norm(free)), rtol=1e-3, atol=1e-7)
-    for a, b in zip(free, step(clip_norm=1e6)[0]):
-        np.testing.assert_allclose(a, b, atol=1e-7)
+    for a, b in zip(free, step(clip_norm=1e6)[0]):  # sums of 40 samples in float32, added in another order
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_penalties_are_gradients_of_what_they_penalize():
