@@ -112,7 +112,9 @@ def bias_of(network) -> int:
 
 
 def strip_ranges(grouped, out, batch_size: int) -> list[tuple[int, ...]]:
-    """Return the strips of an output as the grouped kernels take them: each range by its ends, or before that each."""
+    """Return what the grouped kernels are given for an output's strips, call by call: the first one and the last one's
+    end, or in earlier versions one strip.
+    """
     strips = grouped.count_strips(out)
     try:
         at_once = grouped.strips_at_once(batch_size, 1)

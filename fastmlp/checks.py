@@ -12,9 +12,13 @@ _SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 
 
 def describe(value) -> str:
-    """Return a value as error messages show it: arrays by shape and dtype."""
+    """Return a value as error messages show it: arrays and data frames by shape, lists and tuples of them by length."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
+    if getattr(value, "shape", ()):  # of a number of NumPy it is ()
+        return f"a {type(value).__name__} of shape {value.shape}"
+    if isinstance(value, (list, tuple)) and any(getattr(part, "shape", ()) for part in value):
+        return f"a {type(value).__name__} of {len(value)}"
     return repr(value)
 
 

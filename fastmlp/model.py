@@ -22,7 +22,7 @@ from fastmlp.engine.inference import compute_outputs, compute_totals, to_predict
 from fastmlp.engine.parameters import Parameters
 from fastmlp.engine.predictors import Predictors
 from fastmlp.engine.threads import resolve
-from fastmlp.engine.training_state import TrainingState, flush_subnormals
+from fastmlp.engine.training_state import TrainingState
 from fastmlp.errors import DivergenceError
 from fastmlp.io.state import ModelState
 from fastmlp.losses import LOSSES
@@ -314,7 +314,7 @@ class MLP:
                 total_loss, correct, _ = records.sum(axis=0)
                 if not np.isfinite(total_loss):
                     raise DivergenceError(None, rate, self)
-                flush_subnormals(executor)
+                executor.flush_subnormals()
         accuracy = float(correct / len(order)) if self.has_accuracy else float("nan")
         return Metrics(weighted_mean(total_loss, total_weight(targets.weights, order, len(order))), accuracy)
 

@@ -140,10 +140,9 @@ class _Predictor:
 
     def __init__(self, model: MLP, x):
         x = model._check_features(x)
-        self.model, self.executor = (
-            model,
-            Executor(model._parameters, model.activations, model.loss, CHUNK, threads=resolve(model.threads)),
-        )
+        threads = resolve(model.threads)
+        self.model = model
+        self.executor = Executor(model._parameters, model.activations, model.loss, CHUNK, threads=threads)
         self.executor.set_data(x, model.input_scale)
         self.flat, self.outputs = padded_outputs(x.shape[0], model.widths[-1])
 

@@ -115,26 +115,13 @@ def tabular(
     """
     seed = None if seed is None else checks.check_integer(seed, "seed", 0)
     n_members = checks.check_integer(n_members, "n_members", 1)
-    loss = overrides.pop("loss", None) or default_loss(y)
-    checks.check_choice(loss, "loss", LOSSES)
-    has_labels = LOSSES[loss].has_accuracy
-    settings = {**SETTINGS, **(CLASSIFICATION if has_labels else REGRESSION)}
-    if not LOSSES[loss].smooths:
-        settings.pop("label_smoothing", None)
-    settings |= {"loss": loss, **overrides}
-    if isinstance(settings["learning_rate"], numbers.Real):
-        settings["learning_rate"] = CosineLog(checks.check_positive(settings["learning_rate"], "learning_rate"))
-    callbacks = settings.pop("callbacks", ())
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-    # the loss of a regression falls with its root, the authors' metric; of several best epochs they take the last one
-    callbacks.insert(0, RestoreBest("validation_accuracy" if has_labels else "validation_loss", ties="last"))
-    x, y, encoder, validation, settings = _split(x, y, validation, seed, settings)
+    x, y, encoder, validation, settings = _split(x, y, validation, seed, _settings(y, overrides))
     scale = target_scale(np.asarray(y), settings)
     if scale is not None:
         y, validation = scale.apply(y), (validation[0], scale.apply(validation[1]), *validation[2:])
-        if loss == "huber":
+        if settings["loss"] == "huber":
             settings["delta"] = checks.check_positive(settings.get("delta", 1.0), "delta") / scale.factor
-    settings |= {"validation": validation, "callbacks": callbacks}
+    settings["validation"] = validation
     try:
         if n_members == 1:
             return _finish(train(x, y, seed=seed, **settings), scale, encoder)
@@ -143,6 +130,24 @@ def tabular(
         _finish(error.model, scale, encoder)
         raise
     return Ensemble([_finish(model, scale, encoder) for model in models])
+
+
+def _settings(y, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Return the recipe's arguments of `train` for such targets, some of them replaced."""
+    loss = overrides.get("loss") or default_loss(y)
+    checks.check_choice(loss, "loss", LOSSES)
+    has_labels = LOSSES[loss].has_accuracy
+    settings = {**SETTINGS, **(CLASSIFICATION if has_labels else REGRESSION)}
+    if not LOSSES[loss].smooths:
+        settings.pop("label_smoothing", None)
+    settings |= {**overrides, "loss": loss}
+    if isinstance(settings["learning_rate"], numbers.Real):
+        settings["learning_rate"] = CosineLog(checks.check_positive(settings["learning_rate"], "learning_rate"))
+    callbacks = settings.get("callbacks", ())
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    # the loss of a regression falls with its root, the authors' metric; of several best epochs they take the last one
+    best = RestoreBest("validation_accuracy" if has_labels else "validation_loss", ties="last")
+    return {**settings, "callbacks": [best, *callbacks]}
 
 
 def _train_members(x, y, seed: int | None, n_members: int, settings: dict[str, Any]) -> list[MLP]:
@@ -178,16 +183,18 @@ def _split(x, y, validation, seed: int | None, settings: dict[str, Any]):
     x = read_table(x) if is_frame else x if is_table(x) else as_array(x, "x")
     y = as_array(y, "y")
     n_samples, settings = x.shape[0] if is_frame else len(x), dict(settings)
+    if len(y) != n_samples:
+        raise ValueError(f"x and y must have equally many samples, got {n_samples} and {len(y)}")
     part, weights = np.arange(n_samples), settings.pop("sample_weight", None)
     if settings.get("samples") is not None:
         part = check_samples(settings.pop("samples"), n_samples, "samples")
     if weights is not None:
         weights = check_sample_weight(weights, n_samples)
     if isinstance(validation, (float, np.floating)):
-        if not 0 < validation < 1 or not 0 < round(len(part) * validation) < len(part) or len(y) != n_samples:
+        if not 0 < validation < 1 or not 0 < round(len(part) * validation) < len(part):
             raise ValueError(
-                "validation, as a fraction, must be in (0, 1) and leave samples in both parts, and x and y must have "
-                f"equally many, got validation={validation!r} with {n_samples} samples in x and {len(y)} in y"
+                "validation, as a fraction, must be in (0, 1) and leave samples in both parts, got "
+                f"{validation!r} of {len(part)} samples"
             )
         if settings.get("checkpoint") is not None and seed is None:
             raise ValueError("seed must be given with a checkpoint, or resuming would hold out other samples, got None")
@@ -196,9 +203,7 @@ def _split(x, y, validation, seed: int | None, settings: dict[str, Any]):
         check_not_weightless(weights, held_out, "held out for validation")
         validation = (_take(x, held_out), y[held_out], *(() if weights is None else (weights[held_out],)))
     elif not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
-        raise TypeError(f"validation must be (x, y) or a fraction like 0.2, got {validation!r}")
-    if len(y) != n_samples:
-        raise ValueError(f"x and y must have equally many samples, got {n_samples} and {len(y)}")
+        raise TypeError(f"validation must be (x, y) or a fraction like 0.2, got {checks.describe(validation)}")
     if weights is not None:
         check_not_weightless(weights, part, "trained on")
         settings["sample_weight"] = weights[part]

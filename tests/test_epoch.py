@@ -91,6 +91,30 @@ def test_any_number_of_threads_gives_the_same_bits(loss, hidden, activation, for
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("batch_size", [1, 16, 50])
+@pytest.mark.parametrize("form", FORMS)
+def test_epochs_at_once_give_the_same_bits_as_one_by_one(optimizer, batch_size, form):
+    x, _, targets = problem("cross_entropy")
+    rng, n_steps = np.random.default_rng(2), -(-50 // batch_size)
+    orders, rates = [rng.integers(0, 50, 50) for _ in range(3)], rng.random(3 * n_steps).astype(np.float32) / 10
+    results = []
+    for n_epochs in (1, 3):
+        run, parameters = make_run("cross_entropy", (33,), "relu", optimizer, batch_size, 4)
+        set_form(run, form, x, "auto", targets)
+        parameters.biases[0][:5] = -1e6  # units without a gradient, whose state shrinks
+        run.pack()
+        run.moments[:] = 2e-38
+        records = []
+        for k in range(0, 3, n_epochs):
+            order, some = np.concatenate(orders[k : k + n_epochs]), rates[k * n_steps : (k + n_epochs) * n_steps]
+            records.append(run.train(order, some, n_epochs))
+            run.flush_subnormals()
+        results.append([np.concatenate(records), parameters.buffer, run.moments])
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=1e-4 if config.DISABLE_JIT else 0)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("batch_size", [1, 16])
 @pytest.mark.parametrize("optimizer", [fastmlp.SGD(), fastmlp.SGD(0.9, weight_decay=0.01), fastmlp.Adam()])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import fastmlp
 from fastmlp import reference
 from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.ops.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule, optimizer_update
+from fastmlp.kernels.ops.optimizers import MOMENTUM, NESTEROV, PLAIN, Rule, flush_subnormals, optimizer_update
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.optimizers import OPTIMIZERS
 
@@ -130,3 +130,18 @@ def test_the_first_step_of_adam_is_the_rate_whatever_the_gradient():
         init=[(np.zeros((4, 1)), np.zeros(1))], learning_rate=0.01,
     )  # fmt: skip
     np.testing.assert_allclose(model.weights[0], 0.01, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0, 1, N, 3 * N + 5])
+def test_subnormal_numbers_are_flushed_and_no_others(size):
+    tiny = np.finfo(np.float32).tiny
+    numbers = np.float32(
+        [0, -0.0, tiny, -tiny, 1, np.inf, -np.inf, np.nan, 1e-45, -1e-45, np.nextafter(tiny, 0), -1e-40]
+    )
+    state = np.resize(numbers, 4 * N)
+    want = state.copy()
+    flush_subnormals(state, size)
+    reference.flush_subnormals(want, size)
+    np.testing.assert_array_equal(state, want)
+    assert not (state[:size][np.isin(np.arange(size) % len(numbers), range(8, 12))]).any()
+    np.testing.assert_array_equal(state[size:], np.resize(numbers, 4 * N)[size:])

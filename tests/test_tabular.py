@@ -290,7 +290,7 @@ def test_the_model_of_a_divergence_has_the_frames_columns_and_the_targets_units(
     [
         (lambda: fastmlp.tabular(scipy.sparse.eye(9, format="csr"), range(9)), ValueError, "got a sparse matrix"),
         (lambda: fastmlp.tabular(FRAME, LABELS, validation=1.0), ValueError, "validation, as a fraction, must be in"),
-        (lambda: fastmlp.tabular(FRAME, LABELS[:-1]), ValueError, "200 samples in x and 199 in y"),
+        (lambda: fastmlp.tabular(FRAME, LABELS[:-1]), ValueError, "equally many samples, got 200 and 199"),
         (lambda: fastmlp.tabular(FRAME, LABELS, validation=None), TypeError, "validation must be"),
         (lambda: fastmlp.tabular(FRAME, LABELS, loss="hinge"), ValueError, "loss must be one of"),
         (lambda: fastmlp.tabular(FRAME, LABELS, learning_rate=0), ValueError, "learning_rate must be"),

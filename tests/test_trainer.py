@@ -1,10 +1,15 @@
 """Everything that `fastmlp.train` offers beside the plain network, beside the reference."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+import scipy.sparse
 
 import fastmlp
 from fastmlp import reference
+from fastmlp.data.scaling import InputScale
+from fastmlp.engine.executor import Executor
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((203, 37)).astype(np.float32)
@@ -13,6 +18,7 @@ LABELS = (X[:, 0] + X[:, 1] > 0).astype(int) + (X[:, 2] > 1)
 VALUES = np.abs(X[:, :3])
 SEVERAL = (X[:, :5] > 0).astype(int)
 WEIGHTS = RNG.random(203).astype(np.float32)
+SHIFTED = InputScale(np.ones(37), np.full(37, 0.5))
 
 CASES = {
     "gelu": {"activation": "gelu"},
@@ -102,6 +108,109 @@ def loss_of(weights, biases, x, target, arguments, regularization, activations, 
     value = np.average(losses, weights=arguments.get("sample_weight"))
     squares, sizes = sum((w * w).sum() for w in weights), sum(np.abs(w).sum() for w in weights)
     return value + regularization.l2 / 2 * squares + regularization.l1 * sizes
+
+
+class Calls:
+    """`Executor.train`, which notes how many epochs it is asked for."""
+
+    def __init__(self, monkeypatch):
+        self.epochs, self.train = [], Executor.train
+        monkeypatch.setattr(Executor, "train", lambda *arguments: self(*arguments))
+
+    def __call__(self, executor, order, rates, n_epochs=1):
+        self.epochs.append(n_epochs)
+        return self.train(executor, order, rates, n_epochs)
+
+
+def same_training(one, other):
+    """Whether two models have been trained to the same bits, with the same history but for the seconds."""
+    a, b = ({**model.history, "seconds": None} for model in (one, other))
+    state, other_state = one._training_state, other._training_state
+    return (
+        one._parameters.buffer.tobytes() == other._parameters.buffer.tobytes()
+        and repr(a) == repr(b)
+        and state.optimizer_state.tobytes() == other_state.optimizer_state.tobytes()
+        and state.rng.bit_generator.state == other_state.rng.bit_generator.state
+        and (state.n_updates, state.epochs_done) == (other_state.n_updates, other_state.epochs_done)
+        and (state.learning_rate, state.entropy) == (other_state.learning_rate, other_state.entropy)
+    )
+
+
+def look_on(model):
+    """A callback that keeps epochs from being trained several at once."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_short_epochs_are_trained_at_once_and_to_the_same_bits(case, monkeypatch):
+    arguments = {"hidden": (16, 9), "epochs": 7, "batch_size": 64, "seed": 3, **CASES[case]}
+    x, y = arguments.pop("x", X), arguments.pop("y", LABELS)
+    arguments.setdefault("learning_rate", fastmlp.Cosine(0.02))
+    calls = Calls(monkeypatch)
+    model = fastmlp.train(x, y, **arguments)
+    assert calls.epochs == ([1] * 7 if "validation" in arguments else [7])
+    assert same_training(model, fastmlp.train(x, y, callbacks=look_on, **arguments))
+    assert calls.epochs[-7:] == [1] * 7
+
+
+@pytest.mark.parametrize("failing", [0, 11, 16, 19])
+def test_an_epoch_of_several_that_diverges_is_found(failing, monkeypatch):
+    @dataclass
+    class Jump:
+        def rate(self, epoch, epochs):
+            return np.where(epoch < failing + 0.5, 0.01, 1e30)
+
+    calls, errors = Calls(monkeypatch), []
+    for callbacks in ([], [look_on]):
+        with pytest.raises(fastmlp.DivergenceError, match=f"in epoch {failing + 1},") as caught:
+            fastmlp.train(X, LABELS, hidden=(16,), epochs=20, seed=0, learning_rate=Jump(), optimizer=fastmlp.SGD(0.9),
+                          batch_size=32, callbacks=callbacks)  # fmt: skip
+        errors.append(caught.value)
+        if not callbacks:
+            assert len(calls.epochs) <= 12  # halves of 20, and halves of what is left
+    assert errors[0].args == errors[1].args
+    assert same_training(errors[0].model, errors[1].model)
+    assert len(errors[0].model.history["epoch"]) == failing
+
+
+def test_ctrl_c_takes_back_the_epochs_that_were_trained_at_once(monkeypatch):
+    monkeypatch.setattr("fastmlp.engine.executor.SAMPLES_AT_ONCE", 4 * len(X))
+    calls, arguments = Calls(monkeypatch), {"hidden": (16,), "seed": 0, "optimizer": "adam"}
+    whole = calls.train
+
+    def interrupted(executor, order, rates, n_epochs):
+        records = whole(executor, order, rates, n_epochs)
+        if len(calls.epochs) == 3:
+            raise KeyboardInterrupt
+        return records
+
+    calls.train = interrupted
+    model = fastmlp.train(X, LABELS, epochs=20, **arguments)
+    assert calls.epochs == [4, 4, 4]
+    assert model.interrupted
+    calls.train = whole
+    assert same_training(model, fastmlp.train(X, LABELS, epochs=8, **arguments))
+
+
+def test_epochs_are_trained_one_by_one_where_something_happens_between(monkeypatch, tmp_path):
+    calls, steps = Calls(monkeypatch), []
+
+    def rate(step):
+        steps.append(len(calls.epochs))
+        return 0.01
+
+    for arguments in (
+        {"checkpoint": tmp_path / "run"},
+        {"metrics": ["top_2"]},
+        {"validation": (X, LABELS)},
+        {"learning_rate": rate},
+        {"learning_rate": fastmlp.ReduceOnPlateau(0.1, metric="train_loss")},
+        {"x": scipy.sparse.csr_matrix(SPARSE), "input_scale": SHIFTED},  # made dense a part at a time
+    ):
+        calls.epochs.clear()
+        fastmlp.train(arguments.pop("x", X), LABELS, hidden=(4,), epochs=3, batch_size=203, **arguments)
+        assert set(calls.epochs) == {1}
+        assert len(calls.epochs) >= 3
+    assert steps == [0, 1, 2]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -40,7 +40,7 @@ class DataReader:
     def __init__(self) -> None:
         self.record = RECORD.zeros()  # what the kernels read
         self.lists, self.entries = lists_for(0, self.batch_size), nonzeros_for(0, 0, 0)
-        self.mode: int | None = None  # whose regions the record has, until there are other data
+        self.regions_mode: int | None = None  # of the regions that the record has, until there are other data
         self.windows: DenseWindows | None = None
         self.folded: InputScale | None = None  # of which the packed first bias has the offset
         self.targets: Any = None
@@ -141,7 +141,7 @@ class DataReader:
 
     def _point_data(self, prepares: bool) -> None:
         """Tell the kernels where the data are, and how they are to be read."""
-        self.mode = None
+        self.regions_mode = None
         rows, lists, targets = self.rows, self.lists, self.targets
         for field in ("data", "indices", "starts"):
             self._point(field, getattr(rows, field))

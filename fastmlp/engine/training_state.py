@@ -14,9 +14,6 @@ from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import Parameters
 from fastmlp.optimizers import SGD, Optimizer
 
-_TINY = np.finfo(np.float32).tiny  # the smallest normal number
-_SMALLEST_EPSILON = 1e-12  # beside which the square root of a subnormal, 1e-19, vanishes in float32
-
 
 @dataclass
 class TrainingState:
@@ -165,16 +162,3 @@ class TrainingState:
             executor.set_optimizer(self.arguments["optimizer"])
         executor.pack()
         return executor
-
-
-def flush_subnormals(executor: Executor) -> None:
-    """Set subnormal numbers in the optimizer's state to 0.
-
-    Where a gradient has become 0, as of units that are dead, the state shrinks with every step, but rounding keeps it
-    above 0 for ever, and processors are slow with such numbers: such a layer took 2.3 times as long with momentum, 3.6
-    times with Adam.  Their effect on a step is below float32's rounding.
-    """
-    arguments: dict[str, Any] = executor.arguments
-    if getattr(arguments["optimizer"], "eps", 1.0) >= _SMALLEST_EPSILON:
-        state = executor.moments
-        state[np.abs(state) < _TINY] = 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp.checks import check_choice, check_integer
+from fastmlp.checks import check_choice, check_integer, describe
 from fastmlp.data.order import check_samples, split
 from fastmlp.errors import DivergenceError
 from fastmlp.many.configs import DEFAULTS, SHARED
@@ -253,13 +253,8 @@ def _hold_out(validation, data: SharedData, rng: np.random.Generator) -> tuple[A
         validation = check_samples(validation, data.x.shape[0], "validation")
         return validation, (data.x[validation], np.asarray(data.y)[validation])
     if not isinstance(validation, Sequence) or len(validation) != 2:
-        raise TypeError(f"validation must be a fraction, an array of indices or (x, y), got {_kind(validation)}")
+        raise TypeError(f"validation must be a fraction, an array of indices or (x, y), got {describe(validation)}")
     return validation, (validation[0], validation[1])
-
-
-def _kind(value: Any) -> str:
-    """Return what a value is, without arrays that it may hold."""
-    return f"a {type(value).__name__} of {len(value)}" if isinstance(value, (list, tuple)) else repr(value)
 
 
 def _judge(outcome: Any, held_out: tuple[Any, Any], scorer: Scorer) -> tuple[dict[str, Any], MLP | None]:

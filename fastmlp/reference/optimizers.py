@@ -188,3 +188,8 @@ def adaptive_update(parameter, state, gradient, rule):
         parameter -= dtype(rule.step_size) * (gradient / denominator)
     else:
         raise ValueError(f"unknown update rule {rule.rule!r}")
+
+
+def flush_subnormals(state, size):
+    """Set the first `size` numbers to 0 where they are subnormal in float32, in place."""
+    state[:size][np.abs(state[:size]) < np.finfo(np.float32).tiny] = 0

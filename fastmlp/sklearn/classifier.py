@@ -246,7 +246,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self._precision(X) is np.float32 or isinstance(self.model_, Ensemble):
             probabilities = self.model_.predict_proba(X)
         else:  # those near 1 differ, as their logarithms do
-            logits = self.model_._outputs(X)[1].astype(np.float64)
+            logits = self.model_._sums(X).astype(np.float64)
             binary = self.model_.loss == "binary_cross_entropy"
             probabilities = expit(logits) if binary else softmax(logits, axis=1)
         if self._kind != "binary" or self.model_.loss != "binary_cross_entropy":

@@ -40,10 +40,16 @@ class ArrayData:
         """Number of steps of an epoch."""
         return self.executor.n_steps(self.n_samples)
 
-    def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-        """Train for an epoch; return the result of `Executor.train` and the total weight of the samples."""
-        order = epoch_order(self.samples, self.shuffle, rng)
-        return self.executor.train(order, rates), total_weight(self.weights, order, len(order))
+    @property
+    def epochs_at_once(self) -> int:
+        """Number of epochs that `train` may do at once."""
+        return self.executor.epochs_at_once(self.n_samples)
+
+    def train(self, rates: np.ndarray, rng: np.random.Generator, n_epochs: int = 1) -> tuple[np.ndarray, list[float]]:
+        """Train for some epochs; return the result of `Executor.train`, and the samples' total weight in each epoch."""
+        orders = [epoch_order(self.samples, self.shuffle, rng) for _ in range(n_epochs)]
+        records = self.executor.train(orders[0] if n_epochs == 1 else np.concatenate(orders), rates, n_epochs)
+        return records, [total_weight(self.weights, order, len(order)) for order in orders]
 
 
 class RankData(ArrayData):
@@ -69,7 +75,11 @@ class RankData(ArrayData):
     def n_steps(self) -> int:
         return -(-self.n_samples // self.batch_size)
 
-    def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    @property
+    def epochs_at_once(self) -> int:
+        return 1
+
+    def train(self, rates: np.ndarray, rng: np.random.Generator, n_epochs: int = 1) -> tuple[np.ndarray, list[float]]:
         order = epoch_order(self.samples, self.shuffle, rng)
         records, diverged = np.zeros((self.n_steps, 3)), False
         for first in range(0, self.n_steps, self.average_every):
@@ -82,7 +92,7 @@ class RankData(ArrayData):
         records = self.ranks.sum(records)
         finite = np.isfinite(records[:, 0])
         n_done = self.n_steps if finite.all() else int(np.argmin(finite)) + 1
-        return records[:n_done], total_weight(self.weights, order, len(order))
+        return records[:n_done], [total_weight(self.weights, order, len(order))]
 
     def _train_piece(self, order: np.ndarray, rates: np.ndarray, first: int, last: int, records: np.ndarray) -> bool:
         """Do some steps, average, and return whether the loss of any process is not finite."""
@@ -146,7 +156,12 @@ class StreamData:
         """Number of steps of an epoch."""
         return self.executor.n_steps(self.n_samples)
 
-    def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    @property
+    def epochs_at_once(self) -> int:
+        """See `ArrayData.epochs_at_once`."""
+        return 1
+
+    def train(self, rates: np.ndarray, rng: np.random.Generator, n_epochs: int = 1) -> tuple[np.ndarray, list[float]]:
         """See `ArrayData.train`."""
         records: list[np.ndarray] = []
         n_outputs, done = self.executor.parameters.widths[-1], 0
@@ -161,7 +176,7 @@ class StreamData:
                 done += n_steps
                 if not np.isfinite(records[-1][:, 0]).all():
                     break
-        return np.concatenate(records), total_weight(self.targets.weights, np.s_[:], self.n_samples)
+        return np.concatenate(records), [total_weight(self.targets.weights, np.s_[:], self.n_samples)]
 
 
 def split_validation(validation, x, y, weights, samples, rng):

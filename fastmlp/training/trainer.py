@@ -15,8 +15,9 @@ from fastmlp.data.scaling import InputScale, RobustScale, robust_scale, standard
 from fastmlp.data.targets import check_sample_weight, weighted_mean
 from fastmlp.engine.executor import Executor
 from fastmlp.engine.parameters import starting_parameters
-from fastmlp.engine.training_state import TrainingState, flush_subnormals
+from fastmlp.engine.training_state import TrainingState
 from fastmlp.errors import DivergenceError
+from fastmlp.kernels.step.epoch import RECORD_LOSS
 from fastmlp.model import MLP, Metrics
 from fastmlp.training.checkpoints import Checkpoint, Checkpoints, pack_state, unpack_state
 from fastmlp.training.data import ArrayData, RankData, StreamData, rank_batch_size, split_validation
@@ -190,9 +191,11 @@ class Trainer:
         try:
             with ProgressBar(progress, epochs, self.state.epochs_done, self.data.n_samples) as advance:
                 while not is_finished and self.state.epochs_done < epochs:
-                    record = self.train_epoch()
-                    self.commit_epoch(ranks.from_first(lambda: {**record, **self._evaluate()}))  # noqa: B023, at once
-                    advance(model)
+                    records = self.train_epochs(1 if checkpoints is not None else self._epochs_at_once())
+                    evaluated = ranks.from_first(self._evaluate)
+                    self.commit_epochs([{**record, **evaluated} for record in records])
+                    for _ in records:
+                        advance(model)
                     is_finished = self._call("on_epoch_end")
                     if checkpoints is not None:
                         ranks.from_first(lambda: self._save(checkpoints, is_finished))  # noqa: B023
@@ -216,8 +219,17 @@ class Trainer:
             model.history = ranks.from_first(lambda: model.history)
         return is_finished
 
-    def train_epoch(self) -> dict[str, Any]:
-        """Train for an epoch, and return what is to be recorded of it.
+    def _epochs_at_once(self) -> int:
+        """Return how many epochs to train before anything else: several if they are short, and nobody looks on."""
+        settings = self.settings
+        if settings.callbacks or settings.metrics or self.validation is not None or callable(settings.learning_rate):
+            return 1
+        return min(self.data.epochs_at_once, settings.epochs - self.state.epochs_done)
+
+    def train_epochs(self, n_epochs: int = 1) -> list[dict[str, Any]]:
+        """Train for some epochs, and return what is to be recorded of them, where the seconds are their mean.
+
+        If one of several fails, those of the first half are trained.
 
         Raises
         ------
@@ -225,28 +237,39 @@ class Trainer:
             If the loss, or a weight, becomes NaN or infinite.
         """
         start = time.perf_counter()
-        schedule, epoch, n_samples = self.settings.learning_rate, self.state.epochs_done, self.data.n_samples
-        rates = self.ranks.from_first(
-            lambda: learning_rates(schedule, epoch, self.settings.epochs, self.data.n_steps)
-        )  # fmt: skip
+        done, n_samples, n_steps = self.state.epochs_done, self.data.n_samples, self.data.n_steps
+        rates = self.ranks.from_first(lambda: self._learning_rates(n_epochs))
         with self.model._parameters.training.held():
             self._pack()
             self._before = self.state.copy()
-            records, weight = self.data.train(rates, self.state.rng)
-        seconds = time.perf_counter() - start
-        total_loss, correct, _ = records.sum(axis=0)
-        if not np.isfinite(total_loss):
-            raise DivergenceError(epoch + 1, float(rates[len(records) - 1]), self.model)
-        flush_subnormals(self.executor)
-        if not isinstance(schedule, float):
-            self.state.learning_rate = float(rates.max()) or None  # of one step of warming up it is 0
-        return {
-            "epoch": epoch + 1,
-            "seconds": seconds,
-            "train_loss": weighted_mean(total_loss, weight),
-            "train_accuracy": float(correct / n_samples) if self.model.has_accuracy else float("nan"),
-            "learning_rate": float(rates[0]),
-        }
+            sums, weights = self.data.train(rates, self.state.rng, n_epochs)
+        seconds = (time.perf_counter() - start) / n_epochs
+        if not np.isfinite(sums[-1, RECORD_LOSS]):
+            if n_epochs == 1:
+                raise DivergenceError(done + 1, float(rates[len(sums) - 1]), self.model)
+            self.restore_parameters()
+            return self.train_epochs(n_epochs // 2)
+        self.executor.flush_subnormals()
+        if not isinstance(self.settings.learning_rate, float):
+            self.state.learning_rate = float(rates[-n_steps:].max()) or None  # of one step of warming up it is 0
+        return [
+            {
+                "epoch": done + k + 1,
+                "seconds": seconds,
+                "train_loss": weighted_mean(total_loss, weights[k]),
+                "train_accuracy": float(correct / n_samples) if self.model.has_accuracy else float("nan"),
+                "learning_rate": float(rates[k * n_steps]),
+            }
+            for k, (total_loss, correct, _) in enumerate(sums.reshape(n_epochs, n_steps, -1).sum(axis=1))
+        ]
+
+    def _learning_rates(self, n_epochs: int) -> np.ndarray:
+        """Return the learning rates of all steps of the next epochs."""
+        settings, done, n_steps = self.settings, self.state.epochs_done, self.data.n_steps
+        return np.concatenate([
+            learning_rates(settings.learning_rate, epoch, settings.epochs, n_steps)
+            for epoch in range(done, done + n_epochs)
+        ])  # fmt: skip
 
     def _evaluate(self) -> dict[str, float]:
         """Return what is to be recorded of the model as it is now."""
@@ -267,12 +290,12 @@ class Trainer:
             self.executor.pack()
             self._packed[:] = parameters.buffer
 
-    def commit_epoch(self, record: dict[str, Any]) -> None:
-        """Put a complete epoch into the history."""
-        self._recorded = list(record)
-        for name, value in record.items():  # a callback may have a list of its own there, or have replaced the dict
-            self.model.history.setdefault(name, []).append(value)
-        self.state.epochs_done += 1
+    def commit_epochs(self, records: list[dict[str, Any]]) -> None:
+        """Put complete epochs into the history."""
+        self._recorded = list(records[0])
+        for name in records[0]:  # a callback may have a list of its own there, or have replaced the dict
+            self.model.history.setdefault(name, []).extend(record[name] for record in records)
+        self.state.epochs_done += len(records)
         self._before = None
         self._packed[:] = self.model._parameters.buffer
 

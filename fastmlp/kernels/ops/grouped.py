@@ -72,6 +72,12 @@ def wide_strips(matrix, first, last):
 
 
 @inline_llvm
+def next_strip(at, column, matrix):
+    """Return where the strip behind the one at `at` lies, whose first column is the column-th of its panel."""
+    return at + STRIP if column + STRIP < PANEL else at + STRIP + matrix.panel - PANEL
+
+
+@inline_llvm
 def strips_at_once(batch_size, n_parts):
     """Return how many strips to work on with every list: as many as have outputs that fit into L1.
 
@@ -268,9 +274,8 @@ def grouped_add(workspace, out, table, lists, block, parameters, weight, first, 
         at, w, column = out_at, weight_at + g * GROUP * weight.row, first_column
         for _ in range(first, n_wide):
             add_products(zero_group_strip(), workspace, at, table, lists, index, parameters, w, weight.row)
-            at, w, column = at + STRIP, w + STRIP, column + STRIP
-            if column == PANEL:
-                at, w, column = at + out.panel - PANEL, w + weight.panel - PANEL, np.int64(0)
+            at, w = next_strip(at, column, out), next_strip(w, column, weight)
+            column = (column + STRIP) % PANEL
         if n_wide < last:
             add_products(zero_group_narrow(), workspace, at, table, lists, index, parameters, w, weight.row)
 
@@ -330,9 +335,8 @@ def grouped_update(workspace, dout, table, lists, parameters, state, weight, rul
             for _ in range(first, n_wide):
                 dweight = sum_group(zero_group_strip(), workspace, at, table, lists, g, blocks)
                 add_group(dweight, -rule.learning_rate, parameters, w, weight.row)
-                at, w, column = at + STRIP, w + STRIP, column + STRIP
-                if column == PANEL:
-                    at, w, column = at + dout.panel - PANEL, w + weight.panel - PANEL, np.int64(0)
+                at, w = next_strip(at, column, dout), next_strip(w, column, weight)
+                column = (column + STRIP) % PANEL
             if n_wide < last:
                 narrow = sum_group(zero_group_narrow(), workspace, at, table, lists, g, blocks)
                 add_group(narrow, -rule.learning_rate, parameters, w, weight.row)

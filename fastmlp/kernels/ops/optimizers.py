@@ -12,6 +12,8 @@ from fastmlp.kernels.simd.vector import add, div, fma, load, mul, splat, store, 
 # The codes; `fastmlp.optimizers` has their names.  An unknown code makes parameters NaN, so that training stops.
 PLAIN, MOMENTUM, NESTEROV, DEFER, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(9)
 
+TINY = np.finfo(np.float32).tiny  # the smallest normal number
+
 # rule: one of the codes above; the rest float32.  `momentum` is Adam's first beta, `beta` the second, or RMSprop's
 # alpha.  What changes from step to step: the learning rate; step_size, the rate over Adam's first correction of the
 # bias, or the rate that Adagrad has come down to; and `correction`, one over the root of Adam's second.  NAdam's
@@ -159,3 +161,10 @@ def adaptive_update(parameters, state, at, gradient, start, columns, rule):
                 step = fma(splat(rule.momentum), load(state, at + c), step)
                 store(step, state, at + c)
         store(fma(step_size, step, weight), parameters, at + c)
+
+
+@kernel
+def flush_subnormals(state, size):
+    """state[:size] = 0 where it is subnormal"""
+    for i in range(size):
+        state[i] = np.float32(0) if abs(state[i]) < TINY else state[i]

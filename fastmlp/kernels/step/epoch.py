@@ -1,4 +1,4 @@
-"""The steps of an epoch: regions of work (see `fastmlp.kernels.step.regions`), in one thread or in several."""
+"""The steps of epochs: regions of work (see `fastmlp.kernels.step.regions`), in one thread or in several."""
 
 import numba
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from fastmlp.kernels.jit import inline_llvm, inline_numba, kernel, parallel
 from fastmlp.kernels.ops.dense import ceil_div, element_offset
 from fastmlp.kernels.ops.losses import LOSS, MSE, NOTEBOOK, PREDICTED
-from fastmlp.kernels.ops.optimizers import step_sizes
+from fastmlp.kernels.ops.optimizers import flush_subnormals, step_sizes
 from fastmlp.kernels.simd.addresses import call_region
 from fastmlp.kernels.simd.processors import NARROW
 from fastmlp.kernels.simd.vector import load, splat, store
@@ -94,10 +94,13 @@ def steps(run, record_address, first, last, learning_rates, sums, outputs, threa
     network, samples, labels = network_of(record), record.samples, targets_of(record).labels
     layout, last_layer, mode = network.layout, network.layers.size - 1, record.mode
     record.n_parts, record.unknown_code = threads, mode != TRAIN and mode != EVALUATE and mode != PREDICT
+    steps_per_epoch = ceil_div(record.epoch_size, record.batch_size)
     for step in range(first, last):
-        start = step * record.batch_size
-        n = min(record.batch_size, samples.size - start)
+        epoch, at = step // steps_per_epoch, step % steps_per_epoch * record.batch_size
+        start, n = epoch * record.epoch_size + at, min(record.batch_size, record.epoch_size - at)
         record.start, record.size = start, n
+        if epoch > 0 and at == 0 and mode == TRAIN:
+            flush_subnormals(network.state, record.n_flushed)
         if mode == TRAIN:
             set_rate(record, learning_rates[step])
         if record.has_input:
@@ -132,12 +135,12 @@ def steps(run, record_address, first, last, learning_rates, sums, outputs, threa
 
 @kernel
 def train_steps(record_address, first, last, learning_rates, sums, outputs):
-    """Run the steps first..last-1 of an epoch of exact minibatch SGD; return `last`, or the step whose loss is not
+    """Run the steps first..last-1 of some epochs of exact minibatch SGD; return `last`, or the step whose loss is not
     finite.
     In other modes than TRAIN, all of these steps without what the mode leaves out.
 
-    record_address  of a RECORD          its batch is overwritten, and what its arrays hold is updated in place: step s
-                                         takes batch_size of the samples from s * batch_size on
+    record_address  of a RECORD          its batch is overwritten, and what its arrays hold is updated in place: a step
+                                         takes the next batch_size samples, or what is left of epoch_size of them
     learning_rates  (n_steps,) float32   read
     sums            (n_steps, 3)         overwritten, see `record_sums`; not touched in the mode PREDICT
     outputs         flat                 overwritten in the mode PREDICT alone, by the last layer's outputs: rows padded

@@ -65,8 +65,9 @@ _FIELDS = {
     "values": [np.float32],
     "sample_weights": [np.float32],
     # the batch: see Batch
-    "samples": [np.int64],
-    "batch_size": np.int64,  # of all steps but perhaps the last
+    "samples": [np.int64],  # of one epoch behind the other
+    "epoch_size": np.int64,  # samples of an epoch
+    "batch_size": np.int64,  # of all steps but perhaps an epoch's last
     "start": np.int64,
     "size": np.int64,
     # what a step does
@@ -100,6 +101,7 @@ _FIELDS = {
     "beta": np.float32,
     "epsilon": np.float32,
     "rate_decay": np.float32,
+    "n_flushed": np.int64,  # numbers of the state that are not to stay subnormal
     "step_size": np.float32,
     "correction": np.float32,
     # the first layer's scale: see `fastmlp.kernels.step.input_scale`
