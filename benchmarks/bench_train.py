@@ -59,7 +59,7 @@ class Ratio:
     def setup(self, name):
         case, batch, threads = name.split(", ")
         self.arguments = case, int(batch.split()[1]), int(threads.split()[0])
-        data.least_ratio(*self.arguments)
+        data.Epoch(*self.arguments[:2], 1, "fastmlp").seconds()  # fails here where a version lacks it; see `_prepare`
 
     def track_ratio(self, name):
         return data.steady(data.least_ratio, *self.arguments)

@@ -69,9 +69,9 @@ class MLP:
         For a data frame with more than numbers: ``encoder.transform(frame)`` returns the array (n, n_features) that the
         network sees, ``encoder.feature_names`` the names of its columns.
     history : dict of list
-        What training recorded, one value per epoch: ``epoch``, ``seconds`` (of training, without validation),
-        ``train_loss`` and ``train_accuracy`` (over the batches, each before its step), ``validation_loss``,
-        ``validation_accuracy``, and ``learning_rate`` (of the first step).
+        What training recorded, one value per epoch: ``epoch``, ``seconds`` (of training, without validation; the mean
+        of short epochs that are trained at once), ``train_loss`` and ``train_accuracy`` (over the batches, each before
+        its step), ``validation_loss``, ``validation_accuracy``, and ``learning_rate`` (of the first step).
     """
 
     def __init__(self, parameters: Parameters, activations, loss: str, classes, input_scale, has_bias: bool = True):

@@ -337,7 +337,7 @@ once = getattr(epoch, "train_steps_once", None)
 if once:
     def noted(address, first, last, *rest):
         record = record_at(address)
-        calls.append((int(record.mode), int(first), int(last), int(record.samples.size)))
+        calls.append((int(record.mode), int(first), int(last), int(record.epoch_size)))
         return once(address, first, last, *rest)
     epoch.train_steps_once = noted
 rng = np.random.default_rng(0)

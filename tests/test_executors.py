@@ -216,7 +216,7 @@ def test_no_executor_is_made_for_an_iterator_that_is_never_started():
 
 def test_a_worker_keeps_the_data_sets_that_it_used_last():
     payloads = {
-        key: pickle.dumps(worker.Payload(X[:n], LABELS[:n], None, False, COMMON))
+        key: pickle.dumps(worker.Payload(X[:n], LABELS[:n], None, COMMON))
         for key, n in (("a", 50), ("b", 60), ("c", 70))
     }
 
@@ -257,7 +257,7 @@ def test_a_worker_that_gets_ctrl_c_too_ends_its_task():
     def interrupt(model):
         raise KeyboardInterrupt
 
-    payload = pickle.dumps(worker.Payload(X, LABELS, None, False, COMMON))
+    payload = pickle.dumps(worker.Payload(X, LABELS, None, COMMON))
     configs = [(0, {"seed": 0}), (1, {"callbacks": interrupt}), (2, {"seed": 2})]
     result = worker.run_task(0, "key", payload, configs)
     assert [(index, type(outcome)) for index, outcome in result.outcomes] == [(0, fastmlp.MLP), (1, KeyboardInterrupt)]

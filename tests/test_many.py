@@ -5,6 +5,7 @@ import signal
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 
@@ -62,14 +63,27 @@ def test_networks_of_a_sparse_matrix_are_those_trained_alone():
 
 
 def test_networks_of_a_frame_are_those_trained_alone():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"number": X[:, 0], "text": RNG.choice(["u", "v", "w"], 300)})
+    frame = pd.DataFrame({"number": X[:, 0], "text": RNG.choice(["u", "v", "w"], 300)})
     configs = [{"seed": 0}, {"seed": 1, "samples": np.arange(100)}, {"seed": 2, "input_scale": "standardize"}]
     models = fastmlp.train_many(configs, frame, LABELS, threads=2, hidden=(8,), epochs=2)
     for config, model in zip(configs, models):
         want = alone(config, frame, LABELS, hidden=(8,), epochs=2)
         assert same(model, want)
         np.testing.assert_array_equal(model.predict(frame), want.predict(frame))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_model_with_an_encoder_as_init_leaves_the_others_alone(threads):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.standard_normal((60, 3)).astype(np.float32), columns=["a", "b", "c"])
+    with_gaps, labels = frame.mask(frame > 1), LABELS[:60]
+    first = fastmlp.train(with_gaps, labels, hidden=(4,), epochs=1, seed=0, progress=False)
+    assert first.encoder is not None
+    configs = [{"hidden": (4,), "init": first, "seed": 1}, {"hidden": (4,), "seed": 2}]
+    models = fastmlp.train_many(configs, frame, labels, threads=threads, epochs=2)
+    assert [model.encoder is None for model in models] == [False, True]
+    for config, model in zip(configs, models):
+        assert same(model, alone(config, frame, labels, epochs=2))
 
 
 def test_losses_may_differ():

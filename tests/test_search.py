@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 
 import fastmlp
+from fastmlp.data.order import split
 from fastmlp.many.search import draw, rungs
 
 RNG = np.random.default_rng(0)
@@ -51,6 +52,27 @@ def test_every_trial_is_a_training_run_of_its_own():
     assert result.best_model is result.models[0]
     again = fastmlp.train(X, LABELS, validation=VALIDATION, dropout=0.1, progress=False, **result.best_config)
     assert again._parameters.buffer.tobytes() == kept[0]
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+@pytest.mark.parametrize("validation", [0.25, VALIDATION, "data"])
+def test_sample_weights_count_in_scores(metric, validation):
+    weights = RNG.random(200) * 10 * LABELS
+    weights[::7] = 1
+    held_out = X[VALIDATION], LABELS[VALIDATION], weights[VALIDATION]
+    if isinstance(validation, str):
+        validation = held_out
+    result = fastmlp.search(
+        X, LABELS, SPACE, 3, metric=metric, validation=validation, epochs=2, seed=7, sample_weight=weights
+    )
+    if isinstance(validation, float):
+        rows = split(200, validation, np.random.default_rng(7))[1]
+        held_out = X[rows], LABELS[rows], weights[rows]
+    for row, model in zip(result.trials, result.models):
+        want = model.evaluate(*held_out)
+        assert (row["validation_loss"], row["validation_accuracy"]) == pytest.approx(tuple(want), rel=1e-6)
+        assert row["score"] == pytest.approx(-want.loss if metric == "loss" else want.accuracy, rel=1e-6)
+        assert row["validation_loss"] != pytest.approx(model.evaluate(*held_out[:2]).loss, rel=1e-3)
 
 
 def test_more_budget_adds_trials():
@@ -244,8 +266,8 @@ def test_the_table_as_a_frame_and_the_plot():
         ({"validation": 1.5}, ValueError, "validation must be in"),
         ({"validation": np.array([200])}, ValueError, "validation must be >= 0 and < 200, the number of samples"),
         ({"y": VALUES, "metric": "accuracy"}, ValueError, "metric must be 'loss' or a function for a regression"),
-        ({"validation": (X, LABELS, LABELS)}, TypeError, r"indices or \(x, y\), got a tuple of 3$"),
-        ({"validation": None}, TypeError, "validation must be a fraction, an array of indices or"),
+        ({"validation": (X, LABELS, LABELS, X)}, TypeError, r"\(x, y, sample_weight\), got a tuple of 4$"),
+        ({"validation": None}, TypeError, "validation must be a fraction, an array of indices, "),
         ({"threads": 1, "samples": [1]}, ValueError, "must not hold 'samples'"),
     ],
 )

@@ -172,6 +172,22 @@ def test_an_epoch_of_several_that_diverges_is_found(failing, monkeypatch):
     assert len(errors[0].model.history["epoch"]) == failing
 
 
+@pytest.mark.parametrize(
+    ("rate", "error", "match", "epochs"),
+    [(0.01, ValueError, r"got .* in epoch 5$", [4]), (1e30, fastmlp.DivergenceError, "in epoch 1,", [4, 2, 1])],
+)
+def test_a_wrong_rate_of_a_later_epoch_is_an_error_in_its_turn(rate, error, match, epochs, monkeypatch):
+    @dataclass
+    class Wrong:
+        def rate(self, epoch, epochs):
+            return np.where(epoch < 4, rate, -1.0)
+
+    calls = Calls(monkeypatch)
+    with pytest.raises(error, match=match):
+        fastmlp.train(X, LABELS, hidden=(16,), epochs=20, seed=0, learning_rate=Wrong())
+    assert calls.epochs == epochs
+
+
 def test_ctrl_c_takes_back_the_epochs_that_were_trained_at_once(monkeypatch):
     monkeypatch.setattr("fastmlp.engine.executor.SAMPLES_AT_ONCE", 4 * len(X))
     calls, arguments = Calls(monkeypatch), {"hidden": (16,), "seed": 0, "optimizer": "adam"}

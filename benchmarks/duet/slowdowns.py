@@ -31,23 +31,18 @@ _GROUPS = """
 """
 _SAMPLES = """
     record = record_at(record_address)
-    n_samples, size = record.samples.size, record.batch_size
+    n_samples, size = record.epoch_size, record.batch_size
     more = (min(last * size, n_samples) - first * size) * SHARE // 10000
-    if record.mode {condition} and done == last and more > 0:
-        seen = int64s_at(record_address + SAMPLES_SIZE, np.int64(1))
-        seen[0] = first * size + more
+    if record.mode {condition} and done == last and more > 0 and n_samples == record.samples.size:
+        record.epoch_size = first * size + more
         {name}_once(
             record_address, first, first + (more + size - 1) // size, learning_rates, sums, outputs{threads}
         )
-        seen[0] = n_samples
+        record.epoch_size = n_samples
     return done
 """
-# What they need beside their modules' own imports.
+# What one of them needs beside its module's own imports.
 _MATRIX = "from fastmlp.kernels.ops.dense import Matrix\n"
-_RECORD = """from fastmlp.kernels.simd.addresses import int64s_at
-from fastmlp.kernels.step.record import RECORD
-SAMPLES_SIZE = np.int64(RECORD.offset("samples") + 8)
-"""
 
 
 @dataclass(frozen=True)
@@ -75,10 +70,10 @@ def _steps(condition: str) -> dict[str, str]:
 
 SLOWDOWNS = {
     # in batches of one, the part of a call that is done again is whole steps; 20-64-64-1 has a large part that is not
-    "epoch": Slowdown(_steps("!= PREDICT"), _RECORD, r"^epoch, 784-.*batch (16|128),", 3),
+    "epoch": Slowdown(_steps("!= PREDICT"), "", r"^epoch, 784-.*batch (16|128),", 3),
     "dense kernel": Slowdown({"dense_update": _ROWS}, "", r"^kernel dense_update, .*x784x", 5),
     "sparse kernel": Slowdown({"grouped_update": _GROUPS}, _MATRIX, r"^kernel grouped_update, .*x784x", 5),
-    "prediction": Slowdown(_steps("== PREDICT"), _RECORD, r"^predict.*, 10000 samples$", 5),
+    "prediction": Slowdown(_steps("== PREDICT"), "", r"^predict.*, 10000 samples$", 5),
 }
 PERCENTS = (3, 5, 10)
 

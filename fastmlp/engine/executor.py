@@ -37,7 +37,7 @@ from fastmlp.regularization import Regularization, dropout_threshold
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
 FLOP_PER_CALL = 5e10
-# Of epochs that are done at once, at most: some 15 ms on one core, whatever Ctrl-C may take back.
+# Arithmetic and samples of the epochs that are trained at once, at most: Ctrl-C takes back what one core does in 15 ms.
 FLOP_AT_ONCE, SAMPLES_AT_ONCE = 1e9, 100_000
 
 _REGION = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(REGION_ARGUMENTS))
@@ -98,18 +98,17 @@ class Executor(DataReader):
             "batch_size": batch_size, "has_bias": has_bias, "optimizer": optimizer, "threads": threads,
             "regularization": regularization, "rate_factors": rate_factors, "settings": settings, "seed": seed,
         }  # fmt: skip
-        trains, regularization = optimizer is not None, regularization or Regularization()
+        regularization = regularization or Regularization()
         self.parameters, self.loss, self.batch_size, self.threads = parameters, CODES[loss], batch_size, threads
-        optimizer = optimizer or SGD()
-        factors = rate_factors or RateFactors()
+        optimizer, factors = optimizer or SGD(), rate_factors or RateFactors()
         has_scale = factors.scale_rate_factor is not None
         stores_gradient = regularization.needs_full_gradient or has_scale
         defers = stores_gradient or splits_update
         averages = 2 if regularization.ema_decay else 0  # the average, and what is trained
         self.network = network_for(
             parameters, (*activations, "identity"), has_bias, batch_size,
-            optimizer.n_state_arrays + has_scale + averages + defers, threads, packed, regularization.dropout, trains,
-            has_scale,
+            optimizer.n_state_arrays + has_scale + averages + defers, threads, packed, regularization.dropout,
+            self.trains, has_scale,
         )  # fmt: skip
         # what goes on from step to step; a gradient that `update` applies does not
         n_state_arrays = optimizer.n_state_arrays + has_scale + averages + stores_gradient

@@ -277,7 +277,7 @@ class Ensemble:
         for name in ("samples", "validation", "checkpoint"):
             if name in settings:
                 raise ValueError(f"bag chooses samples itself, and must not be given {name!r}")
-        data = SharedData(x, y, has_encoder=getattr(settings.get("init"), "encoder", None) is not None)
+        data = SharedData(x, y).for_initial(settings.get("init"))
         if data.is_stream:
             raise ValueError("bag needs x in memory, but x is a memmap or a folder that is read in parts")
         codes = data.targets(settings.get("loss") or data.default_loss, settings.get("classes"))[1].labels
@@ -337,12 +337,15 @@ class Ensemble:
 
 
 class Scorer:
-    """Scores predictions of the samples whose targets are `y`, higher for better ones; see `Ensemble.select`."""
+    """Scores predictions of the samples whose targets are `y`, higher for better ones; see `Ensemble.select`.
 
-    def __init__(self, metric: str | Callable[[Any, np.ndarray], float], y):
+    A function as `metric` does not get the weights.
+    """
+
+    def __init__(self, metric: str | Callable[[Any, np.ndarray], float], y, sample_weight=None):
         if not callable(metric):
             check_choice(metric, "metric", ("loss", "accuracy"))
-        self.metric, self.y = metric, y
+        self.metric, self.y, self.sample_weight = metric, y, sample_weight
 
     def score(self, ensemble: Ensemble, averages: np.ndarray) -> float:
         """Return the score of averaged predictions."""
@@ -352,5 +355,5 @@ class Scorer:
             raise ValueError(
                 f"metric must be 'loss' or a function for a regression, got 'accuracy' for {ensemble.loss!r}"
             )
-        metrics = ensemble._loss_of(averages, self.y)
+        metrics = ensemble._loss_of(averages, self.y, self.sample_weight)
         return metrics.accuracy if self.metric == "accuracy" else -metrics.loss

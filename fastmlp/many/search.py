@@ -12,6 +12,7 @@ import numpy as np
 
 from fastmlp.checks import check_choice, check_integer, describe
 from fastmlp.data.order import check_samples, split
+from fastmlp.data.targets import check_sample_weight
 from fastmlp.errors import DivergenceError
 from fastmlp.many.configs import DEFAULTS, SHARED
 from fastmlp.many.ensemble import Ensemble, Scorer
@@ -115,8 +116,9 @@ def search(
         hyperparameter optimization".
     metric : "loss", "accuracy", or function of (y, predictions)
         What the score is: minus the loss on held-out data, the accuracy, or what the function returns, higher for
-        better predictions (probabilities of a classifier, or outputs of a regression).
-    validation : float, ndarray of int, or (x, y)
+        better predictions (probabilities of a classifier, or outputs of a regression).  Loss and accuracy are weighted
+        by `sample_weight`.
+    validation : float, ndarray of int, (x, y) or (x, y, sample_weight)
         The fraction of the samples to hold out, chosen at random; their indices; or other data.
     epochs : int
         Number of epochs of every training run; with "halving", of those in the last round.
@@ -157,12 +159,11 @@ def search(
     numbers = {"budget": budget, "epochs": epochs, "keep": keep}
     budget, epochs, keep = (check_integer(value, name, 1) for name, value in numbers.items())
     factor, seed = check_integer(factor, "factor", 2), check_integer(seed, "seed", 0)
-    has_encoder = getattr(common.get("init"), "encoder", None) is not None
-    data = SharedData(x, y, has_encoder=has_encoder)
+    data = SharedData(x, y).for_initial(common.get("init"))
     if data.is_stream:
         raise ValueError("search needs x in memory, but x is a memmap or a folder that is read in parts")
-    validation, held_out = _hold_out(validation, data, np.random.default_rng(seed))
-    scorer = Scorer(metric, held_out[1])
+    validation, held_out = _hold_out(validation, data, common.get("sample_weight"), np.random.default_rng(seed))
+    scorer = Scorer(metric, *held_out[1:])
     saved = SearchFolder(folder, keep, budget)
     known = {name: _distribution(values) for name, values in space.items()}
     saved.check({
@@ -242,8 +243,8 @@ def _check_space(space, common: Mapping[str, Any]) -> dict[str, Any]:
     return dict(space)
 
 
-def _hold_out(validation, data: SharedData, rng: np.random.Generator) -> tuple[Any, tuple[Any, Any]]:
-    """Return the argument `validation` of `fastmlp.train`, and the data that it stands for."""
+def _hold_out(validation, data: SharedData, sample_weight, rng: np.random.Generator) -> tuple[Any, tuple]:
+    """Return the argument `validation` of `fastmlp.train`, and the data that it stands for: (x, y, sample_weight)."""
     if isinstance(validation, (float, np.floating)):
         n = data.x.shape[0]
         if not 0 < validation < 1 or not 0 < round(n * validation) < n:
@@ -251,13 +252,18 @@ def _hold_out(validation, data: SharedData, rng: np.random.Generator) -> tuple[A
         validation = split(n, float(validation), rng)[1]
     if isinstance(validation, np.ndarray):
         validation = check_samples(validation, data.x.shape[0], "validation")
-        return validation, (data.x[validation], np.asarray(data.y)[validation])
-    if not isinstance(validation, Sequence) or len(validation) != 2:
-        raise TypeError(f"validation must be a fraction, an array of indices or (x, y), got {describe(validation)}")
-    return validation, (validation[0], validation[1])
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, data.x.shape[0])[validation]
+        return validation, (data.x[validation], np.asarray(data.y)[validation], sample_weight)
+    if not isinstance(validation, Sequence) or len(validation) not in (2, 3):
+        raise TypeError(
+            "validation must be a fraction, an array of indices, (x, y) or (x, y, sample_weight), "
+            f"got {describe(validation)}"
+        )
+    return validation, (*validation, None)[:3]
 
 
-def _judge(outcome: Any, held_out: tuple[Any, Any], scorer: Scorer) -> tuple[dict[str, Any], MLP | None]:
+def _judge(outcome: Any, held_out: tuple, scorer: Scorer) -> tuple[dict[str, Any], MLP | None]:
     """Return the results of a training run, and its model if it did not diverge."""
     row: dict[str, Any] = dict.fromkeys(RESULTS[2:])
     if isinstance(outcome, DivergenceError):
@@ -267,7 +273,7 @@ def _judge(outcome: Any, held_out: tuple[Any, Any], scorer: Scorer) -> tuple[dic
         raise outcome
     ensemble = Ensemble([outcome])
     averages = ensemble._averages(held_out[0])
-    metrics = ensemble._loss_of(averages, held_out[1])
+    metrics = ensemble._loss_of(averages, *held_out[1:])
     row["score"] = scorer.score(ensemble, averages)
     row["validation_loss"] = metrics.loss
     row["validation_accuracy"] = None if math.isnan(metrics.accuracy) else metrics.accuracy

@@ -130,12 +130,10 @@ def iter_many(
     n_threads = default_threads() if threads is None else check_integer(threads, "threads", 1)
     common = with_listed_callbacks(common)
     checked = check_configs(configs, common)
-    settings = [common, *checked]
-    has_encoder = any(getattr(config.get("init"), "encoder", None) is not None for config in settings)
     buffer = common.get("shuffle_buffer")
     if executor is None:
-        return _named(local.outcomes(checked, common, SharedData(x, y, buffer, has_encoder), n_threads), on_error)
-    return _named(iter(Dispatcher(checked, Payload(x, y, buffer, has_encoder, common), executor)), on_error)
+        return _named(local.outcomes(checked, common, SharedData(x, y, buffer), n_threads), on_error)
+    return _named(iter(Dispatcher(checked, Payload(x, y, buffer, common), executor)), on_error)
 
 
 def _named(outcomes: Iterator[tuple[int, local.Outcome]], on_error: str) -> Iterator[tuple[int, Any]]:

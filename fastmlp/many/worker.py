@@ -22,7 +22,6 @@ class Payload(NamedTuple):
     x: Any
     y: Any
     shuffle_buffer: int | None
-    has_encoder: bool
     common: Config
 
 
@@ -87,7 +86,7 @@ def _shared_data(key: str, payload: bytes | Payload | None) -> tuple[SharedData,
             if payload is None:
                 return None
             unpacked = pickle.loads(payload) if isinstance(payload, bytes) else Payload(*payload)
-            shared = SharedData(unpacked.x, unpacked.y, unpacked.shuffle_buffer, unpacked.has_encoder)
+            shared = SharedData(unpacked.x, unpacked.y, unpacked.shuffle_buffer)
             _data[key] = shared, unpacked.common
         _data.move_to_end(key)
         while len(_data) > KEPT:

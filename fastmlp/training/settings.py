@@ -111,9 +111,7 @@ def check_settings(arguments: Mapping[str, Any], data: SharedData | None = None)
     """
     given = dict(arguments)
     get = given.__getitem__
-    if data is None:
-        has_encoder = getattr(get("init"), "encoder", None) is not None
-        data = SharedData(get("x"), get("y"), get("shuffle_buffer"), has_encoder)
+    data = (data or SharedData(get("x"), get("y"), get("shuffle_buffer"))).for_initial(get("init"))
     x, is_stream = data.x, data.is_stream
     samples = None if get("samples") is None else check_samples(get("samples"), x.shape[0], "samples")
     if samples is not None and is_stream:

@@ -28,8 +28,6 @@ class SharedData:
     ----------
     x, y, shuffle_buffer
         The arguments of `fastmlp.train`.
-    has_encoder : bool
-        Whether all data frames are encoded, because the initial model does so.
 
     Attributes
     ----------
@@ -40,11 +38,19 @@ class SharedData:
         The columns of a data frame.
     """
 
-    def __init__(self, x, y, shuffle_buffer: int | None = None, has_encoder: bool = False):
+    def __init__(self, x, y, shuffle_buffer: int | None = None):
         names = feature_names(x)  # refuses what has not been collected
-        self.x, self.y = _open(x, y, shuffle_buffer, has_encoder)
+        self._frame = x if is_table(x) and not needs_encoding(x) else None
+        self.x, self.y = _open(x, y, shuffle_buffer)
         self.feature_names = list(self.x.names) if isinstance(self.x, Table) else names
         self._made = Once()
+
+    def for_initial(self, init: Any) -> SharedData:
+        """Return the data as a training run has them that begins with `init`: an encoder's model encodes any frame."""
+        frame = self._frame
+        if frame is None or getattr(init, "encoder", None) is None:
+            return self
+        return self.once("of an encoder", lambda: SharedData(read_table(frame), self.y))
 
     @property
     def is_stream(self) -> bool:
@@ -92,25 +98,25 @@ class SharedData:
         return self.once(("encoded labels", key), encode)
 
 
-def _open(x, y, shuffle_buffer, has_encoder: bool):
+def _open(x, y, shuffle_buffer):
     """Return checked features, or a stream of those that do not fit into its buffer, and targets in memory.
 
-    Data frames that have to be encoded become Tables; with `has_encoder`, all do.
+    Data frames that have to be encoded become Tables.
     """
     if all(not isinstance(data, (str, os.PathLike)) and memmap_of(data) is None for data in (x, y)):
-        return _check_in_memory(x, has_encoder), y
+        return _check_in_memory(x), y
     from fastmlp.data.streams import load_targets, open_stream
 
     stream, y = open_stream(x), load_targets(y)
     if stream is None:
-        return _check_in_memory(x, has_encoder), y
+        return _check_in_memory(x), y
     if shuffle_buffer is None and stream.nbytes <= BUFFER_BYTES:
         return check_features(stream.rows(0, stream.shape[0])), y
     return stream, y
 
 
-def _check_in_memory(x, has_encoder: bool):
-    return read_table(x) if needs_encoding(x) or (has_encoder and is_table(x)) else check_features(x)
+def _check_in_memory(x):
+    return read_table(x) if needs_encoding(x) else check_features(x)
 
 
 def default_loss(y) -> str:

@@ -239,6 +239,7 @@ class Trainer:
         start = time.perf_counter()
         done, n_samples, n_steps = self.state.epochs_done, self.data.n_samples, self.data.n_steps
         rates = self.ranks.from_first(lambda: self._learning_rates(n_epochs))
+        n_epochs = len(rates) // n_steps
         with self.model._parameters.training.held():
             self._pack()
             self._before = self.state.copy()
@@ -264,12 +265,16 @@ class Trainer:
         ]
 
     def _learning_rates(self, n_epochs: int) -> np.ndarray:
-        """Return the learning rates of all steps of the next epochs."""
-        settings, done, n_steps = self.settings, self.state.epochs_done, self.data.n_steps
-        return np.concatenate([
-            learning_rates(settings.learning_rate, epoch, settings.epochs, n_steps)
-            for epoch in range(done, done + n_epochs)
-        ])  # fmt: skip
+        """Return the learning rates of all steps of the next epochs; of fewer, if those of a later one are wrong."""
+        settings, done, rates = self.settings, self.state.epochs_done, []
+        for epoch in range(done, done + n_epochs):
+            try:
+                rates.append(learning_rates(settings.learning_rate, epoch, settings.epochs, self.data.n_steps))
+            except Exception:  # which comes again in the epoch's turn
+                if not rates:
+                    raise
+                break
+        return np.concatenate(rates)
 
     def _evaluate(self) -> dict[str, float]:
         """Return what is to be recorded of the model as it is now."""
