@@ -15,11 +15,16 @@ def describe(value) -> str:
     """Return a value as error messages show it: arrays and data frames by shape, lists and tuples of them by length."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
-    if getattr(value, "shape", ()):  # of a number of NumPy it is ()
+    if _has_shape(value):
         return f"a {type(value).__name__} of shape {value.shape}"
-    if isinstance(value, (list, tuple)) and any(getattr(part, "shape", ()) for part in value):
+    if isinstance(value, (list, tuple)) and any(_has_shape(part) for part in value):
         return f"a {type(value).__name__} of {len(value)}"
     return repr(value)
+
+
+def _has_shape(value) -> bool:
+    shape = getattr(value, "shape", ())
+    return isinstance(shape, tuple) and shape != ()  # it is () of a number of NumPy
 
 
 def shorten(values: np.ndarray | list) -> str:

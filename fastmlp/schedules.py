@@ -247,6 +247,11 @@ class Warmup:
         epoch = np.asarray(epoch, float)
         return self._scheduled(np.maximum(epoch - self.epochs, 0), epochs) * np.minimum(epoch / self.epochs, 1)
 
+    @property
+    def is_callback(self) -> bool:
+        """Whether the schedule in it is one that is called after every epoch."""
+        return hasattr(self.schedule, "on_epoch_end") and getattr(self.schedule, "is_callback", True)
+
     def on_train_begin(self, model) -> None:
         if hasattr(self.schedule, "on_train_begin"):
             self.schedule.on_train_begin(model)

@@ -218,6 +218,6 @@ def test_times_are_read_easily():
 
 
 def test_the_summary_has_what_there_is():
-    assert summary(model_of(2, validation_loss=0.25).history) == "loss 0.5000  validation loss 0.2500"
+    assert summary(model_of(2, validation_loss=0.25).history, 2) == "loss 0.5000  validation loss 0.2500"
     model = model_of(2, train_accuracy=0.75, validation_accuracy=0.5, train_top_2=1.0, note="text")
-    assert summary(model.history) == "loss 0.5000  accuracy 0.7500  validation 0.5000  train_top_2 1.0000"
+    assert summary(model.history, 2) == "loss 0.5000  accuracy 0.7500  validation 0.5000  train_top_2 1.0000"

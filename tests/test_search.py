@@ -267,6 +267,7 @@ def test_the_table_as_a_frame_and_the_plot():
         ({"validation": np.array([200])}, ValueError, "validation must be >= 0 and < 200, the number of samples"),
         ({"y": VALUES, "metric": "accuracy"}, ValueError, "metric must be 'loss' or a function for a regression"),
         ({"validation": (X, LABELS, LABELS, X)}, TypeError, r"\(x, y, sample_weight\), got a tuple of 4$"),
+        ({"space": {"sample_weight": [LABELS]}}, ValueError, "space must not hold 'sample_weight', by which"),
         ({"validation": None}, TypeError, "validation must be a fraction, an array of indices, "),
         ({"threads": 1, "samples": [1]}, ValueError, "must not hold 'samples'"),
     ],

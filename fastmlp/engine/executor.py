@@ -37,8 +37,8 @@ from fastmlp.regularization import Regularization, dropout_threshold
 
 # Arithmetic of one call into compiled code, at most: about half a second on one core, after which Ctrl-C is answered.
 FLOP_PER_CALL = 5e10
-# Arithmetic and samples of the epochs that are trained at once, at most: Ctrl-C takes back what one core does in 15 ms.
-FLOP_AT_ONCE, SAMPLES_AT_ONCE = 1e9, 100_000
+# What the epochs that are trained at once take at most, all together: Ctrl-C takes back what one core does in 15 ms.
+FLOP_AT_ONCE, SAMPLES_AT_ONCE, EPOCHS_AT_ONCE = 1e9, 100_000, 256
 
 _REGION = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(REGION_ARGUMENTS))
 
@@ -284,8 +284,9 @@ class Executor(DataReader):
         """Return how many epochs `train` may do at once: several if they are short."""
         if self.windows is not None:
             return 1
-        flop = self.flop / self.batch_size * epoch_size
-        return max(1, min(int(FLOP_AT_ONCE / flop), SAMPLES_AT_ONCE // epoch_size))
+        # a step takes as long as one of 16 samples, at least: it reads all parameters and the optimizer's state
+        flop = self.flop / self.batch_size * max(self.batch_size, 16) * self.n_steps(epoch_size)
+        return max(1, min(int(FLOP_AT_ONCE / flop), SAMPLES_AT_ONCE // epoch_size, EPOCHS_AT_ONCE))
 
     def train(self, order: np.ndarray, rates: np.ndarray, n_epochs: int = 1) -> np.ndarray:
         """Train on the samples of `order` (int64), a batch a step, and bring the parameters up to date.

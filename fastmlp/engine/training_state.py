@@ -108,6 +108,8 @@ class TrainingState:
             self.restore(saved)
             with parameters.lock.writing():
                 parameters.buffer[:] = buffer
+            if self.executor is not None:  # between packed weights there may be NaN now
+                self.executor.network.parameters[:] = 0
             raise
 
     def __getstate__(self) -> dict[str, Any]:

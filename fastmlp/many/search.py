@@ -232,6 +232,8 @@ def _check_space(space, common: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"space and settings must be those of fastmlp.train, got {name!r}")
         if name in own:
             raise ValueError(f"space and settings must not hold {name!r}, which search chooses itself")
+    if "sample_weight" in space:
+        raise ValueError("space must not hold 'sample_weight', by which all scores are weighted; pass it beside space")
     for name, values in space.items():
         if hasattr(values, "rvs") or callable(values):
             continue

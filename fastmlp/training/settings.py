@@ -146,7 +146,7 @@ def check_settings(arguments: Mapping[str, Any], data: SharedData | None = None)
     average_every, several = _check_several(get, is_stream, rate_factors, regularization)
     n_threads = resolve(1 if several and get("threads") is None else get("threads"))
     callbacks = check_callbacks(get("callbacks"))
-    if hasattr(learning_rate, "on_epoch_end"):
+    if hasattr(learning_rate, "on_epoch_end") and getattr(learning_rate, "is_callback", True):
         callbacks.append(learning_rate)
     loss = data.default_loss if get("loss") is None else get("loss")
     checks.check_choice(loss, "loss", LOSSES)

@@ -81,7 +81,8 @@ class Trainer:
         self.state.attach(executor)
         self._packed = self.model._parameters.buffer.copy()  # the parameters that the executor has
         self._recorded: list[str] = []  # names in the history
-        self._before: TrainingState | None = None  # the state when the epoch began that is not complete yet
+        # the state, and the executor's parameters, when the epochs began that are not complete yet
+        self._before: tuple[TrainingState, np.ndarray] | None = None
 
     def _encode(self, samples: np.ndarray | None) -> tuple[FrameEncoder | None, Encodings]:
         """Return what encodes a data frame (None for other data), and the data as they are trained on."""
@@ -229,7 +230,7 @@ class Trainer:
     def train_epochs(self, n_epochs: int = 1) -> list[dict[str, Any]]:
         """Train for some epochs, and return what is to be recorded of them, where the seconds are their mean.
 
-        If one of several fails, those of the first half are trained.
+        If one of several fails, those before it are trained.
 
         Raises
         ------
@@ -242,14 +243,16 @@ class Trainer:
         n_epochs = len(rates) // n_steps
         with self.model._parameters.training.held():
             self._pack()
-            self._before = self.state.copy()
+            self._before = self.state.copy(), self.executor.network.parameters.copy()
             sums, weights = self.data.train(rates, self.state.rng, n_epochs)
         seconds = (time.perf_counter() - start) / n_epochs
         if not np.isfinite(sums[-1, RECORD_LOSS]):
             if n_epochs == 1:
                 raise DivergenceError(done + 1, float(rates[len(sums) - 1]), self.model)
             self.restore_parameters()
-            return self.train_epochs(n_epochs // 2)
+            n_complete = (len(sums) - 1) // n_steps
+            # a weight may have become infinite in an epoch before the last
+            return self.train_epochs(max(1, n_complete if len(sums) < len(rates) else n_epochs // 2))
         self.executor.flush_subnormals()
         if not isinstance(self.settings.learning_rate, float):
             self.state.learning_rate = float(rates[-n_steps:].max()) or None  # of one step of warming up it is 0
@@ -310,11 +313,12 @@ class Trainer:
             return
         with self.model._parameters.lock.writing():
             self.model._parameters.buffer[:] = self._packed
-        self.state.restore(self._before)
+        state, packed = self._before
+        self.state.restore(state)
+        self.executor.network.parameters[:] = packed
         for name in self._recorded:  # Ctrl-C may have come before the last of them
             del self.model.history.get(name, [])[self.state.epochs_done :]
         self._before = None
-        self.executor.pack()
 
     def _save(self, checkpoints: Checkpoints, is_finished: bool) -> None:
         state, arrays = self.state.to_checkpoint()
