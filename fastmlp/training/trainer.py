@@ -81,8 +81,7 @@ class Trainer:
         self.state.attach(executor)
         self._packed = self.model._parameters.buffer.copy()  # the parameters that the executor has
         self._recorded: list[str] = []  # names in the history
-        # the state, and the executor's parameters, when the epochs began that are not complete yet
-        self._before: tuple[TrainingState, np.ndarray] | None = None
+        self._before: TrainingState | None = None  # the state when the epochs began that are not complete yet
 
     def _encode(self, samples: np.ndarray | None) -> tuple[FrameEncoder | None, Encodings]:
         """Return what encodes a data frame (None for other data), and the data as they are trained on."""
@@ -243,13 +242,15 @@ class Trainer:
         n_epochs = len(rates) // n_steps
         with self.model._parameters.training.held():
             self._pack()
-            self._before = self.state.copy(), self.executor.network.parameters.copy()
+            self._before = self.state.copy()
+            packed = self.executor.network.parameters.copy() if n_epochs > 1 else None
             sums, weights = self.data.train(rates, self.state.rng, n_epochs)
         seconds = (time.perf_counter() - start) / n_epochs
         if not np.isfinite(sums[-1, RECORD_LOSS]):
-            if n_epochs == 1:
+            if packed is None:
                 raise DivergenceError(done + 1, float(rates[len(sums) - 1]), self.model)
             self.restore_parameters()
+            self.executor.network.parameters[:] = packed  # with what lies between the weights, which may be NaN now
             n_complete = (len(sums) - 1) // n_steps
             # a weight may have become infinite in an epoch before the last
             return self.train_epochs(max(1, n_complete if len(sums) < len(rates) else n_epochs // 2))
@@ -313,9 +314,7 @@ class Trainer:
             return
         with self.model._parameters.lock.writing():
             self.model._parameters.buffer[:] = self._packed
-        state, packed = self._before
-        self.state.restore(state)
-        self.executor.network.parameters[:] = packed
+        self.state.restore(self._before)
         for name in self._recorded:  # Ctrl-C may have come before the last of them
             del self.model.history.get(name, [])[self.state.epochs_done :]
         self._before = None

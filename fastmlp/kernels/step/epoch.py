@@ -94,13 +94,19 @@ def steps(run, record_address, first, last, learning_rates, sums, outputs, threa
     network, samples, labels = network_of(record), record.samples, targets_of(record).labels
     layout, last_layer, mode = network.layout, network.layers.size - 1, record.mode
     record.n_parts, record.unknown_code = threads, mode != TRAIN and mode != EVALUATE and mode != PREDICT
-    steps_per_epoch = ceil_div(record.epoch_size, record.batch_size)
+    epoch_size, batch_size, origin, done = record.epoch_size, record.batch_size, np.int64(0), np.int64(0)
+    if first > 0:  # where the epoch of the step before starts, and how many of its samples are done
+        steps_per_epoch = ceil_div(epoch_size, batch_size)
+        origin = (first - 1) // steps_per_epoch * epoch_size
+        done = ((first - 1) % steps_per_epoch + 1) * batch_size
     for step in range(first, last):
-        epoch, at = step // steps_per_epoch, step % steps_per_epoch * record.batch_size
-        start, n = epoch * record.epoch_size + at, min(record.batch_size, record.epoch_size - at)
+        if done >= epoch_size:  # a division in every step would take 2% of those of one sample
+            origin, done = origin + epoch_size, np.int64(0)
+            if mode == TRAIN:
+                flush_subnormals(network.state, record.n_flushed)
+        start, n = origin + done, min(batch_size, epoch_size - done)
         record.start, record.size = start, n
-        if epoch > 0 and at == 0 and mode == TRAIN:
-            flush_subnormals(network.state, record.n_flushed)
+        done += batch_size
         if mode == TRAIN:
             set_rate(record, learning_rates[step])
         if record.has_input:
