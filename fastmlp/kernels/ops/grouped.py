@@ -72,9 +72,12 @@ def wide_strips(matrix, first, last):
 
 
 @inline_llvm
-def next_strip(at, column, matrix):
-    """Return where the strip behind the one at `at` lies, whose first column is the column-th of its panel."""
-    return at + STRIP if column + STRIP < PANEL else at + STRIP + matrix.panel - PANEL
+def next_strip(rows, rows_at, weight, weight_at, column):
+    """Return where the next strips of two matrices are, and at which column of its panel such a strip begins."""
+    rows_at, weight_at, column = rows_at + STRIP, weight_at + STRIP, column + STRIP
+    if column == PANEL:
+        return rows_at + rows.panel - PANEL, weight_at + weight.panel - PANEL, np.int64(0)
+    return rows_at, weight_at, column
 
 
 @inline_llvm
@@ -274,8 +277,7 @@ def grouped_add(workspace, out, table, lists, block, parameters, weight, first, 
         at, w, column = out_at, weight_at + g * GROUP * weight.row, first_column
         for _ in range(first, n_wide):
             add_products(zero_group_strip(), workspace, at, table, lists, index, parameters, w, weight.row)
-            at, w = next_strip(at, column, out), next_strip(w, column, weight)
-            column = (column + STRIP) % PANEL
+            at, w, column = next_strip(out, at, weight, w, column)
         if n_wide < last:
             add_products(zero_group_narrow(), workspace, at, table, lists, index, parameters, w, weight.row)
 
@@ -335,8 +337,7 @@ def grouped_update(workspace, dout, table, lists, parameters, state, weight, rul
             for _ in range(first, n_wide):
                 dweight = sum_group(zero_group_strip(), workspace, at, table, lists, g, blocks)
                 add_group(dweight, -rule.learning_rate, parameters, w, weight.row)
-                at, w = next_strip(at, column, dout), next_strip(w, column, weight)
-                column = (column + STRIP) % PANEL
+                at, w, column = next_strip(dout, at, weight, w, column)
             if n_wide < last:
                 narrow = sum_group(zero_group_narrow(), workspace, at, table, lists, g, blocks)
                 add_group(narrow, -rule.learning_rate, parameters, w, weight.row)
