@@ -100,7 +100,7 @@ def steps(run, record_address, first, last, learning_rates, sums, outputs, threa
         origin = (first - 1) // steps_per_epoch * epoch_size
         done = ((first - 1) % steps_per_epoch + 1) * batch_size
     for step in range(first, last):
-        if done >= epoch_size:  # a division in every step would take 2% of those of one sample
+        if done >= epoch_size:  # the next epoch begins
             origin, done = origin + epoch_size, np.int64(0)
             if mode == TRAIN:
                 flush_subnormals(network.state, record.n_flushed)
