@@ -292,6 +292,8 @@ def test_the_model_of_a_divergence_has_the_frames_columns_and_the_targets_units(
         (lambda: fastmlp.tabular(FRAME, LABELS, validation=1.0), ValueError, "validation, as a fraction, must be in"),
         (lambda: fastmlp.tabular(FRAME, LABELS[:-1]), ValueError, "equally many samples, got 200 and 199"),
         (lambda: fastmlp.tabular(FRAME, LABELS, validation=None), TypeError, "validation must be"),
+        (lambda: fastmlp.tabular(FRAME, LABELS, validation=FRAME), TypeError, r"got a DataFrame of shape \(200, \d\)$"),
+        (lambda: fastmlp.tabular(FRAME, LABELS, validation=(FRAME,)), TypeError, "got a tuple of 1$"),
         (lambda: fastmlp.tabular(FRAME, LABELS, loss="hinge"), ValueError, "loss must be one of"),
         (lambda: fastmlp.tabular(FRAME, LABELS, learning_rate=0), ValueError, "learning_rate must be"),
         (lambda: fastmlp.tabular(FRAME, LABELS, max_levels=2), ValueError, "max_levels=2"),
