@@ -95,7 +95,7 @@ class ProgressBar:
     def _show(self) -> None:
         history = self._model.history
         parts = [summary(history, self.done)]
-        seconds = _value(history, "seconds", self.done)
+        seconds = float(_value(history, "seconds", self.done))
         if self.n_samples is not None and seconds > 0:
             parts.append(f"{self.n_samples / seconds:,.0f} samples/s")
         self._shown = self.done
@@ -196,20 +196,20 @@ def duration(seconds: float) -> str:
 
 def summary(history: dict[str, list], epoch: int) -> str:
     """Return the metrics of an epoch, counted from 1, as a line of text."""
-    known = {name: _value(history, name, epoch) for name in HISTORY}
+    known = {name: float(_value(history, name, epoch)) for name in HISTORY}
     parts = [f"loss {known['train_loss']:.4f}"]
     for label, name in (("accuracy", "train_accuracy"), ("validation", "validation_accuracy")):
         if not math.isnan(known[name]):
             parts.append(f"{label} {known[name]:.4f}")
     if math.isnan(known["validation_accuracy"]) and not math.isnan(known["validation_loss"]):
         parts.append(f"validation loss {known['validation_loss']:.4f}")
-    own = {name: values[:epoch][-1] for name, values in history.items() if name not in HISTORY and values}
+    own = {name: _value(history, name, epoch) for name, values in history.items() if name not in HISTORY and values}
     # callbacks may add values of any type
     parts += [f"{name} {value:.4f}" for name, value in own.items() if isinstance(value, float)]
     return "  ".join(parts)
 
 
-def _value(history: dict[str, list], name: str, epoch: int) -> float:
+def _value(history: dict[str, list], name: str, epoch: int) -> Any:
     """Return the value of an epoch under a name; NaN if there is none, as a callback may have replaced the history."""
     values = history.get(name)
-    return float(values[:epoch][-1]) if values else float("nan")
+    return values[min(epoch, len(values)) - 1] if values else float("nan")
