@@ -22,7 +22,7 @@ class Kernels:
          "find_nonzeros", "copy_nonzeros", "sort_nonzeros",
          "sparse_forward", "sparse_update", "sparse_update_row", "dense_update_adam", "bias_update", "transpose",
          "make_words", "finish_forward", "prepare_rows", "prepare_entries", "penalize", "update_strip", "limit_norms",
-         "weigh", "activate", "scale_gradient", "update_scaled", "average_parameters"],
+         "weigh", "activate", "scale_gradient", "update_scaled", "average_parameters", "flush_subnormals"],
         SHAPES,
     ]  # fmt: skip
     param_names = ["kernel", "shape"]
@@ -317,10 +317,10 @@ def _more(function):
 
 
 def _scaled(function):
-    """What works on the whole first layer, or on all parameters, after a step."""
+    """What works on the whole first layer, or on all parameters, after a step or an epoch."""
 
     def make(batch_size, n_in, n_out):
-        from .internals import ADAM, Rule, average, input_scale
+        from .internals import ADAM, Rule, average, input_scale, optimizers
 
         run, *_ = _layer(batch_size, n_in, n_out)
         *_, weight = _matrices(run, batch_size)
@@ -339,6 +339,9 @@ def _scaled(function):
 
         def average_parameters():
             average.average_parameters(parameters, state, 0, 0, size, np.float32(0.01))
+
+        def flush_subnormals():
+            optimizers.flush_subnormals(state, state.size)
 
         return locals()[function]
 

@@ -28,7 +28,7 @@ KERNELS = [
     "find_nonzeros", "copy_nonzeros", "sort_nonzeros",
     "sparse_forward", "sparse_update", "sparse_update_row", "dense_update_adam", "bias_update", "transpose",
     "make_words", "finish_forward", "prepare_rows", "prepare_entries", "penalize", "update_strip", "limit_norms",
-    "weigh", "activate", "scale_gradient", "update_scaled", "average_parameters",
+    "weigh", "activate", "scale_gradient", "update_scaled", "average_parameters", "flush_subnormals",
 ]  # fmt: skip
 LOSSES = [(loss, n) for loss in ("cross_entropy", "softmax_mse", "notebook", "mse", "binary_cross_entropy")
           for n in (10, 100, 2)]  # fmt: skip

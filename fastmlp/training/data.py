@@ -45,8 +45,12 @@ class ArrayData:
         """Number of epochs that `train` may do at once."""
         return self.executor.epochs_at_once(self.n_samples)
 
-    def train(self, rates: np.ndarray, rng: np.random.Generator, n_epochs: int = 1) -> tuple[np.ndarray, list[float]]:
-        """Train for some epochs; return the result of `Executor.train`, and the samples' total weight in each epoch."""
+    def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[float]]:
+        """Train for as many epochs as there are rates for, one for each step.
+
+        Returns the result of `Executor.train`, and the samples' total weight in each epoch.
+        """
+        n_epochs = len(rates) // self.n_steps
         orders = [epoch_order(self.samples, self.shuffle, rng) for _ in range(n_epochs)]
         records = self.executor.train(orders[0] if n_epochs == 1 else np.concatenate(orders), rates, n_epochs)
         return records, [total_weight(self.weights, order, len(order)) for order in orders]
@@ -77,9 +81,10 @@ class RankData(ArrayData):
 
     @property
     def epochs_at_once(self) -> int:
+        """See `ArrayData.epochs_at_once`."""
         return 1
 
-    def train(self, rates: np.ndarray, rng: np.random.Generator, n_epochs: int = 1) -> tuple[np.ndarray, list[float]]:
+    def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[float]]:
         order = epoch_order(self.samples, self.shuffle, rng)
         records, diverged = np.zeros((self.n_steps, 3)), False
         for first in range(0, self.n_steps, self.average_every):
@@ -161,7 +166,7 @@ class StreamData:
         """See `ArrayData.epochs_at_once`."""
         return 1
 
-    def train(self, rates: np.ndarray, rng: np.random.Generator, n_epochs: int = 1) -> tuple[np.ndarray, list[float]]:
+    def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[float]]:
         """See `ArrayData.train`."""
         records: list[np.ndarray] = []
         n_outputs, done = self.executor.parameters.widths[-1], 0

@@ -244,7 +244,7 @@ class Trainer:
             self._pack()
             self._before = self.state.copy()
             packed = self.executor.network.parameters.copy() if n_epochs > 1 else None
-            sums, weights = self.data.train(rates, self.state.rng, n_epochs)
+            sums, weights = self.data.train(rates, self.state.rng)
         seconds = (time.perf_counter() - start) / n_epochs
         if not np.isfinite(sums[-1, RECORD_LOSS]):
             if packed is None:
