@@ -3,11 +3,12 @@
     python benchmarks/ab.py BASE [HEAD] [--only PATTERN] [--budget SECONDS] [--json FILE] [--markdown FILE]
     python benchmarks/ab.py --self-test [COMMIT] [--repetitions N] [--budget SECONDS] [--only PATTERN] [--json FILE]
 
-HEAD is the working tree if it is not given.  A process of each side, pinned to the same core, has turns of 60 ms in
-random order (ABBA or BAAB).  Both are started anew at least 8 times, and until every case is settled or the budget is
-used up.  A case is slower or faster where its 99% interval lies outside of +-1.5%, and the same where it lies inside.
-Over all cases together, the probability of an alarm between two commits of equal speed is 1% at most.  Cases that the
-machine could not settle are listed as such.  The exit status is 1 if a case is slower, 2 if nothing could be measured.
+HEAD is the working tree if it is not given.  A process of each side, pinned to the same core, has turns of 15 to 60 ms
+in random order (ABBA or BAAB).  Both are started anew at least 8 times, and until every case is settled or the budget
+is used up.  A case is slower or faster where its 99% interval lies outside of +-1.5%, and the same where it lies
+inside.  Over all cases together, the probability of an alarm between two commits of equal speed is 1% at most.  Cases
+that the machine could not settle are listed as such.  The exit status is 1 if a case is slower, 2 if nothing could be
+measured.
 
 What runs on one thread is timed by the core's time for the process, so that other processes do not count; two threads
 are timed by the clock: leave the machine alone for those.

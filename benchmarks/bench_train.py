@@ -62,4 +62,4 @@ class Ratio:
         data.Epoch(*self.arguments[:2], 1, "fastmlp").seconds()  # fails here where a version lacks it; see `_prepare`
 
     def track_ratio(self, name):
-        return data.steady(data.least_ratio, *self.arguments)
+        return data.epoch_over_reference(*self.arguments)

@@ -13,14 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .cases import FIRST_CALL, kind_of, threads_of
+from .cases import FIRST_CALL, kind_of, seconds_of, threads_of
 from .sides import Side
-from .turns import TURN, Failure, MissingCase, Worker, abba, measure_pair
+from .turns import Failure, MissingCase, Worker, measure_pair
 from .verdicts import FEWEST_PAIRS, Panel
 
 MOST_LANES = 2
 ROUND_COST = 5.0  # seconds: what starting both sides takes
-CASE_COST = 0.12  # seconds: what setting up a case takes on both sides
+CASE_COST = 0.12  # seconds: what setting up a case takes on both sides, and timing it
+FORK_COST = 0.5  # of the seconds that a case is measured: what starting processes for every ABBA takes
 FIRST_CALL_COST = 5.0  # seconds: four processes
 MOST_SLOWNESS = 10.0  # rounds that took longer than so many times what was expected were an accident
 OVERRUN = 0.25  # of the budget, rather than leave out cases that have been measured in some of the rounds
@@ -44,14 +45,12 @@ class Comparison:
         The cases, the most important first.
     budget : float
         Seconds, without compiling.
-    n_hypotheses : int, optional
-        Cases to correct for, if there are more than those named.
     seed : int, optional
         Of the order of cases and turns.
     lanes : int, optional
         How many cores are used at once, at most; the default is MOST_LANES.
-    most_pairs : int, optional
-        How many pairs of processes there are at most, with one ABBA each.
+    others : list of str, optional
+        Cases that are not measured, but take their share of the budget until there are FEWEST_PAIRS pairs.
     note : function of a str
         Told about progress.
     """
@@ -60,10 +59,9 @@ class Comparison:
     tool: Path
     names: list[str]
     budget: float
-    n_hypotheses: int | None = None
+    others: list[str] = field(default_factory=list)
     seed: int | None = None
     lanes: int | None = None
-    most_pairs: int | None = None
     note: Callable[[str], None] = lambda text: None
     missing: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
@@ -84,41 +82,41 @@ class Comparison:
         self.lanes = min(len(self.cores), self.lanes or MOST_LANES)
         self._compile()
         start = time.monotonic()
-        panel = Panel([name for name in self.names if name not in self.missing], self.n_hypotheses)
+        panel = Panel([name for name in self.names if name not in self.missing], len(self.names) + len(self.others))
         looked = 0
         while panel.unsettled:
-            left = self.budget - (time.monotonic() - start)
+            left = self.budget - (time.monotonic() - start) - self._share_of_others()
             if self.pairs < FEWEST_PAIRS:
                 self._leave_out(panel, left)
-            elif self.pairs >= (self.most_pairs or math.inf) or left < self._round_seconds(panel.unsettled, 1):
+            elif left < self._round_seconds(panel.unsettled, 1):
                 break
-            self._round(panel, self._quads(panel.unsettled, left))
+            self._round(panel, self._effort(panel.unsettled, left))
             self.pairs += self.lanes
             if self.pairs >= max(FEWEST_PAIRS, LOOK_EVERY * looked):
                 panel.look()
                 looked = self.pairs
                 self.note(f"{looked} pairs of processes: {len(panel.unsettled)} of {len(panel.verdicts)} to settle")
-        if panel.unsettled and self.pairs > looked:
-            panel.look()
+        if panel.unsettled:
+            panel.look(last=True)
         return panel
 
-    def _round(self, panel: Panel, n_quads: int) -> None:
+    def _round(self, panel: Panel, effort: float) -> None:
         names, start = panel.unsettled, time.monotonic()
-        expected = self._round_seconds(names, n_quads) / self.slowness
+        expected = self._round_seconds(names, effort) / self.slowness
         with ThreadPoolExecutor(self.lanes) as pool:
             kinds = kinds_of(names)
             pairs = list(pool.map(lambda _: self._start(kinds), range(self.lanes)))
             try:
                 singles = [name for name in names if threads_of(name) == 1]
                 done = [
-                    pool.submit(self._measure, panel, workers, singles, [core], n_quads, self.generator.random())
+                    pool.submit(self._measure, panel, workers, singles, [core], effort, self.generator.random())
                     for workers, core in zip(pairs, reversed(self.cores))
                 ]
                 for one in done:
                     one.result()
                 doubles = [name for name in names if threads_of(name) > 1]
                 for workers in pairs:
-                    self._measure(panel, workers, doubles, self.cores[-2:], n_quads, self.generator.random())
+                    self._measure(panel, workers, doubles, self.cores[-2:], effort, self.generator.random())
             except BaseException:
                 self._kill()  # or the pool would wait for what its threads measure
                 raise
@@ -140,33 +138,38 @@ class Comparison:
             worker.kill()
 
     def _measure(
-        self, panel: Panel, workers: list[Worker], names: list[str], cores: list[int], n_quads: int, seed: float
+        self, panel: Panel, workers: list[Worker], names: list[str], cores: list[int], effort: float, seed: float
     ) -> None:
         """Have a pair of processes take turns on some cases, in random order."""
         generator = random.Random(seed)
         for name in generator.sample(names, len(names)):
-            order = abba(1 if name == FIRST_CALL else n_quads, generator)
             try:
-                panel.add(name, measure_pair(workers, name, cores, order))
+                panel.add(name, measure_pair(workers, name, cores, effort * seconds_of(name), generator))
             except MissingCase as error:
                 self.missing[name] = str(error)
                 panel.drop(name)
 
-    def _quads(self, names: list[str], left: float) -> int:
-        """ABBAs of a case in a round: one, or as many as make a round worth its start and the budget has room for."""
-        if self.most_pairs:
-            return 1
+    def _effort(self, names: list[str], left: float) -> float:
+        """How many times longer than need be a case is measured: a round is worth its start, if the budget has room."""
+        if self.others and self.pairs < FEWEST_PAIRS:
+            return 1.0
         start = self._round_seconds(names, 0)
         once = self._round_seconds(names, 1) - start
         room = left / max(1, self._rounds_to_come()) / 2 - start  # half of it, as rounds may become slower
-        return max(1, min(4, int(2 * self.slowness * ROUND_COST / once), int(room / once)))
+        return max(1.0, min(4.0, 2 * self.slowness * ROUND_COST / once, room / once))
+
+    def _share_of_others(self) -> float:
+        """Return the seconds that the other cases take in the first rounds, as far as there is a budget for them."""
+        rounds, own = -(-FEWEST_PAIRS // self.lanes), round_seconds(self.names, 1, self.lanes)
+        others = round_seconds([*self.names, *self.others], 1, self.lanes) - own
+        return min(rounds * others, max(0.0, self.budget - rounds * own))
 
     def _rounds_to_come(self) -> int:
         """How many rounds there have to be until cases can be settled."""
         return -(-(FEWEST_PAIRS - self.pairs) // self.lanes)
 
-    def _round_seconds(self, names: list[str], n_quads: int) -> float:
-        return self.slowness * round_seconds(names, n_quads, self.lanes)
+    def _round_seconds(self, names: list[str], effort: float) -> float:
+        return self.slowness * round_seconds(names, effort, self.lanes)
 
     def _leave_out(self, panel: Panel, left: float) -> None:
         """Leave out the last cases for which the seconds that are left do not suffice for FEWEST_PAIRS pairs."""
@@ -199,7 +202,7 @@ class Comparison:
         worker.answer()
         for name in names:
             try:
-                answer = worker.ask(case=name, cores=self.cores)
+                answer = worker.ask(case=name, cores=self.cores, timed=False)
                 if "missing" in answer:
                     lacking[name] = f"lacks it: {answer['missing']}"
                 else:
@@ -222,13 +225,13 @@ def kinds_of(names: list[str]) -> list[str]:
     return sorted({kind_of(name) for name in names})
 
 
-def round_seconds(names: list[str], n_quads: int, lanes: int) -> float:
-    """Return the seconds that a round of these cases takes, more or less."""
-    once = 4 * TURN * n_quads + CASE_COST
-    doubles = sum(threads_of(name) > 1 for name in names)
-    first_calls = names.count(FIRST_CALL)
-    singles = len(names) - doubles - first_calls
-    return ROUND_COST + first_calls * FIRST_CALL_COST + (singles + lanes * doubles) * once
+def round_seconds(names: list[str], effort: float, lanes: int) -> float:
+    """Return the seconds that a round of these cases takes, more or less; lanes measure two threads one by one."""
+    total = ROUND_COST + names.count(FIRST_CALL) * FIRST_CALL_COST
+    for name in names:
+        if name != FIRST_CALL:
+            total += (lanes if threads_of(name) > 1 else 1) * ((1 + FORK_COST) * effort * seconds_of(name) + CASE_COST)
+    return total
 
 
 def available_cores() -> list[int]:

@@ -23,7 +23,6 @@ class Row:
     low: float
     high: float
     pairs: int
-    level: float  # of the interval, per cent
 
 
 def percent(log_ratio: float) -> float:
@@ -36,7 +35,7 @@ def rows_of(panel: Panel) -> list[Row]:
     rows = [
         Row(
             name, panel.verdicts[name], percent(interval.estimate), percent(interval.low), percent(interval.high),
-            len(panel.figures[name]), 100 * interval.level,
+            len(panel.figures[name]),
         )
         for name, interval in panel.intervals.items()
     ]  # fmt: skip
@@ -53,7 +52,7 @@ def table(panel: Panel, title: str, with_same: bool = True):
     from rich.table import Table
 
     made = Table(title=title, title_justify="left")
-    for column in ("case", "time", "interval", "pairs", "verdict"):
+    for column in ("case", "time", "99% interval", "pairs", "verdict"):
         made.add_column(column, justify="left" if column in ("case", "verdict") else "right")
     for row in rows_of(panel):
         if with_same or row.verdict != SAME:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import cases, report, sides, slowdowns
-from .comparison import MOST_LANES, Comparison, available_cores, round_seconds
-from .verdicts import FASTER, FEWEST_PAIRS, SAME, SLOWER, UNSETTLED, Panel
+from .comparison import Comparison
+from .verdicts import FASTER, SAME, SLOWER, UNSETTLED, Panel
 
 NOTHING = "nothing"
 
@@ -36,8 +36,8 @@ def experiments(pattern: str) -> list[tuple[str, int, list[str]]]:
 class SelfTest:
     """Comparisons of a commit with slowed copies of itself.
 
-    A comparison measures the cases that are slower, but is as hard as one of all cases within the budget: it has as
-    many pairs of processes and corrects for as many cases.
+    A comparison measures the cases that are slower, but is as hard as one of all cases within the budget: the others
+    take their share of it until there are FEWEST_PAIRS pairs, and it corrects for all of them.
 
     Parameters
     ----------
@@ -53,22 +53,21 @@ class SelfTest:
     def __init__(self, side: sides.Side, tool: Path, options: Namespace, note: Callable[[str], None]):
         self.side, self.tool, self.options, self.note = side, tool, options, note
         self.generator, self.fractions = random.Random(options.seed), dict[str, float]()
-        lanes = min(len(available_cores()), options.lanes or MOST_LANES)
-        self.most_pairs = max(FEWEST_PAIRS, int(lanes * options.budget / round_seconds(cases.names(), 1, lanes)))
 
-    def compare(self, kind: str, percent: float, names: list[str], most_pairs: int | None) -> tuple[Comparison, Panel]:
+    def compare(self, kind: str, percent: float, names: list[str]) -> tuple[Comparison, Panel]:
         """Compare with a copy in which so many per cent more work is done, of that which can be done twice."""
         head = slowdowns.slowed(self.side, slowdowns.SLOWDOWNS[kind], percent) if percent else self.side
         comparison = Comparison(
-            [self.side, head], self.tool, names, self.options.budget, n_hypotheses=len(cases.names()),
-            seed=self.generator.randrange(2**32), lanes=self.options.lanes, most_pairs=most_pairs, note=self.note,
+            [self.side, head], self.tool, names, self.options.budget,
+            others=[name for name in cases.names() if name not in names], seed=self.generator.randrange(2**32),
+            lanes=self.options.lanes, note=self.note,
         )  # fmt: skip
         return comparison, comparison.run()
 
     def fraction(self, kind: str, names: list[str]) -> float:
         """Return the fraction of the cases' time that a slowdown does twice, measured on a copy slower by half."""
         if kind not in self.fractions:
-            _, panel = self.compare(kind, 50, names, FEWEST_PAIRS)
+            _, panel = self.compare(kind, 50, names)
             changes = [report.percent(interval.estimate) / 50 for interval in panel.intervals.values()]
             self.fractions[kind] = float(np.median(changes))
             self.note(f"{kind}: {100 * self.fractions[kind]:.0f}% of the time is spent on what can be done twice")
@@ -76,10 +75,8 @@ class SelfTest:
 
     def trial(self, kind: str, percent: int, names: list[str]) -> dict[str, Any]:
         """Return what a comparison finds where something is slower by so many per cent."""
-        share, most_pairs = 0.0, None
-        if percent:
-            share, most_pairs = percent / self.fraction(kind, names), self.most_pairs
-        comparison, panel = self.compare(kind, round(share, 2), names, most_pairs)
+        share = percent / self.fraction(kind, names) if percent else 0.0
+        comparison, panel = self.compare(kind, round(share, 2), names)
         commits = [self.side.name, f"{kind} slower by {percent}%"]
         found = report.as_json(panel, commits, comparison.missing, comparison.left_out)
         return {"slower": kind, "percent": percent, "done_twice": share / 100, **found}

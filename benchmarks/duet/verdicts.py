@@ -1,17 +1,19 @@
 """Statistics: intervals from pairs of processes, and what may be said about all cases together.
 
-A pair of processes gives one figure per case, the median of its log ratios.  Pairs are the sample: turns within a pair
-share the places of code and memory.  The interval is Student's around a trimmed mean (Tukey and McLaughlin), which one
-disturbed pair in ten does not widen.  A bootstrap over 8 pairs covers 96% where it says 99% (`tests/test_ab.py` shows
+A pair of processes gives one figure per case, the median of its log ratios.  Pairs are the sample: what they fork
+shares the places of code.  The interval is Student's around a trimmed mean (Tukey and McLaughlin), which one disturbed
+pair in ten does not widen.  A bootstrap over 8 pairs covers 96% where it says 99% (`tests/test_ab.py` shows
 it).  Where nothing has changed the figures are symmetric, since both sides are samples of the same; there Student's
 interval covers enough even with heavy tails.
 
-A case is looked at several times while pairs come in.  Look j may err with probability ALPHA / 2^j, so all looks
-together with ALPHA.  At each look a case is flagged if two things hold:
+A case is flagged if two things hold:
 
 - its interval lies outside of +-THRESHOLD;
-- "nothing has changed" is rejected for it at that level by Holm's method over all cases.  Without that, a hundred noisy
-  cases of 1% each would raise an alarm in half of all comparisons.
+- "nothing has changed" is rejected for it by Holm's method over all cases.  Without that, a hundred noisy cases of 1%
+  each would raise an alarm in half of all comparisons.
+
+A case is looked at several times while pairs come in.  All looks together may reject wrongly with probability ALPHA:
+each takes EARLY of what those before it have left, and the last takes the rest.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 
 THRESHOLD = math.log(1.015)
 ALPHA = 0.01
+EARLY = 0.25
 FEWEST_PAIRS = 8
 TRIM = 0.1  # of the pairs, on each side
 
@@ -31,34 +34,17 @@ SLOWER, FASTER, SAME, UNSETTLED = "slower", "faster", "same", "not settled"
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate of a log ratio, head over base, with an interval of the given level."""
+    """An estimate of a log ratio, head over base."""
 
     estimate: float
     low: float
     high: float
     p_value: float  # of "nothing has changed"
-    level: float
-
-
-def pair_figure(base: list[list[float]], head: list[list[float]], order: list[str]) -> float:
-    """Return a pair of processes' log ratio, head over base: the median over its ABBAs.
-
-    Parameters
-    ----------
-    base, head : list of list of float
-        Seconds of the slices of every turn.
-    order : list of {"A", "B"}
-        Whose turn it was.  Within four turns ABBA or BAAB, a drift that is linear in time cancels.
-    """
-    turns = {"A": iter(base), "B": iter(head)}
-    logs = np.array([math.log(turn_figure(next(turns[side]))) for side in order])
-    signs = np.array([1 if side == "B" else -1 for side in order])
-    return float(np.median((logs * signs).reshape(-1, 4).sum(axis=1) / 2))
 
 
 def turn_figure(slices: list[float]) -> float:
-    """Return the lower quartile of a turn's slices: interrupts only ever make a slice longer."""
-    return float(np.quantile(slices, 0.25))
+    """Return the lowest decile of a turn's slices: what disturbs a slice only ever makes it longer."""
+    return float(np.quantile(slices, 0.1))
 
 
 def interval_of(figures, level: float) -> Interval:
@@ -69,13 +55,13 @@ def interval_of(figures, level: float) -> Interval:
     n, trimmed = len(figures), int(TRIM * len(figures))
     mean = float(figures[trimmed : n - trimmed].mean())
     if n < 2:
-        return Interval(mean, -math.inf, math.inf, 1.0, level)
+        return Interval(mean, -math.inf, math.inf, 1.0)
     winsorized = np.clip(figures, figures[trimmed], figures[n - 1 - trimmed])
     error = float(winsorized.std(ddof=1) / math.sqrt(n)) / (1 - 2 * trimmed / n)
     freedom = n - 2 * trimmed - 1
     margin = float(special.stdtrit(freedom, 0.5 + level / 2)) * error
     p_value = float(2 * special.stdtr(freedom, -abs(mean) / error)) if error > 0 else float(mean == 0)
-    return Interval(mean, mean - margin, mean + margin, p_value, level)
+    return Interval(mean, mean - margin, mean + margin, p_value)
 
 
 def holm(p_values: dict[str, float], n_hypotheses: int, alpha: float) -> set[str]:
@@ -106,7 +92,7 @@ class Panel:
         self.verdicts = dict.fromkeys(names, UNSETTLED)
         self.intervals: dict[str, Interval] = {}
         self.n_hypotheses = max(n_hypotheses or 0, len(names))
-        self.looks = 0
+        self.alpha_left = ALPHA
 
     @property
     def unsettled(self) -> list[str]:
@@ -120,15 +106,16 @@ class Panel:
         """Leave out a case; it still counts among the hypotheses."""
         del self.figures[name], self.verdicts[name]
 
-    def look(self) -> None:
-        """Settle what the pairs so far can settle.  Every look costs half of the probability of error that is left."""
-        self.looks += 1
-        alpha = ALPHA / 2**self.looks
+    def look(self, last: bool = False) -> None:
+        """Settle what the pairs so far can settle, at a cost in the probability of error: see the module."""
+        alpha = self.alpha_left if last else EARLY * self.alpha_left
+        self.alpha_left -= alpha
         ready = [name for name in self.unsettled if len(self.figures[name]) >= FEWEST_PAIRS]
         for name in ready:
-            self.intervals[name] = interval_of(self.figures[name], 1 - alpha)
+            self.intervals[name] = interval_of(self.figures[name], 1 - ALPHA)
         flagged = sum(verdict in (SLOWER, FASTER) for verdict in self.verdicts.values())
-        changed = holm({name: self.intervals[name].p_value for name in ready}, self.n_hypotheses - flagged, alpha)
+        p_values = {name: self.intervals[name].p_value for name in ready}
+        changed = holm(p_values, self.n_hypotheses - flagged, alpha)
         for name in ready:
             self.verdicts[name] = verdict_of(self.intervals[name], name in changed)
 

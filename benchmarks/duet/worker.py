@@ -29,8 +29,8 @@ class Line:
         self.answers.write(json.dumps(answer).encode() + b"\n")
 
 
-def run_case(line: Line, name: str, cores: list[int]) -> None:
-    """Answer requests for turns of one case, until one says that it was the last."""
+def run_case(line: Line, name: str, cores: list[int], timed: bool) -> None:
+    """Answer requests for turns of one case, until one says that it was the last; `timed`: say what a call takes."""
     from . import cases
 
     if hasattr(os, "sched_setaffinity"):
@@ -40,10 +40,10 @@ def run_case(line: Line, name: str, cores: list[int]) -> None:
     if piece.uses_core_time:
         # epochs time themselves: what other processes take from the core does not count
         time.perf_counter = time.process_time
-    if piece.seconds is None:
+    if timed and piece.seconds is None:
         piece.slice(1)
         piece.seconds = min(piece.slice(1) for _ in range(2))
-    line.write(seconds=piece.seconds)
+    line.write(seconds=piece.seconds or 0.0)
     while request := line.read():
         if request.get("end"):
             return
@@ -81,7 +81,7 @@ def serve() -> None:
         if child == 0:
             status = 0
             try:
-                run_case(line, request["case"], request["cores"])
+                run_case(line, request["case"], request["cores"], request["timed"])
             except cases.Missing as error:
                 line.write(missing=str(error))
             except BaseException:
