@@ -85,10 +85,11 @@ class Comparison:
         panel = Panel([name for name in self.names if name not in self.missing], len(self.names) + len(self.others))
         looked = 0
         while panel.unsettled:
-            left = self.budget - (time.monotonic() - start) - self._share_of_others()
+            left = self.budget - (time.monotonic() - start)
             if self.pairs < FEWEST_PAIRS:
-                self._leave_out(panel, left)
-            elif left < self._round_seconds(panel.unsettled, 1):
+                self._leave_out(panel, left)  # not for the others, which would be left out first
+            left -= self._share_of_others()
+            if self.pairs >= FEWEST_PAIRS and left < self._round_seconds(panel.unsettled, 1):
                 break
             self._round(panel, self._effort(panel.unsettled, left))
             self.pairs += self.lanes

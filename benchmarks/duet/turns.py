@@ -20,7 +20,7 @@ from .sides import Side, environment
 
 TURN = 0.06  # seconds, at most
 FEWEST_QUADS = 3  # ABBAs, if calls are short: the median leaves out one that was disturbed
-SLICE = 0.002  # seconds: some tens of a turn, short beside what a scheduler gives a process
+SLICE = 0.002  # seconds: short beside what a scheduler gives a process
 PAUSE = 0.01  # seconds before a turn on two threads: those of the other side spin on for some milliseconds
 
 

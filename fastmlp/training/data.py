@@ -85,6 +85,7 @@ class RankData(ArrayData):
         return 1
 
     def train(self, rates: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[float]]:
+        """See `ArrayData.train`."""
         order = epoch_order(self.samples, self.shuffle, rng)
         records, diverged = np.zeros((self.n_steps, 3)), False
         for first in range(0, self.n_steps, self.average_every):
