@@ -20,8 +20,8 @@ from .verdicts import FEWEST_PAIRS, Panel
 
 MOST_LANES = 2
 ROUND_COST = 5.0  # seconds: what starting both sides takes
-CASE_COST = 0.12  # seconds: what setting up a case takes on both sides, and timing it
-FORK_COST = 0.5  # of the seconds that a case is measured: what starting processes for every ABBA takes
+CASE_COST = 0.03  # seconds: what setting up a case takes on both sides, and timing it
+FORK_COST = 0.8  # of the seconds that a case is measured: what forking processes for it takes
 FIRST_CALL_COST = 5.0  # seconds: four processes
 MOST_SLOWNESS = 10.0  # rounds that took longer than so many times what was expected were an accident
 OVERRUN = 0.25  # of the budget, rather than leave out cases that have been measured in some of the rounds

@@ -19,18 +19,23 @@ from .verdicts import FASTER, SAME, SLOWER, UNSETTLED, Panel
 NOTHING = "nothing"
 
 
-def experiments(pattern: str) -> list[tuple[str, int, list[str]]]:
+def experiments(pattern: str, goals: bool = False) -> list[tuple[str, int, list[str]]]:
     """Return what is tried in a repetition: what is made slower, by how many per cent, and the cases to compare.
 
     Nothing is made slower in the first, which compares all cases.  In the others, which measure power, it is those
-    cases that consist of what is slower.
+    cases that consist of what is slower.  `goals` leaves just the slowdowns of the goals, and their cases.
     """
     names = [name for name in cases.names() if re.search(pattern, name)]
-    planned = [(NOTHING, 0, names)]
+    planned = []
     for kind, slowdown in slowdowns.SLOWDOWNS.items():
         affected = [name for name in names if re.search(slowdown.cases, name)]
-        planned += [(kind, percent, affected) for percent in slowdowns.PERCENTS if affected]
-    return planned
+        if goals:
+            affected = [name for name in affected if cases.threads_of(name) == 1]
+        if affected:
+            planned += [(kind, percent, affected) for percent in ([slowdown.goal] if goals else slowdowns.PERCENTS)]
+    if goals:
+        names = [name for _, _, affected in planned for name in affected]
+    return [(NOTHING, 0, names), *planned]
 
 
 class SelfTest:
@@ -90,7 +95,10 @@ def run(root: Path, options: Namespace, note: Callable[[str], None]) -> int:
     from rich.console import Console
 
     (side,) = sides.make_sides(root, [options.base or sides.WORKING_TREE], options.folder)
-    test, planned, results = SelfTest(side, sides.tools(options.folder), options, note), experiments(options.only), []
+    test, planned = SelfTest(side, sides.tools(options.folder), options, note), experiments(options.only, options.goals)
+    if not planned[0][2]:
+        raise ValueError(f"--only must match a case that --goals are about, got {options.only!r}")
+    results: list[dict[str, Any]] = []
     path = options.json or options.folder / "self-test.json"
     for repetition in range(options.repetitions):
         for kind, percent, names in test.generator.sample(planned, len(planned)):

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ import numpy as np
 from . import verdicts
 from .sides import Side, environment
 
-TURN = 0.06  # seconds, at most
-FEWEST_QUADS = 3  # ABBAs, if calls are short: the median leaves out one that was disturbed
-SLICE = 0.002  # seconds: short beside what a scheduler gives a process
+TURN = 0.005  # seconds, if a call is not longer: short beside what else the machine does
+TURN_AFTER_PAUSE = 0.02  # seconds: twice as long as the pause
+SLICE = 0.00025  # seconds, if a call is not longer: some of many short slices are not disturbed
+FORK = 0.25  # seconds that forked processes are measured, at most, if a call is not longer
+FEWEST_FORKS = 3  # if calls are short: the median leaves out one that was unlucky
 PAUSE = 0.01  # seconds before a turn on two threads: those of the other side spin on for some milliseconds
 
 
@@ -79,23 +82,23 @@ class Worker:
 
 
 def abba(generator: random.Random) -> str:
-    """Return the order of four turns, at random: a drift that is linear in time cancels within them."""
+    """Return the order of four turns, at random; neither side has the later ones."""
     return generator.choice(("ABBA", "BAAB"))
 
 
 def measure_pair(workers: list[Worker], name: str, cores: list[int], seconds: float, generator: random.Random) -> float:
-    """Return the log ratio of a case, the median over ABBAs, which take so many seconds together.
+    """Return the log ratio of a case, the median over forks, which are measured for so many seconds together.
 
-    Each ABBA is one of processes that are forked anew: where a process's memory comes to lie makes it slower than the
-    next by some per cent, for as long as it lives.
+    Processes are forked anew several times: where a process's memory comes to lie makes it slower than the next by some
+    per cent, for as long as it lives.
     """
     ratios: list[float] = []
-    turn, n_quads = {}, 1
-    while len(ratios) < n_quads:
-        with forked(workers, name, cores, timed=not turn) as of_one:
-            if not turn:
-                turn, n_quads = divide(seconds, of_one)
-            ratios.append(_ratio(workers, len(cores) > 1, turn, abba(generator)))
+    plan = None
+    while plan is None or len(ratios) < plan.forks:
+        with forked(workers, name, cores, timed=plan is None) as of_one:
+            plan = plan or divide(seconds, of_one, TURN_AFTER_PAUSE if len(cores) > 1 else TURN)
+            orders = [abba(generator) for _ in range(plan.quads)]
+            ratios.append(_ratio(workers, len(cores) > 1, plan, "".join(orders)))
     return float(np.median(ratios))
 
 
@@ -121,22 +124,36 @@ def forked(workers: list[Worker], name: str, cores: list[int], timed: bool) -> I
                 worker.ask(end=True)
 
 
-def _ratio(workers: list[Worker], waits: bool, turn: dict[str, int], order: str) -> float:
-    """Return the log ratio of four turns, head over base."""
-    total = 0.0
+def _ratio(workers: list[Worker], waits: bool, plan: Plan, order: str) -> float:
+    """Return the log ratio of turns in that order, head over base."""
+    slices: dict[str, list[float]] = {"A": [], "B": []}
     for side in order:
         if waits:
             time.sleep(PAUSE)
-        slices = workers["AB".index(side)].ask(**turn)["slices"]
-        total += math.log(verdicts.turn_figure(slices)) * (1 if side == "B" else -1)
-    return total / 2
+        slices[side] += workers["AB".index(side)].ask(number=plan.number, slices=plan.slices)["slices"]
+    return math.log(verdicts.figure_of(slices["B"])) - math.log(verdicts.figure_of(slices["A"]))
 
 
-def divide(seconds: float, of_one: float) -> tuple[dict[str, int], int]:
-    """Return a turn and how many ABBAs there are in so many seconds, for calls that take `of_one` seconds each.
+@dataclass(frozen=True)
+class Plan:
+    """How the seconds of a pair are divided, the same for both sides.
 
-    A turn is the same work for both sides: so many slices of so many calls.
+    number  calls of a slice
+    slices  slices of a turn
+    quads   ABBAs of a fork
+    forks   how often processes are forked
     """
+
+    number: int
+    slices: int
+    quads: int
+    forks: int
+
+
+def divide(seconds: float, of_one: float, of_a_turn: float) -> Plan:
+    """Return how so many seconds are divided into turns, for calls that take `of_one` seconds each."""
     number = max(1, round(SLICE / of_one))
-    slices = max(1, round(min(TURN, seconds / 4 / FEWEST_QUADS) / (number * of_one)))
-    return {"number": number, "slices": slices}, max(1, round(seconds / (4 * slices * number * of_one)))
+    slices = max(1, round(of_a_turn / (number * of_one)))
+    quad = 4 * slices * number * of_one
+    quads = max(1, round(min(FORK, seconds / FEWEST_FORKS) / quad))
+    return Plan(number, slices, quads, max(1, round(seconds / (quads * quad))))

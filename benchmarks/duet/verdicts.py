@@ -42,9 +42,9 @@ class Interval:
     p_value: float  # of "nothing has changed"
 
 
-def turn_figure(slices: list[float]) -> float:
-    """Return the lowest decile of a turn's slices: what disturbs a slice only ever makes it longer."""
-    return float(np.quantile(slices, 0.1))
+def figure_of(slices: list[float]) -> float:
+    """Return the time that a side's slices show, their 5% quantile: what disturbs a slice only ever makes it longer."""
+    return float(np.quantile(slices, 0.05))
 
 
 def interval_of(figures, level: float) -> Interval:
