@@ -35,7 +35,20 @@ class Epoch:
         _clock.now += self.epoch.seconds()
 
 
-class Ratio:
+class NamedEpochs:
+    """What is measured of epochs that a name says all about: network, input, batch size and threads."""
+
+    param_names = ["epoch"]
+    timeout = 300
+
+    @data.missing
+    def setup(self, name):
+        case, batch, threads = name.split(", ")
+        self.arguments = case, int(batch.split()[1]), int(threads.split()[0])
+        data.Epoch(*self.arguments[:2], 1, "fastmlp").seconds()  # fails here where a version lacks it; see `_prepare`
+
+
+class Ratio(NamedEpochs):
     """An epoch's time in fastmlp over that in the reference, taking turns on equal threads."""
 
     params = [
@@ -50,35 +63,19 @@ class Ratio:
         "784-512-512-10 normal, batch 128, 1 thread",
         "20-64-64-1 table, batch 16, 1 thread",
     ]
-    param_names = ["epoch"]
     unit = "times the reference"
-    timeout = 300
     version = "2"
-
-    @data.missing
-    def setup(self, name):
-        case, batch, threads = name.split(", ")
-        self.arguments = case, int(batch.split()[1]), int(threads.split()[0])
-        data.Epoch(*self.arguments[:2], 1, "fastmlp").seconds()  # fails here where a version lacks it; see `_prepare`
 
     def track_ratio(self, name):
         return data.epoch_over_reference(*self.arguments)
 
 
-class Spread:
+class Spread(NamedEpochs):
     """An epoch's time in the slowest of six processes over that in the fastest: where their memory comes to lie."""
 
     params = ["784-128-10 mnist, batch 128, 1 thread", "784-128-10 normal, batch 128, 1 thread"]
-    param_names = ["epoch"]
     unit = "times the fastest process"
-    timeout = 300
     version = "1"
-
-    @data.missing
-    def setup(self, name):
-        case, batch, threads = name.split(", ")
-        self.arguments = case, int(batch.split()[1]), int(threads.split()[0])
-        data.Epoch(*self.arguments[:2], 1, "fastmlp").seconds()  # fails here where a version lacks it; see `_prepare`
 
     def track_spread(self, name):
         return data.epoch_spread(*self.arguments)
