@@ -2,6 +2,7 @@
 
     python benchmarks/ab.py BASE [HEAD] [--only PATTERN] [--budget SECONDS] [--json FILE] [--markdown FILE]
     python benchmarks/ab.py --self-test [COMMIT] [--goals] [--repetitions N] [--budget SECONDS] [--only PATTERN]
+        [--json FILE]
 
 HEAD is the working tree if it is not given.  A process of each side, pinned to the same core, has turns of 5 ms, or of
 one call, in random order (ABBA or BAAB).  Both are started anew at least 8 times, and until every case is settled or

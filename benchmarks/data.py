@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import time
 from collections import namedtuple
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 
@@ -108,21 +108,40 @@ class Epoch:
         return model.history["seconds"][0]
 
 
+@contextmanager
+def new_process(make, *arguments):
+    """Yields a function that calls what `make(*arguments)` has returned in a new process, and returns the result."""
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe()
+
+    def answer() -> None:
+        ours.close()  # or it would wait on after the other process has been killed
+        measure = make(*arguments)
+        while theirs.recv():
+            theirs.send(measure())
+
+    def ask():
+        ours.send(True)
+        return ours.recv()  # EOFError if the process failed
+
+    child = fork.Process(target=answer, daemon=True)
+    child.start()
+    theirs.close()
+    yield ask
+    ours.send(False)
+    child.join()
+
+
 def in_processes(make, *arguments):
     """What `make(*arguments)()` returns in each of PROCESSES processes, one after the other.
 
     Where memory happens to lie makes one process faster than the next by some per cent, for as long as it lives; a
     figure of a single one would be off by as much.
     """
-    fork = multiprocessing.get_context("fork")
     figures = []
     for _ in range(PROCESSES):
-        receiver, sender = fork.Pipe(duplex=False)
-        child = fork.Process(target=lambda to: to.send(make(*arguments)()), args=(sender,))
-        child.start()
-        sender.close()
-        figures.append(receiver.recv())  # EOFError if the child failed
-        child.join()
+        with new_process(make, *arguments) as ask:
+            figures.append(ask())
     return figures
 
 
@@ -165,32 +184,21 @@ def epoch_spread(case: str, batch_size: int, threads: int) -> float:
 
     The processes take turns of an epoch, so that what else the machine does affects all of them.
     """
-    pipes = [_process_for_epochs(case, batch_size, threads) for _ in range(PROCESSES)]
-    turns, start = [], time.perf_counter()
-    while len(turns) < 7 * len(pipes) or time.perf_counter() - start < PROCESSES * SECONDS:
-        for pipe in pipes:
-            pipe.send(True)
-            turns.append(pipe.recv())  # EOFError if the process failed
-    for pipe in pipes:
-        pipe.send(False)
-    least = np.reshape(turns, (-1, len(pipes))).min(axis=0)
+    with ExitStack() as stack:
+        arguments = case, batch_size, threads, "fastmlp"
+        epochs = [stack.enter_context(new_process(_epoch_seconds, *arguments)) for _ in range(PROCESSES)]
+        turns, start = [], time.perf_counter()
+        while len(turns) < 7 or time.perf_counter() - start < PROCESSES * SECONDS:
+            turns.append([seconds() for seconds in epochs])
+    least = np.min(turns, axis=0)
     return float(least.max() / least.min())
 
 
-def _process_for_epochs(case: str, batch_size: int, threads: int):
-    """A pipe to a new process that answers True with the seconds of an epoch, and ends at False."""
-    fork = multiprocessing.get_context("fork")
-    ours, theirs = fork.Pipe()
-
-    def answer() -> None:
-        epoch = Epoch(case, batch_size, threads, "fastmlp")
-        epoch.seconds()
-        while theirs.recv():
-            theirs.send(epoch.seconds())
-
-    fork.Process(target=answer, daemon=True).start()
-    theirs.close()
-    return ours
+def _epoch_seconds(*arguments):
+    """A function that returns the seconds of an epoch; what compiles is done."""
+    epoch = Epoch(*arguments)
+    epoch.seconds()
+    return epoch.seconds
 
 
 def call_over_product(make, arguments, shape) -> float:

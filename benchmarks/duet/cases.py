@@ -34,6 +34,7 @@ LOSSES = [(loss, n) for loss in ("cross_entropy", "softmax_mse", "notebook", "ms
           for n in (10, 100, 2)]  # fmt: skip
 ERRORS = AttributeError, ImportError, KeyError, NotImplementedError, TypeError  # of what a commit lacks
 FIRST_CALL = "first call, compiled code cached"
+SECONDS = {"epoch": 0.75, "predict": 0.5, "predict_proba": 0.5, "kernel": 0.18, "loss": 0.18, "first": 0.5}  # by kind
 
 
 def names() -> list[str]:
@@ -60,7 +61,7 @@ def seconds_of(name: str) -> float:
 
     A call that takes a large part of a turn has to be measured for longer than a kernel, whose turn has many slices.
     """
-    return {"kernel": 0.18, "loss": 0.18, "epoch": 0.75}.get(kind_of(name), 0.5)
+    return SECONDS[kind_of(name)]
 
 
 class Missing(Exception):

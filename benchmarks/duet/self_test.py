@@ -94,10 +94,11 @@ def run(root: Path, options: Namespace, note: Callable[[str], None]) -> int:
     """
     from rich.console import Console
 
-    (side,) = sides.make_sides(root, [options.base or sides.WORKING_TREE], options.folder)
-    test, planned = SelfTest(side, sides.tools(options.folder), options, note), experiments(options.only, options.goals)
+    planned = experiments(options.only, options.goals)
     if not planned[0][2]:
         raise ValueError(f"--only must match a case that --goals are about, got {options.only!r}")
+    (side,) = sides.make_sides(root, [options.base or sides.WORKING_TREE], options.folder)
+    test = SelfTest(side, sides.tools(options.folder), options, note)
     results: list[dict[str, Any]] = []
     path = options.json or options.folder / "self-test.json"
     for repetition in range(options.repetitions):

@@ -92,13 +92,14 @@ def measure_pair(workers: list[Worker], name: str, cores: list[int], seconds: fl
     Processes are forked anew several times: where a process's memory comes to lie makes it slower than the next by some
     per cent, for as long as it lives.
     """
+    pause, turn = (PAUSE, TURN_AFTER_PAUSE) if len(cores) > 1 else (0.0, TURN)
     ratios: list[float] = []
     plan = None
     while plan is None or len(ratios) < plan.forks:
         with forked(workers, name, cores, timed=plan is None) as of_one:
-            plan = plan or divide(seconds, of_one, TURN_AFTER_PAUSE if len(cores) > 1 else TURN)
+            plan = plan or divide(seconds, of_one, turn)
             orders = [abba(generator) for _ in range(plan.quads)]
-            ratios.append(_ratio(workers, len(cores) > 1, plan, "".join(orders)))
+            ratios.append(_ratio(workers, pause, plan, "".join(orders)))
     return float(np.median(ratios))
 
 
@@ -124,12 +125,11 @@ def forked(workers: list[Worker], name: str, cores: list[int], timed: bool) -> I
                 worker.ask(end=True)
 
 
-def _ratio(workers: list[Worker], waits: bool, plan: Plan, order: str) -> float:
+def _ratio(workers: list[Worker], pause: float, plan: Plan, order: str) -> float:
     """Return the log ratio of turns in that order, head over base."""
     slices: dict[str, list[float]] = {"A": [], "B": []}
     for side in order:
-        if waits:
-            time.sleep(PAUSE)
+        time.sleep(pause)
         slices[side] += workers["AB".index(side)].ask(number=plan.number, slices=plan.slices)["slices"]
     return math.log(verdicts.figure_of(slices["B"])) - math.log(verdicts.figure_of(slices["A"]))
 
